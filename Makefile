@@ -1,0 +1,41 @@
+# Every target sets itself up: the environment in .venv is made from requirements.lock when it is missing or older.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check acceptance bench format clean
+
+help: ## show the targets
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "corecur needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	"$(PYTHON)" -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $(VENV)/ready
+
+demo: $(VENV)/ready ## train on scanned digits that come with scikit-learn; nothing is downloaded
+	$(RUN) -m corecur train digits
+
+test: $(VENV)/ready ## run the tests (a few minutes)
+	$(RUN) -m pytest --ignore=tests/acceptance
+
+check: $(VENV)/ready ## ruff and mypy
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+acceptance: $(VENV)/ready ## run the jobs on real data (needs ../shared/data)
+	$(RUN) -m pytest tests/acceptance -p no:cacheprovider --durations=0
+
+bench: $(VENV)/ready ## measure against peers, side by side
+	$(RUN) -m bench
+
+format: $(VENV)/ready ## let ruff lay out the code
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+clean: ## remove the environment and the caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,235 @@
+"""A model's structure as JSON and back, through the literal layer table; a name in a file never chooses code.
+
+The form is closed: what is not described here is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from corecur.errors import BundleError, ConfigError, CorecurError
+from corecur.graph import unique_names
+from corecur.layers import LAYERS
+from corecur.layers import initializers as _initializers
+from corecur.layers import regularizers as _regularizers
+from corecur.layers.activation import ACTIVATIONS
+from corecur.layers.layer import Layer, accepted_arguments
+from corecur.layers.symbolic import SymbolicTensor, symbols_in
+from corecur.models import Input, Model, Sequential
+
+DTYPES = {
+    str(t).removeprefix("torch."): t for t in (torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8)
+}
+
+#: Values in a layer's config that are objects: each a frozen dataclass of numbers and names.
+VALUES: dict[str, type[Any]] = {
+    cls.__name__: cls
+    for cls in (
+        _initializers.Constant,
+        _initializers.Dirac,
+        _initializers.Ones,
+        _initializers.Orthogonal,
+        _initializers.RandomNormal,
+        _initializers.RandomUniform,
+        _initializers.TruncatedNormal,
+        _initializers.VarianceScaling,
+        _initializers.Zeros,
+        _regularizers.L1,
+        _regularizers.L1L2,
+        _regularizers.L2,
+    )
+}
+
+Custom = Mapping[str, type[nn.Module]]
+
+
+def describe(model: nn.Module) -> dict[str, Any]:
+    """The structure of a built model or layer as JSON values.
+
+    >>> from corecur.layers.dense import Dense
+    >>> found = describe(Sequential([Dense(2, "relu", input_shape=(3,))]))
+    >>> found["kind"], found["input"], found["layers"][0]["config"]["activation"]
+    ('Sequential', {'shape': [None, 3], 'dtype': 'float32'}, 'relu')
+    """
+    if type(model) is Sequential:
+        if not model.built:
+            raise ConfigError("a model is saved once it is built", do="call it, fit it, or give input_shape=…")
+        return {
+            "kind": "Sequential",
+            "name": model.name,
+            "input": _describe_symbol(model.input_symbols[0]),
+            "layers": [describe(layer) for layer in model.layers],
+        }
+    if type(model) is Model:
+        return _describe_graph(model)
+    if isinstance(model, Layer):
+        return {"kind": type(model).__name__, "name": model.name, "config": _describe_config(model)}
+    raise ConfigError(
+        f"a model with a {type(model).__name__} inside cannot be described",
+        do="put it in a Layer subclass of your own, or save the weights alone with save_weights",
+    )
+
+
+def _describe_config(layer: Layer) -> dict[str, Any]:
+    shared = {"name", "input_shape"}
+    return {k: _describe_value(v, f"{layer.title}, {k}") for k, v in layer.get_config().items() if k not in shared}
+
+
+def _describe_value(value: Any, where: str) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (tuple, list)):
+        return [_describe_value(item, where) for item in value]
+    if type(value).__name__ in VALUES and dataclasses.is_dataclass(value):
+        return {"kind": type(value).__name__, **dataclasses.asdict(value)}  # type: ignore[arg-type]
+    if isinstance(value, nn.Module):
+        return {"layer": describe(value)}
+    for name, function in ACTIVATIONS.items():
+        if value is function:
+            return name
+    raise ConfigError(
+        "a model file holds names and numbers, not code",
+        where=where,
+        got=repr(value),
+        do="use a named activation, or put the function in a Layer subclass of your own",
+    )
+
+
+def _describe_symbol(symbol: SymbolicTensor) -> dict[str, Any]:
+    return {"shape": list(symbol.shape), "dtype": str(symbol.dtype).removeprefix("torch.")}
+
+
+def _describe_graph(model: Model) -> dict[str, Any]:
+    graph = model._graph
+    if graph is None:
+        raise ConfigError("this model has no graph to describe")
+    places: dict[int, list[int]] = {id(symbol): [-1, number] for number, symbol in enumerate(graph.inputs)}
+    for number, node in enumerate(graph.nodes):
+        places |= {id(symbol): [number, output] for output, symbol in enumerate(node.outputs)}
+    names = {id(layer): name for name, layer in model.named_children()}
+
+    def place(value: Any) -> Any:
+        if isinstance(value, SymbolicTensor):
+            return {"tensor": places[id(value)]}
+        if isinstance(value, (list, tuple)):
+            return [place(item) for item in value]
+        return _describe_value(value, "an argument of a call")
+
+    return {
+        "kind": "Model",
+        "name": model.name,
+        "inputs": [_describe_symbol(symbol) for symbol in graph.inputs],
+        "layers": [describe(layer) for layer in graph.layers],
+        "calls": [
+            {
+                "layer": names[id(node.layer)],
+                "args": [place(a) for a in node.args],
+                "kwargs": {key: place(value) for key, value in node.kwargs.items()},
+            }
+            for node in graph.nodes
+        ],
+        "outputs": place(graph.outputs),
+    }
+
+
+def build(description: Any, *, custom: Iterable[type[nn.Module]] = ()) -> Any:
+    """The model that such JSON values describe, its weights freshly initialised.
+
+    BundleError where the description is not of the form ``describe`` writes.
+
+    >>> from corecur.layers.dense import Dense
+    >>> build(describe(Sequential([Dense(2, input_shape=(3,))]))).output_shape
+    (None, 2)
+    """
+    known = {cls.__name__: cls for cls in custom}
+    try:
+        return _build(description, known)
+    except BundleError:
+        raise
+    except (CorecurError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        raise BundleError("bad-architecture", f"the model's description does not fit together: {error}") from error
+
+
+def _build(description: Any, custom: Custom) -> Any:
+    kind = description.get("kind") if isinstance(description, dict) else None
+    if kind == "Sequential":
+        _only(description, {"kind", "name", "input", "layers"})
+        layers = [_build(layer, custom) for layer in description["layers"]]
+        return Sequential([_build_input(description["input"]), *layers], name=description["name"])
+    if kind == "Model":
+        return _build_graph(description, custom)
+    if isinstance(kind, str):
+        return _build_layer(description, kind, custom)
+    raise BundleError("bad-architecture", "a layer's description has no kind")
+
+
+def _build_layer(description: dict[str, Any], kind: str, custom: Custom) -> Any:
+    _only(description, {"kind", "name", "config"})
+    if kind in LAYERS.keys():  # noqa: SIM118 - the exact names only, not other spellings
+        cls: Any = LAYERS[kind]
+    elif kind in custom:
+        cls = custom[kind]
+    else:
+        raise BundleError(
+            "unknown-layer",
+            f"the model has a layer of kind {kind!r}, which is not one of corecur's",
+            do=f"if it is your own class, pass it: load(path, custom=[{kind if kind.isidentifier() else 'YourLayer'}])",
+        )
+    config = {key: _build_value(value, custom) for key, value in description["config"].items()}
+    _only(config, set(accepted_arguments(cls)))
+    layer = cls(**config)
+    if description["name"] is not None:
+        layer.name = str(description["name"])
+    return layer
+
+
+def _build_value(value: Any, custom: Custom) -> Any:
+    if isinstance(value, list):
+        return tuple(_build_value(item, custom) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"layer"}:
+        return _build(value["layer"], custom)
+    cls = VALUES.get(value.get("kind", ""))
+    if cls is None:
+        raise BundleError("unknown-value", f"a setting is of the unknown kind {value.get('kind')!r}")
+    return cls(**{key: item for key, item in value.items() if key != "kind"})
+
+
+def _build_input(description: dict[str, Any]) -> SymbolicTensor:
+    _only(description, {"shape", "dtype"})
+    return Input(batch_shape=tuple(description["shape"]), dtype=DTYPES[description["dtype"]])
+
+
+def _build_graph(description: dict[str, Any], custom: Custom) -> Model:
+    _only(description, {"kind", "name", "inputs", "layers", "calls", "outputs"})
+    layers = [_build(layer, custom) for layer in description["layers"]]
+    by_name = dict(zip(unique_names(layers), layers, strict=True))
+    inputs = [_build_input(one) for one in description["inputs"]]
+    made: dict[int, list[SymbolicTensor]] = {-1: inputs}
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, dict) and set(value) == {"tensor"}:
+            node, output = value["tensor"]
+            return made[node][output]
+        if isinstance(value, list):
+            return [resolve(item) for item in value]
+        return _build_value(value, custom)
+
+    for number, call in enumerate(description["calls"]):
+        _only(call, {"layer", "args", "kwargs"})
+        keywords = {key: resolve(value) for key, value in call["kwargs"].items()}
+        called = by_name[call["layer"]](*[resolve(value) for value in call["args"]], **keywords)
+        made[number] = list(symbols_in(called))
+    return Model(inputs, resolve(description["outputs"]), name=description["name"])
+
+
+def _only(found: Mapping[str, Any], allowed: set[str]) -> None:
+    extra = set(found) - allowed
+    if extra:
+        raise BundleError("unknown-field", f"the model's description has unknown fields: {', '.join(sorted(extra))}")

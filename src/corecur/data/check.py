@@ -1,0 +1,153 @@
+"""What is wrong or odd about labelled pictures: errors before any work, findings to be told.
+
+Shapes: N samples, K classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from corecur.data.images import ImageSet
+from corecur.errors import DataError
+
+IMBALANCE = 3
+FEW = 20
+NAMED = 5
+
+
+def refuse_classes(numbers: NDArray[np.int64], classes: Sequence[str], *, where: object) -> None:
+    """Raise DataError unless there are two classes or more with two samples each; ``numbers`` (N,) are class numbers.
+
+    >>> refuse_classes(np.array([0, 0, 1, 1]), ("cat", "dog"), where="photos")
+    """
+    counts = np.bincount(numbers, minlength=len(classes))  # (K,)
+    if len(numbers) == 0:
+        raise DataError("there are no pictures to train on", where=where)
+    if len(classes) < 2:
+        raise DataError(
+            "there is one class only: nothing can be told apart",
+            where=where,
+            got=f"{len(numbers):,} pictures of {classes[0]!r}",
+            expected="two classes or more",
+            do="add a class, for instance pictures of anything else",
+        )
+    lacking = [f"{classes[k]!r} ({counts[k]})" for k in np.flatnonzero(counts < 2).tolist()]
+    if not lacking:
+        return
+    many = len(lacking) > len(classes) / 2 and len(classes) > 10
+    shown = ", ".join(lacking[:NAMED]) + (" …" if len(lacking) > NAMED else "")
+    raise DataError(
+        f"{len(lacking):,} of {len(classes):,} classes have fewer than two samples",
+        where=where,
+        got=shown,
+        expected="at least 2 samples of each class, better 20 or more: one to learn from, one to check",
+        do="are these labels classes, not numbers of their own for each picture?"
+        if many
+        else "add samples or remove the class",
+    )
+
+
+def class_findings(numbers: NDArray[np.int64], classes: Sequence[str]) -> list[str]:
+    """Sentences on classes with few samples and on imbalance.
+
+    >>> class_findings(np.repeat([0, 1], [100, 20]), ("cat", "dog"))
+    ["Imbalance: 'cat' has 100 training pictures, 'dog' has 20."]
+    """
+    counts = np.bincount(numbers, minlength=len(classes))  # (K,)
+    findings = []
+    few = [f"{classes[k]!r} ({counts[k]})" for k in np.argsort(counts, kind="stable").tolist() if counts[k] < FEW]
+    if few:
+        shown = ", ".join(few[:NAMED]) + (f" and {len(few) - NAMED:,} more" if len(few) > NAMED else "")
+        findings.append(f"Few training pictures, so results will be uncertain: {shown}.")
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[most] >= IMBALANCE * counts[least]:
+        findings.append(
+            f"Imbalance: {classes[most]!r} has {counts[most]:,} training pictures, "
+            f"{classes[least]!r} has {counts[least]:,}."
+        )
+    return findings
+
+
+def missing_findings(numbers: NDArray[np.int64], classes: Sequence[str], *, split: str) -> list[str]:
+    """A sentence on classes that a split has no sample of.
+
+    >>> missing_findings(np.array([0, 0]), ("cat", "dog"), split="test")
+    ["The test split has no picture of 'dog'."]
+    """
+    empty = np.flatnonzero(np.bincount(numbers, minlength=len(classes)) == 0).tolist()
+    missing = [repr(classes[k]) for k in empty]
+    if not missing:
+        return []
+    shown = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED:,} more classes" if len(missing) > NAMED else "")
+    return [f"The {split} split has no picture of {shown}."]
+
+
+def duplicate_findings(splits: Mapping[str, ImageSet]) -> list[str]:
+    """Sentences on pictures that are equal pixel for pixel, within a split, across splits, and under different labels.
+
+    >>> import torch
+    >>> twice = ImageSet(torch.zeros(2, 4, 4, 1, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"))
+    >>> duplicate_findings({"train": twice})
+    ['1 train picture is an exact copy of another (b of a).', '1 train picture has a copy with another label (b of a).']
+    """
+    findings = []
+    first: dict[str, dict[bytes, int]] = {}
+    for split, images in splits.items():
+        seen: dict[bytes, int] = {}
+        copies, disputed = [], []
+        leaks: dict[str, list[tuple[int, int]]] = {earlier: [] for earlier in first}
+        for row, digest in enumerate(_digests(images.images)):
+            for earlier, known in first.items():
+                if digest in known:
+                    leaks[earlier].append((row, known[digest]))
+            original = seen.setdefault(digest, row)
+            if original != row:
+                copies.append((row, original))
+                if images.labels is not None and images.labels[row] != images.labels[original]:
+                    disputed.append((row, original))
+        findings += _sentence(
+            copies, images, images, f"{split} picture", "an exact copy of another", "exact copies of others"
+        )
+        findings += _sentence(
+            disputed, images, images, f"{split} picture", *["a copy with another label"] * 2, verb=("has", "have")
+        )
+        for earlier, pairs in leaks.items():
+            findings += _sentence(
+                pairs,
+                images,
+                splits[earlier],
+                f"{split} picture",
+                f"in the {earlier} split too",
+                f"in the {earlier} split too",
+            )
+        first[split] = seen
+    return findings
+
+
+def _digests(images: Tensor) -> list[bytes]:
+    rows = images.numpy().reshape(len(images), -1)  # (N, H·W·C)
+    return [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).digest() for row in rows]
+
+
+def _sentence(
+    pairs: list[tuple[int, int]],
+    images: ImageSet,
+    others: ImageSet,
+    noun: str,
+    one: str,
+    many: str,
+    *,
+    verb: tuple[str, str] = ("is", "are"),
+) -> list[str]:
+    if not pairs:
+        return []
+    row, original = pairs[0]
+    example = f"{images.names[row]} of {others.names[original]}"
+    if len(pairs) == 1:
+        return [f"1 {noun} {verb[0]} {one} ({example})."]
+    return [f"{len(pairs):,} {noun}s {verb[1]} {many} (the first: {example})."]

@@ -1,0 +1,57 @@
+"""How long a training may take: a number of steps, or seconds on the clock."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from corecur.errors import ConfigError
+
+
+class Budget(ABC):
+    """Says how far a training has come; schedules that span the whole training follow it."""
+
+    @abstractmethod
+    def progress(self, step: int) -> float:
+        """The share of the budget used after ``step`` steps, from 0 to 1."""
+
+    def spent(self, step: int) -> bool:
+        """Whether the training must end now, wherever it is; a number of steps ends with its last epoch."""
+        return False
+
+
+class StepBudget(Budget):
+    """A fixed number of optimiser steps; None where nobody knows it, and progress then stays 0.
+
+    >>> StepBudget(200).progress(50)
+    0.25
+    """
+
+    def __init__(self, steps: int | None) -> None:
+        self.steps = steps
+
+    def progress(self, step: int) -> float:
+        return min(1.0, step / self.steps) if self.steps else 0.0
+
+
+class TimeBudget(Budget):
+    """Seconds from now on; a schedule that follows it always ends on time, on a fast machine and on a slow one.
+
+    >>> budget = TimeBudget(10, clock=iter([100.0, 105.0]).__next__)
+    >>> budget.progress(step=7)
+    0.5
+    """
+
+    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        if seconds <= 0:
+            raise ConfigError("a time budget must be positive", got=f"{seconds} s")
+        self.seconds = seconds
+        self.clock = clock
+        self.began = clock()
+
+    def progress(self, step: int) -> float:
+        return min(1.0, (self.clock() - self.began) / self.seconds)
+
+    def spent(self, step: int) -> bool:
+        return self.progress(step) >= 1.0

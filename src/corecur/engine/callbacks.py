@@ -1,0 +1,401 @@
+"""What can listen to a training: the base with every hook, and the callbacks that come with the package."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from corecur.engine.schedules import Plateau
+from corecur.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from corecur.engine.trainer import Trainer
+
+Logs = dict[str, Any]
+
+
+class Callback:
+    """Base: every hook, doing nothing. ``trainer`` and ``model`` (the network) are there once training begins.
+
+    ``logs`` holds the results so far: per batch the loss, per epoch the loss, metrics, learning rate and times.
+    Setting ``self.trainer.stop_training = True`` ends the training after the batch or epoch.
+
+    >>> [name for name in dir(Callback) if name.startswith("on_train")]
+    ['on_train_batch_begin', 'on_train_batch_end', 'on_train_begin', 'on_train_end']
+    """
+
+    trainer: Trainer
+
+    def attach(self, trainer: Trainer) -> None:
+        """Called by the trainer before anything else."""
+        self.trainer = trainer
+
+    @property
+    def model(self) -> Any:
+        """The network in training."""
+        return self.trainer.network
+
+    @property
+    def hears_batches(self) -> bool:
+        """Whether a batch hook is overridden; the trainer skips the others."""
+        own = type(self)
+        return (
+            own.on_train_batch_begin is not Callback.on_train_batch_begin
+            or own.on_train_batch_end is not Callback.on_train_batch_end
+        )
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Before the first epoch."""
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """After the last epoch."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Before an epoch, counted from 0."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """After an epoch and its validation; ``logs`` may be added to."""
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a step."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After a step."""
+
+    def on_validation_begin(self, logs: Logs | None = None) -> None:
+        """Before a validation."""
+
+    def on_validation_end(self, logs: Logs | None = None) -> None:
+        """After a validation."""
+
+
+class LambdaCallback(Callback):
+    """Calls the functions given for the hooks of those names.
+
+    >>> LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, logs)).on_epoch_end(3, {"loss": 0.5})
+    3 {'loss': 0.5}
+    """
+
+    def __init__(self, **hooks: Callable[..., Any]) -> None:
+        for name, function in hooks.items():
+            if not name.startswith("on_") or not hasattr(Callback, name):
+                known = [hook for hook in dir(Callback) if hook.startswith("on_")]
+                raise ConfigError(f"there is no hook {name!r}", expected=", ".join(known))
+            setattr(self, name, function)
+
+    @property
+    def hears_batches(self) -> bool:
+        return "on_train_batch_begin" in vars(self) or "on_train_batch_end" in vars(self)
+
+
+class Monitor:
+    """Keeps the best value of one result; ``auto`` mode takes accuracy-like names up and the others down.
+
+    >>> monitor = Monitor("val_accuracy")
+    >>> [monitor.improves({"val_accuracy": value}) for value in (0.5, 0.7, 0.6)]
+    [True, True, False]
+    """
+
+    RISING = ("accuracy", "acc", "auc", "f1", "precision", "recall", "r2")
+
+    def __init__(self, name: str, mode: str = "auto", min_delta: float = 0.0) -> None:
+        if mode not in ("auto", "min", "max"):
+            raise ConfigError("unknown mode", got=mode, expected="auto, min or max")
+        rising = any(word in name for word in self.RISING) if mode == "auto" else mode == "max"
+        self.name = name
+        self.sign = 1.0 if rising else -1.0
+        self.min_delta = abs(min_delta)
+        self.best: float | None = None
+
+    def value(self, logs: Logs | None) -> float:
+        """The monitored result; ConfigError if the training does not compute it."""
+        logs = logs or {}
+        if self.name not in logs:
+            raise ConfigError(
+                f"nothing called {self.name!r} is computed in this training",
+                expected=", ".join(k for k, v in logs.items() if isinstance(v, (int, float))),
+                do="pass validation data, or monitor one of these",
+            )
+        return float(logs[self.name])
+
+    def improves(self, logs: Logs | None) -> bool:
+        """Whether this is the best value yet, by more than ``min_delta``; remembers it if so."""
+        value = self.value(logs)
+        if math.isnan(value):
+            return False
+        if self.best is None or self.sign * (value - self.best) > self.min_delta:
+            self.best = value
+            return True
+        return False
+
+
+class EarlyStopping(Callback):
+    """Stops when a result has not improved for ``patience`` epochs; restores the best weights if asked.
+
+    Stands after a ``WeightAverage``, whose averages are then what is kept and restored.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        *,
+        min_delta: float = 0.0,
+        patience: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+        only_when_stopped: bool = False,
+    ) -> None:
+        self.monitor = monitor
+        self.min_delta = min_delta
+        self.patience = patience
+        self.mode = mode
+        self.baseline = baseline
+        self.restore_best_weights = restore_best_weights
+        self.start_from_epoch = start_from_epoch
+        self.only_when_stopped = only_when_stopped
+        self.best_epoch = 0
+        self.stopped_epoch: int | None = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._best = Monitor(self.monitor, self.mode, self.min_delta)
+        self._best.best = self.baseline
+        self._waited = 0
+        self._weights: dict[str, Tensor] | None = None
+        self.stopped_epoch = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        unchecked = self.monitor.startswith("val_") and not self.trainer.validated
+        if epoch < self.start_from_epoch or unchecked:
+            return
+        if self._best.improves(logs):
+            self._waited, self.best_epoch = 0, epoch
+            if self.restore_best_weights:
+                self._weights = copy_of(self.model.state_dict())
+            return
+        self._waited += 1
+        if self._waited >= max(1, self.patience):
+            self.stopped_epoch = epoch
+            self.trainer.stop_training = True
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        # A schedule that ran to its end leaves better weights than the best epoch of a small validation split.
+        if self._weights is not None and (self.stopped_epoch is not None or not self.only_when_stopped):
+            self.model.load_state_dict(self._weights)
+
+
+class ModelCheckpoint(Callback):
+    """Saves the model at the end of each epoch; the path may name results: ``best-{epoch:02d}-{val_loss:.2f}``."""
+
+    def __init__(
+        self,
+        filepath: str | Path,
+        *,
+        monitor: str = "val_loss",
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+    ) -> None:
+        self.filepath = str(filepath)
+        self.monitor = monitor
+        self.save_best_only = save_best_only
+        self.save_weights_only = save_weights_only
+        self.mode = mode
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._best = Monitor(self.monitor, self.mode)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self.save_best_only and not self._best.improves(logs):
+            return
+        try:
+            path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
+        except (KeyError, IndexError) as error:
+            raise ConfigError(
+                f"the checkpoint path names {error}, which this training does not compute", got=self.filepath
+            ) from error
+        save = self.model.save_weights if self.save_weights_only else self.model.save
+        save(path)
+
+
+class LearningRateScheduler(Callback):
+    """Sets the rate of each epoch to ``schedule(epoch, rate)``."""
+
+    def __init__(self, schedule: Callable[..., float], *, verbose: int = 0) -> None:
+        self.schedule = schedule
+        self.verbose = verbose
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        try:
+            rate = float(self.schedule(epoch, self.trainer.learning_rate))
+        except TypeError:  # Keras also takes a function of the epoch alone
+            rate = float(self.schedule(epoch))
+        self.trainer.learning_rate = rate
+        if self.verbose:
+            print(f"epoch {epoch + 1}: learning rate {rate:g}")
+
+
+class ReduceLROnPlateau(Callback):
+    """Multiplies the rate by ``factor`` when a result has not improved for ``patience`` epochs."""
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        *,
+        factor: float = 0.1,
+        patience: int = 10,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        self.monitor = monitor
+        self.factor = factor
+        self.patience = patience
+        self.mode = mode
+        self.min_delta = min_delta
+        self.cooldown = cooldown
+        self.min_lr = min_lr
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._watched = Monitor(self.monitor, self.mode)
+        self._plateau = Plateau(
+            factor=self.factor,
+            patience=self.patience,
+            min_delta=self.min_delta,
+            cooldown=self.cooldown,
+            min_lr=self.min_lr,
+            mode="max" if self._watched.sign > 0 else "min",
+        )
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        rate = self.trainer.learning_rate
+        lowered = self._plateau.update(self._watched.value(logs), rate)
+        if lowered != rate:
+            self.trainer.learning_rate = lowered
+
+
+class TerminateOnNaN(Callback):
+    """Stops as soon as a loss is NaN or infinite."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is not None and not math.isfinite(float(loss)):
+            print(f"batch {batch}: the loss is {float(loss)}, stopping")
+            self.trainer.stop_training = True
+
+
+class CSVLogger(Callback):
+    """Writes each epoch's results as a row of a CSV file."""
+
+    def __init__(self, filename: str | Path, *, separator: str = ",", append: bool = False) -> None:
+        self.filename = Path(filename)
+        self.separator = separator
+        self.append = append
+        self._file: IO[str] | None = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        continues = self.append and self.filename.exists() and self.filename.stat().st_size > 0
+        try:
+            self._file = self.filename.open("a" if self.append else "w", newline="", encoding="utf-8")
+        except OSError as error:
+            raise RunError("the CSV log cannot be written", where=self.filename, got=error.strerror) from error
+        self._writer: Any = None
+        self._header_there = continues
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self._file is None:
+            return
+        row = {"epoch": epoch} | {k: v for k, v in (logs or {}).items() if isinstance(v, (int, float))}
+        if self._writer is None:
+            self._writer = csv.DictWriter(self._file, list(row), delimiter=self.separator, extrasaction="ignore")
+            if not self._header_there:
+                self._writer.writeheader()
+        self._writer.writerow(row)
+        self._file.flush()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class TensorBoard(Callback):
+    """Writes each epoch's results for TensorBoard (the extra ``corecur[tensorboard]``)."""
+
+    def __init__(self, log_dir: str | Path = "logs") -> None:
+        self.log_dir = Path(log_dir)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ConfigError(
+                "the TensorBoard callback needs the tensorboard package", do="pip install 'corecur[tensorboard]'"
+            ) from error
+        self._writer = SummaryWriter(str(self.log_dir))
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        for name, value in (logs or {}).items():
+            if isinstance(value, (int, float)):
+                self._writer.add_scalar(name, value, epoch)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        self._writer.close()
+
+
+class WeightAverage(Callback):
+    """Trains as ever, but validates and ends with an exponential average of the weights (Polyak & Juditsky 1992).
+
+    The average follows with ``decay``, less in the first steps, so that it forgets where it began.
+    """
+
+    def __init__(self, decay: float = 0.999, *, every: int = 1) -> None:
+        if not 0.0 <= decay < 1.0:
+            raise ConfigError("the decay of a weight average lies in [0, 1)", got=decay)
+        self.decay = decay
+        self.every = every
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._average = copy_of(self.model.state_dict())
+        self._updates = 0
+        self._kept: dict[str, Tensor] | None = None
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self.trainer.step % self.every:
+            return
+        self._updates += 1
+        decay = min(self.decay**self.every, (1 + self._updates) / (10 + self._updates))
+        averaged, current = [], []
+        for name, tensor in self.model.state_dict().items():
+            if tensor.dtype.is_floating_point:
+                averaged.append(self._average[name])
+                current.append(tensor)
+            else:
+                self._average[name].copy_(tensor)
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    def on_validation_begin(self, logs: Logs | None = None) -> None:
+        self._kept = copy_of(self.model.state_dict())
+        self.model.load_state_dict(self._average)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        # Not at the end of the validation: whoever keeps or saves weights at the end of an epoch gets the average.
+        if self._kept is not None:
+            self.model.load_state_dict(self._kept)
+            self._kept = None
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        self.model.load_state_dict(self._average)
+
+
+def copy_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict whose tensors are copies."""
+    return {name: tensor.detach().clone() for name, tensor in state.items()}

@@ -1,0 +1,115 @@
+"""The graph behind a functional model: which layer runs on what, in an order that works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from corecur.errors import ConfigError, ShapeError
+from corecur.layers.layer import Layer, snake_case
+from corecur.layers.symbolic import Node, SymbolicTensor, replace_symbols, symbols_in
+
+
+class Graph:
+    """The calls between ``inputs`` and ``outputs``, sorted so that each comes after what it needs.
+
+    Without ``inputs``, every ``Input`` the outputs depend on is one, in the order they are reached.
+    """
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        self.outputs = outputs
+        if not list(symbols_in(outputs)):
+            raise ConfigError("a model's outputs are what layers return for an Input", got=type(outputs).__name__)
+        self.nodes = list(_in_order(outputs, {id(s) for s in symbols_in(inputs)}))
+        found = list(_sources(self.nodes, outputs))
+        self.inputs: list[SymbolicTensor] = list(symbols_in(inputs)) if inputs is not None else found
+        missing = [s for s in found if all(s is not given for given in self.inputs)]
+        if missing:
+            raise ConfigError(
+                "the outputs also depend on an Input that is not among the model's inputs",
+                got=", ".join(repr(s) for s in missing),
+                do="list it in Model(inputs=[…], outputs=…)",
+            )
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The layers in order of their first call; a shared layer once."""
+        return list({id(node.layer): node.layer for node in self.nodes}.values())
+
+    def run(self, inputs: tuple[Any, ...]) -> Any:
+        """Run the graph on tensors (or symbols), one for each input."""
+        if len(inputs) == 1 and isinstance(inputs[0], (list, tuple)) and len(self.inputs) > 1:
+            inputs = tuple(inputs[0])
+        if len(inputs) != len(self.inputs):
+            raise ShapeError(f"the model takes {len(self.inputs)} inputs", got=len(inputs))
+        values: dict[int, Any] = {id(symbol): value for symbol, value in zip(self.inputs, inputs, strict=True)}
+        for node in self.nodes:
+            if len(node.args) == 1 and isinstance(node.args[0], SymbolicTensor) and not node.kwargs:
+                result = node.layer(values[id(node.args[0])])
+            else:
+                result = node.layer(*replace_symbols(node.args, values), **replace_symbols(node.kwargs, values))
+            if len(node.outputs) == 1:
+                values[id(node.outputs[0])] = result
+            else:
+                values |= {id(s): v for s, v in zip(node.outputs, _tensors_in(result), strict=True)}
+        return replace_symbols(self.outputs, values)
+
+
+def _in_order(outputs: Any, known: set[int]) -> Iterator[Node]:
+    """Depth first and without recursion, so that a very deep network is no problem."""
+    done: set[int] = set()
+    stack = [(symbol.node, False) for symbol in reversed(list(symbols_in(outputs))) if id(symbol) not in known]
+    while stack:
+        node, expanded = stack.pop()
+        if node is None or id(node) in done:
+            continue
+        if expanded:
+            done.add(id(node))
+            yield node
+            continue
+        stack.append((node, True))
+        stack.extend((symbol.node, False) for symbol in reversed(node.inputs) if id(symbol) not in known)
+
+
+def _sources(nodes: list[Node], outputs: Any) -> Iterator[SymbolicTensor]:
+    seen: set[int] = set()
+    for symbol in [s for node in nodes for s in node.inputs] + list(symbols_in(outputs)):
+        if symbol.node is None and id(symbol) not in seen:
+            seen.add(id(symbol))
+            yield symbol
+
+
+def _tensors_in(value: Any) -> Iterator[Any]:
+    if isinstance(value, (Tensor, SymbolicTensor)):
+        yield value
+    else:
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors_in(item)
+
+
+def unique_names(layers: list[nn.Module]) -> list[str]:
+    """A name for each layer: its own, or its kind in snake case with a number from the second on.
+
+    >>> unique_names([nn.ReLU(), nn.Linear(1, 1), nn.ReLU()])
+    ['re_lu', 'linear', 're_lu_1']
+    """
+    given = [layer.name for layer in layers if isinstance(layer, Layer) and layer.name]
+    for name in given:
+        if given.count(name) > 1:
+            raise ConfigError(f"two layers are called {name!r}", do="give each layer of a model its own name")
+        if "." in name or "/" in name:
+            raise ConfigError("a layer's name has no dots or slashes", got=repr(name))
+    taken, names = set(given), []
+    for layer in layers:
+        name = (layer.name if isinstance(layer, Layer) else None) or ""
+        if not name:
+            kind, number = snake_case(type(layer).__name__), 0
+            name = kind
+            while name in taken:
+                number += 1
+                name = f"{kind}_{number}"
+            taken.add(name)
+        names.append(name)
+    return names

@@ -1,0 +1,173 @@
+"""Every layer under its name, for those who build networks: ``from corecur.layers import Conv2D``.
+
+``LAYERS`` is the literal table of them: what a model file may name.
+"""
+
+from __future__ import annotations
+
+from corecur.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from corecur.layers.conv import Conv1D, Conv2D, Conv3D
+from corecur.layers.conv_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
+from corecur.layers.cropping import Cropping1D, Cropping2D, Cropping3D
+from corecur.layers.dense import Dense
+from corecur.layers.depthwise_conv import DepthwiseConv1D, DepthwiseConv2D
+from corecur.layers.dropout import (
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    SpatialDropout3D,
+)
+from corecur.layers.layer import Layer
+from corecur.layers.merge import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
+from corecur.layers.norm import BatchNormalization, GroupNormalization, LayerNormalization
+from corecur.layers.pool import (
+    AveragePooling1D,
+    AveragePooling2D,
+    AveragePooling3D,
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalAveragePooling3D,
+    GlobalMaxPooling1D,
+    GlobalMaxPooling2D,
+    GlobalMaxPooling3D,
+    MaxPooling1D,
+    MaxPooling2D,
+    MaxPooling3D,
+)
+from corecur.layers.rescaling import Rescaling
+from corecur.layers.separable_conv import SeparableConv1D, SeparableConv2D
+from corecur.layers.shape import Flatten, Permute, Reshape
+from corecur.layers.up_sampling import UpSampling1D, UpSampling2D, UpSampling3D
+from corecur.layers.zero_padding import ZeroPadding1D, ZeroPadding2D, ZeroPadding3D
+from corecur.names import Table
+
+LAYERS: Table[type[Layer]] = Table(
+    "layer",
+    {
+        "Activation": Activation,
+        "Add": Add,
+        "Average": Average,
+        "AveragePooling1D": AveragePooling1D,
+        "AveragePooling2D": AveragePooling2D,
+        "AveragePooling3D": AveragePooling3D,
+        "BatchNormalization": BatchNormalization,
+        "Concatenate": Concatenate,
+        "Conv1D": Conv1D,
+        "Conv1DTranspose": Conv1DTranspose,
+        "Conv2D": Conv2D,
+        "Conv2DTranspose": Conv2DTranspose,
+        "Conv3D": Conv3D,
+        "Conv3DTranspose": Conv3DTranspose,
+        "Cropping1D": Cropping1D,
+        "Cropping2D": Cropping2D,
+        "Cropping3D": Cropping3D,
+        "Dense": Dense,
+        "DepthwiseConv1D": DepthwiseConv1D,
+        "DepthwiseConv2D": DepthwiseConv2D,
+        "Dot": Dot,
+        "Dropout": Dropout,
+        "ELU": ELU,
+        "Flatten": Flatten,
+        "GaussianDropout": GaussianDropout,
+        "GaussianNoise": GaussianNoise,
+        "GlobalAveragePooling1D": GlobalAveragePooling1D,
+        "GlobalAveragePooling2D": GlobalAveragePooling2D,
+        "GlobalAveragePooling3D": GlobalAveragePooling3D,
+        "GlobalMaxPooling1D": GlobalMaxPooling1D,
+        "GlobalMaxPooling2D": GlobalMaxPooling2D,
+        "GlobalMaxPooling3D": GlobalMaxPooling3D,
+        "GroupNormalization": GroupNormalization,
+        "LayerNormalization": LayerNormalization,
+        "LeakyReLU": LeakyReLU,
+        "MaxPooling1D": MaxPooling1D,
+        "MaxPooling2D": MaxPooling2D,
+        "MaxPooling3D": MaxPooling3D,
+        "Maximum": Maximum,
+        "Minimum": Minimum,
+        "Multiply": Multiply,
+        "PReLU": PReLU,
+        "Permute": Permute,
+        "ReLU": ReLU,
+        "Rescaling": Rescaling,
+        "Reshape": Reshape,
+        "SeparableConv1D": SeparableConv1D,
+        "SeparableConv2D": SeparableConv2D,
+        "Softmax": Softmax,
+        "SpatialDropout1D": SpatialDropout1D,
+        "SpatialDropout2D": SpatialDropout2D,
+        "SpatialDropout3D": SpatialDropout3D,
+        "Subtract": Subtract,
+        "UpSampling1D": UpSampling1D,
+        "UpSampling2D": UpSampling2D,
+        "UpSampling3D": UpSampling3D,
+        "ZeroPadding1D": ZeroPadding1D,
+        "ZeroPadding2D": ZeroPadding2D,
+        "ZeroPadding3D": ZeroPadding3D,
+    },
+)
+
+__all__ = [
+    "Activation",
+    "Add",
+    "Average",
+    "AveragePooling1D",
+    "AveragePooling2D",
+    "AveragePooling3D",
+    "BatchNormalization",
+    "Concatenate",
+    "Conv1D",
+    "Conv1DTranspose",
+    "Conv2D",
+    "Conv2DTranspose",
+    "Conv3D",
+    "Conv3DTranspose",
+    "Cropping1D",
+    "Cropping2D",
+    "Cropping3D",
+    "Dense",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
+    "Dot",
+    "Dropout",
+    "ELU",
+    "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
+    "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D",
+    "GroupNormalization",
+    "LAYERS",
+    "Layer",
+    "LayerNormalization",
+    "LeakyReLU",
+    "MaxPooling1D",
+    "MaxPooling2D",
+    "MaxPooling3D",
+    "Maximum",
+    "Minimum",
+    "Multiply",
+    "PReLU",
+    "Permute",
+    "ReLU",
+    "Rescaling",
+    "Reshape",
+    "SeparableConv1D",
+    "SeparableConv2D",
+    "Softmax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "Subtract",
+    "UpSampling1D",
+    "UpSampling2D",
+    "UpSampling3D",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+    "ZeroPadding3D",
+]

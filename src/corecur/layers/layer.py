@@ -1,0 +1,382 @@
+"""``Layer``: an ``nn.Module`` that makes its parameters once it sees the shape of its input.
+
+B batch, C channels (last axis of every public tensor).
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any, ClassVar, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from corecur.errors import ConfigError, ShapeError, nearest
+from corecur.layers.initializers import Initializer, find_initializer
+from corecur.layers.regularizers import Regularizer, find_regularizer
+from corecur.layers.symbolic import Shape, call_symbolically, symbols_in, trial_tensors
+
+
+class LayerOptions(TypedDict, total=False):
+    """What every layer's constructor takes besides its own arguments."""
+
+    name: str | None
+    input_shape: tuple[int | None, ...] | None
+    trainable: bool
+    activity_regularizer: str | Regularizer | None
+
+
+def accepted_arguments(cls: type) -> dict[str, inspect.Parameter]:
+    """The constructor's arguments, with the shared options in place of ``**options``."""
+    parameters = dict(list(inspect.signature(cls.__init__).parameters.items())[1:])  # type: ignore[misc]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        for option in LayerOptions.__annotations__:
+            parameters.setdefault(option, inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None))
+    return {n: p for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+
+
+class LayerType(type):
+    """Records every layer's constructor arguments, so that no layer writes its own ``get_config``."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        known = accepted_arguments(cls)
+        for name in kwargs:
+            takes_any = cls.__init__ is Layer.__init__ and name in LayerOptions.__annotations__  # type: ignore[misc]
+            if name not in known and not takes_any:
+                guess = nearest(name, known)
+                raise ConfigError(
+                    f"{cls.__name__} has no argument {name!r}",
+                    expected=", ".join(known),
+                    do=f"did you mean {guess!r}?" if guess else None,
+                )
+        try:
+            bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
+        except TypeError as error:
+            raise ConfigError(f"{cls.__name__}: {error}", expected=", ".join(known)) from None
+        layer = super().__call__(*args, **kwargs)
+        bound.apply_defaults()
+        config = dict(list(bound.arguments.items())[1:])
+        for name, parameter in inspect.signature(cls.__init__).parameters.items():  # type: ignore[misc]
+            if parameter.kind is parameter.VAR_KEYWORD:
+                config |= config.pop(name, {})
+        layer.__dict__["_config"] = config
+        return layer
+
+
+class Layer(nn.Module, metaclass=LayerType):
+    """A module with Keras' conventions: lazy build, channels-last shapes, recorded config.
+
+    A layer of your own defines ``forward`` (or ``call``, Keras' word) and, when it has weights, ``build``, which
+    makes them as soon as the shape of the input is known.
+
+    >>> class Scale(Layer):
+    ...     def build(self, input_shape):
+    ...         self.factor = self.add_weight((input_shape[-1],), initializer="ones")
+    ...     def forward(self, x):
+    ...         return x * self.factor
+    >>> layer = Scale()
+    >>> layer(torch.ones(2, 3)).shape, layer.state_dict().keys()
+    (torch.Size([2, 3]), odict_keys(['factor']))
+    """
+
+    #: Axes of the input, the batch axis included; None where any number will do.
+    rank: ClassVar[int | None] = None
+    #: Whether the number of channels is fixed once the layer is built.
+    fixes_channels: ClassVar[bool] = False
+    #: State names in the order of Keras' ``get_weights``, each with the permutation to Keras' layout (None: as it is).
+    keras_weights: ClassVar[tuple[tuple[str, tuple[int, ...] | None], ...]] = ()
+
+    _config: dict[str, Any]
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        input_shape: tuple[int | None, ...] | None = None,
+        trainable: bool = True,
+        activity_regularizer: str | Regularizer | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.input_shape: Shape | None = None if input_shape is None else (None, *input_shape)
+        self.built = False
+        self._channels: int | None = None
+        self._trainable = trainable
+        self._penalized: list[tuple[nn.Parameter, Regularizer]] = []
+        self.activity_regularizer = activity_regularizer
+        self._activity_regularizer = find_regularizer(activity_regularizer)
+        self._activity_penalty: Tensor | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        first = args[0] if args else None
+        if not isinstance(first, Tensor):
+            if any(True for _ in symbols_in((args, kwargs))):
+                self._build_from(args, kwargs)
+                return call_symbolically(self, args, kwargs)
+            if isinstance(first, np.ndarray):
+                raise ShapeError(
+                    f"{self.title} takes torch tensors", got="a NumPy array", do="pass torch.from_numpy(array)"
+                )
+        if not self.built:
+            self._build_from(args, kwargs)
+        elif isinstance(first, Tensor):
+            self.check_input(first.shape)
+        output = super().__call__(*args, **kwargs)
+        if self._activity_regularizer is not None and self.training:
+            self._activity_penalty = self._activity_regularizer(output) / max(1, output.shape[0])
+        return output
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output; a subclass defines this, or ``call`` under Keras' name."""
+        call: Callable[..., Any] | None = getattr(self, "call", None)
+        if call is None:
+            raise ConfigError(f"{type(self).__name__} has no forward", do="define forward(self, x) in your class")
+        return call(*args, **kwargs)
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs of this shape (batch axis included, None where unknown)."""
+
+    @property
+    def title(self) -> str:
+        """How messages call this layer."""
+        kind = type(self).__name__
+        return f"layer {self.name!r} ({kind})" if self.name else kind
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights; setting it freezes or frees them all."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for parameter in self.parameters():
+            parameter.requires_grad_(value)
+        for module in self.modules():
+            if isinstance(module, Layer):
+                module._trainable = value
+
+    def check_input(self, shape: tuple[int | None, ...] | torch.Size) -> None:
+        """Refuse an input that does not fit, with the likely cause."""
+        rank, channels = self.rank, self._channels
+        if rank is not None and len(shape) != rank:
+            raise ShapeError(
+                f"{self.title} takes {rank} axes, {_axes(rank)}",
+                got=tuple(shape),
+                expected=f"{rank} axes",
+                do=_axis_hint(len(shape), rank),
+            )
+        if channels is not None and shape[-1] != channels:
+            moved = len(shape) > 2 and shape[1] == channels
+            raise ShapeError(
+                f"{self.title} was built for {channels} channels (the last axis)",
+                got=tuple(shape),
+                expected=f"(…, {channels})",
+                do="the channels come last: x.permute(0, 2, 3, 1)"
+                if moved
+                else "give inputs of the shape the model was built for, or build a new model",
+            )
+
+    def build_for(self, input_shape: Shape, *, device: torch.device | None = None) -> None:
+        """Build once for this shape: check it, make the weights, move and freeze them as asked."""
+        if self.built:
+            return
+        self.check_input(input_shape)
+        if self.fixes_channels:
+            if input_shape[-1] is None:
+                raise ShapeError(
+                    f"{self.title} needs to know the size of its last axis",
+                    got=input_shape,
+                    do="give it in Input(shape=…) or input_shape=…",
+                )
+            self._channels = input_shape[-1]
+        self.input_shape = input_shape
+        self.build(input_shape)
+        self._finish_build(device)
+
+    def _finish_build(self, device: torch.device | None) -> None:
+        self.built = True
+        if device is not None:
+            self.to(device)
+        if not self._trainable:
+            self.trainable = False
+
+    def _build_from(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Build from the arguments of a first call, symbolic or real."""
+        if self.built:
+            return
+        first = args[0] if args else next(iter(kwargs.values()), None)
+        device = first.device if isinstance(first, Tensor) else None
+        if self._builds_by_running():
+            self._build_by_running(args, kwargs, device)
+        elif isinstance(first, (list, tuple)):
+            self.input_shape = None
+            self.build([tuple(x.shape) for x in first])
+            self._finish_build(device)
+        else:
+            shape = tuple(getattr(first, "shape", ()))
+            self.build_for((None, *shape[1:]), device=device)
+
+    def _builds_by_running(self) -> bool:
+        """Whether layers inside are still unbuilt and only this layer's ``forward`` knows their shapes."""
+        own = type(self).build is Layer.build
+        return own and any(isinstance(m, Layer) and not m.built for m in self.modules() if m is not self)
+
+    def _build_by_running(self, args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device | None) -> None:
+        trial_args, trial_kwargs = trial_tensors(args, kwargs, trial=0, device=device or "cpu")
+        self.built = True
+        training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                nn.Module.__call__(self, *_first_sample(trial_args), **trial_kwargs)
+        except BaseException:
+            self.built = False
+            raise
+        finally:
+            self.train(training)
+        if isinstance(args[0], Tensor):
+            self.input_shape = (None, *args[0].shape[1:])
+        self._finish_build(device)
+
+    def add_weight(
+        self,
+        shape: tuple[int, ...],
+        *,
+        initializer: str | Initializer = "glorot_uniform",
+        regularizer: str | Regularizer | None = None,
+        trainable: bool = True,
+    ) -> nn.Parameter:
+        """Make and initialise one parameter, whose penalty joins the loss; store it as ``self.<state name>``."""
+        values = torch.empty(shape)
+        with torch.no_grad():
+            find_initializer(initializer)(values)
+        parameter = nn.Parameter(values, requires_grad=trainable)
+        found = find_regularizer(regularizer)
+        if found is not None:
+            self._penalized.append((parameter, found))
+        return parameter
+
+    def penalty(self) -> Tensor | None:
+        """This layer's own regularisation term of the last call, or None."""
+        terms = [regularizer(parameter) for parameter, regularizer in self._penalized]
+        if self._activity_penalty is not None:
+            terms.append(self._activity_penalty)
+            self._activity_penalty = None
+        return torch.stack(terms).sum() if terms else None
+
+    @property
+    def penalizes(self) -> bool:
+        """Whether this layer itself adds a term to the loss."""
+        return bool(self._penalized) or self._activity_regularizer is not None
+
+    def window(self) -> tuple[int, int | Fraction] | None:
+        """Size and stride (below 1 where it enlarges) of what one output sees along an axis; None where it sees all."""
+        return 1, 1
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as they were given."""
+        return dict(self._config)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """A new, unbuilt layer from such a config."""
+        return cls(**config)
+
+    def keras_state(self) -> Iterator[tuple[str, Tensor, tuple[int, ...] | None]]:
+        """State names, tensors and permutations in Keras' order, over this layer and the ones inside."""
+        if self.keras_weights:
+            for name, order in self.keras_weights:
+                tensor = getattr(self, name, None)
+                if tensor is not None:
+                    yield name, tensor, order
+            return
+        own = [*self.named_parameters(recurse=False), *self.named_buffers(recurse=False)]
+        yield from ((name, tensor, None) for name, tensor in own)
+        for name, module in self.named_children():
+            if isinstance(module, Layer):
+                yield from ((f"{name}.{inner}", t, order) for inner, t, order in module.keras_state())
+            else:
+                yield from ((f"{name}.{inner}", t, None) for inner, t in module.state_dict(keep_vars=True).items())
+
+    def get_weights(self) -> list[np.ndarray[Any, Any]]:
+        """The weights as NumPy arrays in Keras' order and layout.
+
+        >>> from corecur.layers.dense import Dense
+        >>> dense = Dense(4, input_shape=(3,))
+        >>> _ = dense(torch.zeros(1, 3))
+        >>> [w.shape for w in dense.get_weights()]
+        [(3, 4), (4,)]
+        """
+        arrays = []
+        for _, tensor, order in self.keras_state():
+            values = tensor.detach().cpu()
+            arrays.append((values if order is None else values.permute(order)).contiguous().numpy().copy())
+        return arrays
+
+    def set_weights(self, weights: list[np.ndarray[Any, Any]]) -> None:
+        """Take weights in Keras' order and layout; ShapeError where one does not fit."""
+        state = list(self.keras_state())
+        if len(state) != len(weights):
+            raise ShapeError(
+                f"{self.title} has {len(state)} weights",
+                got=f"{len(weights)} arrays",
+                do="build the layer first, then pass the arrays in the order get_weights() returns them",
+            )
+        for (name, tensor, order), array in zip(state, weights, strict=True):
+            target = tensor if order is None else tensor.permute(order)
+            values = torch.as_tensor(np.asarray(array))
+            if values.shape != target.shape:
+                raise ShapeError(
+                    f"weight {name!r} of {self.title} has another shape",
+                    got=tuple(values.shape),
+                    expected=tuple(target.shape),
+                )
+            with torch.no_grad():
+                target.copy_(values)
+
+    def count_params(self) -> int:
+        """Number of values in the parameters."""
+        return sum(p.numel() for p in self.parameters())
+
+    def extra_repr(self) -> str:
+        shown = {k: v for k, v in self._config.items() if k not in LayerOptions.__annotations__ and v is not None}
+        return ", ".join(f"{k}={v!r}" for k, v in shown.items() if not isinstance(v, nn.Module))
+
+
+def snake_case(name: str) -> str:
+    """A class name as Keras names layers.
+
+    >>> snake_case("MaxPooling2D"), snake_case("Conv2DTranspose")
+    ('max_pooling2d', 'conv2d_transpose')
+    """
+    return re.sub(r"(?<=[a-z])([A-Z])|(?<=[0-9]D)([A-Z])", r"_\1\2", name).lower()
+
+
+def _first_sample(args: Any) -> Any:
+    if isinstance(args, Tensor):
+        return args[:1]
+    if isinstance(args, (list, tuple)):
+        return type(args)(_first_sample(a) for a in args)
+    return args
+
+
+def _axes(rank: int) -> str:
+    names = {
+        2: "(batch, features)",
+        3: "(batch, time, features)",
+        4: "(batch, height, width, channels)",
+        5: "(batch, depth, height, width, channels)",
+    }
+    return names.get(rank, f"{rank} of them")
+
+
+def _axis_hint(got: int, rank: int) -> str:
+    if got == rank - 1:
+        return "add the missing axis: x.unsqueeze(0) for a batch of one sample, x.unsqueeze(-1) for one channel"
+    if got > rank:
+        return "put Flatten() or a global pooling layer before it"
+    return "check the shape of the data, or put Reshape(…) before it"

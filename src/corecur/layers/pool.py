@@ -1,0 +1,284 @@
+"""Pooling: the maximum or the average of windows, or of everything along the spatial axes.
+
+B batch, S… spatial axes (T | H W | D H W), C channels.
+Public tensors are (B, S…, C); torch pools the same memory seen as (B, C, S…).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import ClassVar, Literal, Unpack
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from corecur.errors import ConfigError, ShapeError
+from corecur.layers.conv import Size, channels_first, channels_last, each_axis, same_padding
+from corecur.layers.layer import Layer, LayerOptions
+from corecur.layers.symbolic import shape_of
+
+
+def pool_padding(size: int, window: int, stride: int) -> tuple[int, int]:
+    """Padding on both sides for ``padding="same"``, and the outputs to drop from the front.
+
+    With ``ceil_mode`` torch looks past the end by itself, so equal padding on both sides gives ``ceil(size / stride)``
+    outputs. Only an even window with stride 1 needs an unequal padding: there one output too many is made and dropped.
+
+    >>> pool_padding(7, 2, 2), pool_padding(7, 3, 1), pool_padding(7, 2, 1)
+    ((0, 0), (1, 0), (1, 1))
+    """
+    before, after = same_padding(size, window, stride, 1)
+    return (after, 1) if after > before and stride == 1 else (before, 0)
+
+
+def average_volumes(
+    x: Tensor, size: Sequence[int], strides: Sequence[int], padding: Sequence[int] = (0, 0, 0), *past_the_end: int
+) -> Tensor:
+    """Average pooling of (B, C, D, H, W) as two poolings of images: within the slices, then from slice to slice.
+
+    torch's own refuses windows larger than the padded input and takes several times as long on channels-last memory.
+
+    >>> average_volumes(torch.ones(2, 3, 4, 6, 8), (2, 2, 2), (2, 2, 2)).shape
+    torch.Size([2, 3, 2, 3, 4])
+    """
+    slices = x.transpose(1, 2).flatten(0, 1)  # (B, C, D, H, W) -> (B·D, C, H, W)
+    y = F.avg_pool2d(slices, size[1:], strides[1:], padding[1:], *past_the_end)
+    height, width = y.shape[2:]
+    y = y.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2).flatten(3)  # (B·D, C, H', W') -> (B, C, D, H'·W')
+    y = F.avg_pool2d(y, (size[0], 1), (strides[0], 1), (padding[0], 0), *past_the_end)
+    return y.unflatten(3, (height, width))  # (B, C, D', H'·W') -> (B, C, D', H', W')
+
+
+class Pooling(Layer):
+    """What the pooling layers over 1, 2 and 3 axes share."""
+
+    axes: ClassVar[int]
+    pool: ClassVar[Callable[..., Tensor]]
+    #: torch's arguments after the padding, for windows that look past the ends.
+    past_the_end: ClassVar[tuple[int, ...]]
+
+    def __init__(
+        self,
+        pool_size: Size = 2,
+        strides: Size | None = None,
+        padding: Literal["valid", "same"] = "valid",
+        **options: Unpack[LayerOptions],
+    ) -> None:
+        super().__init__(**options)
+        kind = type(self).__name__
+        if padding not in ("valid", "same"):
+            raise ConfigError(f"{kind} has no padding {padding!r}", expected="'valid' or 'same'")
+        self.pool_size = pool_size
+        self.strides = strides
+        self.padding = padding
+        self._size = each_axis(pool_size, self.axes, what=f"{kind}'s pool_size")
+        self._strides = self._size if strides is None else each_axis(strides, self.axes, what=f"{kind}'s strides")
+        self._valid = padding == "valid"
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = channels_first(x)  # (B, S…, C) -> (B, C, S…)
+        y = self._pool_inside(x) if self._valid else self._pool_same(x)
+        return channels_last(y)  # (B, C, S'…) -> (B, S'…, C)
+
+    def window(self) -> tuple[int, int | Fraction] | None:
+        return self._size[0], self._strides[0]
+
+    def _pool_inside(self, x: Tensor) -> Tensor:
+        for axis, size in enumerate(self._size):
+            if x.shape[2 + axis] < size:
+                raise ShapeError(
+                    f"{self.title}: the window covers {size} positions, the input has {x.shape[2 + axis]}",
+                    got=shape_of(channels_last(x)),
+                    expected=f"at least {size} along every spatial axis",
+                    do='use padding="same", a smaller pool_size, or fewer pooling layers before it',
+                )
+        return type(self).pool(x, self._size, self._strides)
+
+    def _pool_same(self, x: Tensor) -> Tensor:
+        found = [pool_padding(*along) for along in zip(x.shape[2:], self._size, self._strides, strict=True)]
+        y = type(self).pool(x, self._size, self._strides, [padding for padding, _ in found], *self.past_the_end)
+        for axis, (_, drop) in enumerate(found):
+            if drop:
+                y = y.narrow(2 + axis, drop, y.shape[2 + axis] - drop)
+        return y
+
+
+class MaxPooling1D(Pooling):
+    """The largest value of each window of time: (B, T, C) -> (B, T', C).
+
+    >>> MaxPooling1D(2)(torch.tensor([[[1.0], [3.0], [2.0], [0.0]]])).flatten()
+    tensor([3., 2.])
+    """
+
+    axes = 1
+    rank = 3
+    pool = staticmethod(torch.max_pool1d)
+    past_the_end = (1, True)  # dilation, ceil_mode
+
+
+class MaxPooling2D(Pooling):
+    """The largest value of each window of an image: (B, H, W, C) -> (B, H', W', C).
+
+    >>> MaxPooling2D((2, 2))(torch.zeros(2, 28, 28, 8)).shape
+    torch.Size([2, 14, 14, 8])
+    """
+
+    axes = 2
+    rank = 4
+    pool = staticmethod(torch.max_pool2d)
+    past_the_end = (1, True)
+
+
+class MaxPooling3D(Pooling):
+    """The largest value of each window of a volume: (B, D, H, W, C) -> (B, D', H', W', C).
+
+    >>> MaxPooling3D(2)(torch.zeros(2, 4, 6, 8, 3)).shape
+    torch.Size([2, 2, 3, 4, 3])
+    """
+
+    axes = 3
+    rank = 5
+    pool = staticmethod(torch.max_pool3d)
+    past_the_end = (1, True)
+
+
+class AveragePooling1D(Pooling):
+    """The mean of each window of time: (B, T, C) -> (B, T', C); padding does not count.
+
+    >>> AveragePooling1D(2, padding="same")(torch.tensor([[[1.0], [3.0], [5.0]]])).flatten()
+    tensor([2., 5.])
+    """
+
+    axes = 1
+    rank = 3
+    pool = staticmethod(torch.avg_pool1d)
+    past_the_end = (True, False)  # ceil_mode, count_include_pad
+
+
+class AveragePooling2D(Pooling):
+    """The mean of each window of an image: (B, H, W, C) -> (B, H', W', C); padding does not count.
+
+    >>> AveragePooling2D(2)(torch.zeros(2, 28, 28, 8)).shape
+    torch.Size([2, 14, 14, 8])
+    """
+
+    axes = 2
+    rank = 4
+    pool = staticmethod(F.avg_pool2d)
+    past_the_end = (True, False)
+
+
+class AveragePooling3D(Pooling):
+    """The mean of each window of a volume: (B, D, H, W, C) -> (B, D', H', W', C); padding does not count.
+
+    >>> AveragePooling3D(2)(torch.zeros(2, 4, 6, 8, 3)).shape
+    torch.Size([2, 2, 3, 4, 3])
+    """
+
+    axes = 3
+    rank = 5
+    pool = staticmethod(average_volumes)
+    past_the_end = (True, False)
+
+
+class GlobalPooling(Layer):
+    """What the global pooling layers share."""
+
+    axes: ClassVar[int]
+
+    def __init__(self, *, keepdims: bool = False, **options: Unpack[LayerOptions]) -> None:
+        super().__init__(**options)
+        self.keepdims = keepdims
+        self._spatial = tuple(range(1, 1 + self.axes))
+
+    def window(self) -> tuple[int, int | Fraction] | None:
+        return None
+
+
+class GlobalMax(GlobalPooling):
+    """The largest value of each channel; of equal values, one takes the gradient, as in ``MaxPooling``."""
+
+    pool: ClassVar[Callable[..., tuple[Tensor, Tensor]]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        # amax would do; its backward, which shares the gradient between equal values, takes four times as long
+        y = type(self).pool(channels_first(x), (1,) * self.axes)[0]  # (B, S…, C) -> (B, C, 1…)
+        return channels_last(y) if self.keepdims else y.flatten(1)
+
+
+class GlobalAverage(GlobalPooling):
+    """The mean of each channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(self._spatial, self.keepdims)  # (B, S…, C) -> (B, C) or (B, 1…, C)
+
+
+class GlobalMaxPooling1D(GlobalMax):
+    """The largest value of each channel over time: (B, T, C) -> (B, C).
+
+    >>> GlobalMaxPooling1D()(torch.tensor([[[1.0], [3.0], [2.0]]]))
+    tensor([[3.]])
+    """
+
+    axes = 1
+    rank = 3
+    pool = staticmethod(torch.adaptive_max_pool1d)
+
+
+class GlobalMaxPooling2D(GlobalMax):
+    """The largest value of each channel of an image: (B, H, W, C) -> (B, C).
+
+    >>> GlobalMaxPooling2D(keepdims=True)(torch.zeros(2, 7, 7, 8)).shape
+    torch.Size([2, 1, 1, 8])
+    """
+
+    axes = 2
+    rank = 4
+    pool = staticmethod(torch._C._nn.adaptive_max_pool2d)
+
+
+class GlobalMaxPooling3D(GlobalMax):
+    """The largest value of each channel of a volume: (B, D, H, W, C) -> (B, C).
+
+    >>> GlobalMaxPooling3D()(torch.zeros(2, 3, 4, 5, 8)).shape
+    torch.Size([2, 8])
+    """
+
+    axes = 3
+    rank = 5
+    pool = staticmethod(torch._C._nn.adaptive_max_pool3d)
+
+
+class GlobalAveragePooling1D(GlobalAverage):
+    """The mean of each channel over time: (B, T, C) -> (B, C).
+
+    >>> GlobalAveragePooling1D()(torch.tensor([[[1.0], [3.0], [2.0]]]))
+    tensor([[2.]])
+    """
+
+    axes = 1
+    rank = 3
+
+
+class GlobalAveragePooling2D(GlobalAverage):
+    """The mean of each channel of an image: (B, H, W, C) -> (B, C).
+
+    >>> GlobalAveragePooling2D()(torch.zeros(2, 7, 7, 8)).shape
+    torch.Size([2, 8])
+    """
+
+    axes = 2
+    rank = 4
+
+
+class GlobalAveragePooling3D(GlobalAverage):
+    """The mean of each channel of a volume: (B, D, H, W, C) -> (B, C).
+
+    >>> GlobalAveragePooling3D()(torch.zeros(2, 3, 4, 5, 8)).shape
+    torch.Size([2, 8])
+    """
+
+    axes = 3
+    rank = 5

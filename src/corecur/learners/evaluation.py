@@ -1,0 +1,131 @@
+"""What a test says about a classifier, and what a classifier says about a sample.
+
+N samples, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from corecur.engine.intervals import wilson
+from corecur.errors import DataError
+from corecur.report.charts import ClassScore
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to one sample: its label, how probable it is, and all probabilities by label."""
+
+    name: str
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer as JSON values."""
+        return {
+            "file": self.name,
+            "label": self.label,
+            "probability": self.probability,
+            "probabilities": self.probabilities,
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A test of a classifier: accuracy with its 95 % Wilson interval, and the parts it is made of."""
+
+    classes: tuple[str, ...]
+    confusion: np.ndarray[Any, Any]  # (K, K), the truth in rows
+    probabilities: Tensor  # (N, K)
+    labels: Tensor  # (N,)
+    loss: float
+
+    @property
+    def samples(self) -> int:
+        """Number of samples tested."""
+        return len(self.labels)
+
+    @property
+    def correct(self) -> int:
+        """Number of samples answered rightly."""
+        return int(np.trace(self.confusion))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of samples answered rightly."""
+        return self.correct / self.samples
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % Wilson score interval of the accuracy."""
+        return wilson(self.correct, self.samples, LEVEL)
+
+    @property
+    def per_class(self) -> list[ClassScore]:
+        """Precision, recall, F1 and sample count of each class."""
+        hits = np.diag(self.confusion).astype(float)
+        taken, there = self.confusion.sum(0), self.confusion.sum(1)
+        precision = hits / np.maximum(taken, 1)
+        recall = hits / np.maximum(there, 1)
+        f1 = 2 * hits / np.maximum(taken + there, 1)
+        return [
+            ClassScore(name, float(precision[k]), float(recall[k]), float(f1[k]), int(there[k]))
+            for k, name in enumerate(self.classes)
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as JSON values."""
+        return {
+            "accuracy": self.accuracy,
+            "interval": list(self.interval),
+            "level": LEVEL,
+            "samples": self.samples,
+            "correct": self.correct,
+            "loss": self.loss,
+            "per_class": {
+                row.name: {"precision": row.precision, "recall": row.recall, "f1": row.f1, "samples": row.support}
+                for row in self.per_class
+            },
+        }
+
+    def sentence(self) -> str:
+        """The result in words."""
+        low, high = self.interval
+        return (
+            f"test accuracy {self.accuracy:.2%}, 95 % interval {low:.2%} to {high:.2%} "
+            f"({self.correct:,} of {self.samples:,} samples)"
+        )
+
+
+def evaluate_classifier(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> Evaluation:
+    """Compare probabilities (N, K) with labels (N,).
+
+    >>> found = evaluate_classifier(torch.tensor([[0.9, 0.1], [0.4, 0.6]]), torch.tensor([0, 0]), ["a", "b"])
+    >>> found.accuracy, found.confusion.tolist()
+    (0.5, [[1, 1], [0, 0]])
+    """
+    if len(labels) == 0:
+        raise DataError("there are no samples to evaluate on")
+    answers = probabilities.argmax(1)
+    pairs = labels * len(classes) + answers
+    confusion = torch.bincount(pairs, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
+    of_truth = probabilities.double().gather(1, labels[:, None]).clamp_min(1e-12)
+    return Evaluation(tuple(classes), confusion.numpy(), probabilities, labels, float(-of_truth.log().mean()))
+
+
+def predictions(probabilities: Tensor, names: Sequence[str], classes: Sequence[str]) -> list[Prediction]:
+    """The answers for probabilities (N, K), the most probable labels first in each."""
+    found = []
+    for name, row in zip(names, probabilities.tolist(), strict=True):
+        ranked = sorted(zip(classes, row, strict=True), key=lambda pair: -pair[1])
+        found.append(Prediction(name, ranked[0][0], ranked[0][1], dict(ranked)))
+    return found

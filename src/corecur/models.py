@@ -1,0 +1,468 @@
+"""``Input``, ``Model`` and ``Sequential``: networks under Keras' conventions that are torch modules.
+
+B batch. Every model trains with ``compile`` and ``fit`` and answers with ``evaluate`` and ``predict``; all of it runs
+on the one ``Trainer``, and everything a torch user does with a module works too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from corecur import runtime
+from corecur.data.as_batches import as_batches
+from corecur.data.batches import Batches
+from corecur.data.hold_out import hold_out
+from corecur.engine.callbacks import Callback, Logs
+from corecur.engine.losses import find_loss
+from corecur.engine.metrics import Metric, find_metric
+from corecur.engine.optimizers import find_optimizer
+from corecur.engine.outputs import JointLoss, OutputMetric
+from corecur.engine.progress import ProgressBar
+from corecur.engine.schedules import Schedule
+from corecur.engine.trainer import Clipping, Trainer
+from corecur.errors import ConfigError, ShapeError
+from corecur.graph import Graph, unique_names
+from corecur.layers.layer import Layer
+from corecur.layers.symbolic import Shape, SymbolicTensor, call_symbolically, symbols_in
+
+
+def Input(  # noqa: N802 - Keras' word
+    shape: tuple[int | None, ...] | None = None,
+    *,
+    batch_shape: Shape | None = None,
+    dtype: torch.dtype = torch.float32,
+    name: str | None = None,
+) -> SymbolicTensor:
+    """The start of a functional model: a symbolic tensor of this shape, the batch axis left out.
+
+    >>> Input((28, 28, 1))
+    SymbolicTensor(shape=(None, 28, 28, 1), dtype=torch.float32)
+    """
+    if (shape is None) == (batch_shape is None):
+        raise ConfigError("Input takes a shape without the batch axis", do="Input((height, width, channels))")
+    full = batch_shape if batch_shape is not None else (None, *(shape or ()))
+    if any(size is not None and (not isinstance(size, int) or size < 1) for size in full):
+        raise ConfigError("an Input's sizes are whole numbers from 1, or None where unknown", got=shape)
+    return SymbolicTensor(tuple(full), dtype=dtype, name=name)
+
+
+class History:
+    """What ``fit`` returns: ``epoch`` numbers and, by name, the ``history`` of each result."""
+
+    def __init__(self, first_epoch: int, rows: Sequence[Logs]) -> None:
+        self.epoch = list(range(first_epoch, first_epoch + len(rows)))
+        names = dict.fromkeys(name for row in rows for name in row)
+        self.history = {name: [row[name] for row in rows if name in row] for name in names}
+
+    def __repr__(self) -> str:
+        return f"History({len(self.epoch)} epochs of {', '.join(self.history)})"
+
+
+class Model(Layer):
+    """A network: given by its graph, ``Model(inputs, outputs)``, or by a subclass with ``forward`` (or ``call``).
+
+    >>> from corecur.layers.dense import Dense
+    >>> x = Input((4,))
+    >>> model = Model(x, Dense(2, "softmax")(Dense(8, "relu")(x)))
+    >>> model(torch.zeros(3, 4)).shape
+    torch.Size([3, 2])
+    """
+
+    def __init__(self, inputs: Any = None, outputs: Any = None, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self._graph: Graph | None = None
+        self._compiled: dict[str, Any] | None = None
+        self._trainer: Trainer | None = None
+        self._loss: Any = None
+        self._metrics: list[Metric] = []
+        self.history: History | None = None
+        if outputs is not None:
+            self._graph = Graph(inputs, outputs)
+            layers = self._graph.layers
+            for layer_name, layer in zip(unique_names(layers), layers, strict=True):
+                self._adopt(layer_name, layer)
+            self.built = True
+
+    def _adopt(self, name: str, layer: nn.Module) -> None:
+        if isinstance(layer, Layer):
+            layer.name = name
+        if hasattr(self, name) and name not in self._modules:
+            raise ConfigError(f"a layer cannot be called {name!r}: models have an attribute of that name")
+        self.add_module(name, layer)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if self._graph is None:
+            return super().forward(*args, **kwargs)
+        return self._graph.run(args)
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The layers directly inside, in order."""
+        return list(self.children())
+
+    def get_layer(self, name: str) -> nn.Module:
+        """The layer of that name."""
+        children = dict(self.named_children())
+        if name not in children:
+            raise ConfigError(f"the model has no layer {name!r}", expected=", ".join(children))
+        return children[name]
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        *,
+        loss_weights: Sequence[float] | None = None,
+        precision: str = "float32",
+    ) -> None:
+        """Choose what ``fit`` minimises and with what; names, objects and functions are all welcome.
+
+        ``precision="auto"`` multiplies in bfloat16 where the processor does so in hardware.
+        Several outputs take a list of losses and, for metrics, a list of lists. ConfigError on an unknown name.
+        """
+        self._compiled = {"optimizer": optimizer, "loss": loss, "metrics": metrics, "loss_weights": loss_weights}
+        self._compiled["precision"] = precision
+        self._precision = runtime.find_precision(precision, self._device())
+        self._optimizer = find_optimizer(optimizer)
+        self._trainer = None
+        if isinstance(loss, (list, tuple)):
+            found = [find_loss(one) for one in loss]
+            self._loss = JointLoss(found, loss_weights or [1.0] * len(found))
+            self._metrics = [
+                OutputMetric(find_metric(one), number, f"output_{number}")
+                for number, several in enumerate(metrics or [])
+                for one in several
+            ]
+        else:
+            self._loss = None if loss is None else find_loss(loss)
+            self._metrics = [find_metric(one) for one in metrics or []]
+
+    @property
+    def trainer(self) -> Trainer:
+        """The trainer of this model; made at the first use after ``compile``, which needs a built model."""
+        if self._trainer is None:
+            self._require_compiled()
+            optimizer = self._optimizer
+            if not isinstance(optimizer, torch.optim.Optimizer):
+                made = optimizer.make([p for p in self.parameters() if p.requires_grad])
+            else:
+                made = optimizer
+            rate = getattr(optimizer, "learning_rate", None)
+            self._trainer = Trainer(
+                self,
+                loss=self._loss,
+                optimizer=made,
+                metrics=self._metrics,
+                rate=rate.rate_at if isinstance(rate, Schedule) else None,
+                clipping=Clipping(
+                    norm=getattr(optimizer, "global_clipnorm", None),
+                    value=getattr(optimizer, "clipvalue", None),
+                    norm_each=getattr(optimizer, "clipnorm", None),
+                ),
+                precision=self._precision,
+            )
+        return self._trainer
+
+    def _require_compiled(self) -> None:
+        if self._compiled is None or self._loss is None:
+            raise ConfigError(
+                "the model is not compiled",
+                do='model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")',
+            )
+
+    @property
+    def stop_training(self) -> bool:
+        """Set to True in a callback to end the training."""
+        return self._trainer is not None and self._trainer.stop_training
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        if self._trainer is not None:
+            self._trainer.stop_training = value
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        batch_size: int = 32,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Sequence[Callback] | Callback = (),
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+    ) -> History:
+        """Train for ``epochs`` on arrays, tensors, a Dataset, a DataLoader or ``Batches``.
+
+        ``validation_split`` takes the last share of the samples; ``validation_data`` is (x, y), (x, y, weights) or
+        any source of batches. Shuffling follows torch's seed.
+        """
+        self._require_compiled()
+        validation = self._validation(validation_data, validation_batch_size or batch_size)
+        if validation_split and validation is None:
+            (x, y, sample_weight), held = hold_out(x, y, sample_weight, validation_split)
+            validation = self._batches(*held, batch_size=validation_batch_size or batch_size)
+        seed = int(torch.randint(2**31, ()).item()) if shuffle else 0
+        batches = self._batches(x, y, sample_weight, batch_size=batch_size, shuffle=shuffle, seed=seed)
+        self._build_on(batches)
+        trainer = self.trainer
+        trainer.class_weights = _checked_class_weights(class_weight)
+        listening = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+        if verbose:
+            listening.append(ProgressBar(epochs))
+        rows = trainer.fit(
+            batches,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            validation=validation,
+            validate_every=validation_freq,
+            callbacks=listening,
+        )
+        self.history = History(initial_epoch, rows)
+        return self.history
+
+    def evaluate(
+        self, x: Any, y: Any = None, *, batch_size: int = 256, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """The loss, or ``[loss, metric, …]`` when there are metrics, or a dict of them."""
+        self._require_compiled()
+        batches = self._batches(x, y, sample_weight, batch_size=batch_size)
+        self._build_on(batches)
+        results = self.trainer.evaluate(batches)
+        if return_dict:
+            return results
+        values = list(results.values())
+        return values if len(values) > 1 else values[0]
+
+    def predict(self, x: Any, *, batch_size: int = 256) -> Any:
+        """The outputs for all samples: NumPy arrays for arrays and lists, tensors for tensors."""
+        batches = self._batches(x, None, None, batch_size=batch_size)
+        self._build_on(batches)
+        trainer = self._trainer or Trainer(self, loss=_no_loss)
+        outputs = list(trainer.predict(batches))
+        as_tensor = isinstance(x, (Tensor, Batches)) or (isinstance(x, (list, tuple)) and isinstance(x[0], Tensor))
+        return _joined(outputs, as_tensor)
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One update from one batch; the loss (and metrics of this batch) before it."""
+        self._require_compiled()
+        batches = self._batches(x, y, sample_weight, batch_size=2**31 - 1)
+        self._build_on(batches)
+        trainer = self.trainer
+        trainer.class_weights = _checked_class_weights(class_weight)
+        trainer.begin(batches, epochs=1)
+        loss, _ = trainer.train_step(next(iter(batches)))
+        results = {"loss": float(loss)} | {m.name: m.result() for m in self._metrics}
+        if return_dict:
+            return results
+        return list(results.values()) if self._metrics else results["loss"]
+
+    def summary(
+        self, *, print_fn: Callable[[str], Any] = print, input_shape: tuple[int | None, ...] | None = None
+    ) -> None:
+        """Print each layer's output shape, parameters, multiply-adds, activation memory and receptive field."""
+        from corecur.summary import summarize
+
+        print_fn(summarize(self, input_shape=input_shape))
+
+    def save(self, path: str | Path) -> None:
+        """Write the model file: a folder, or one stored zip if the path ends in ``.zip`` or ``.corecur``."""
+        from corecur.model_file import save_model
+
+        save_model(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path, *, custom: Iterable[type[nn.Module]] = ()) -> Any:
+        """Read a model file; classes of your own are used only if you list them in ``custom``."""
+        from corecur.model_file import load_model
+
+        return load_model(Path(path), custom=custom)
+
+    def save_weights(self, path: str | Path) -> None:
+        """Write the state dict as a safetensors file."""
+        from corecur.model_file import save_weights
+
+        save_weights(self, Path(path))
+
+    def load_weights(self, path: str | Path) -> None:
+        """Read a safetensors file that ``save_weights`` wrote for a model of this form."""
+        from corecur.model_file import load_weights
+
+        load_weights(self, Path(path))
+
+    def _device(self) -> torch.device:
+        tensor = next(self.parameters(), None)
+        return torch.device("cpu") if tensor is None else tensor.device
+
+    def _batches(self, x: Any, y: Any, weights: Any, **options: Any) -> Batches:
+        return as_batches(x, y, weights, device=self._device(), **options)
+
+    def _validation(self, data: Any, batch_size: int) -> Batches | None:
+        if data is None:
+            return None
+        if isinstance(data, (tuple, list)) and len(data) in (2, 3):
+            return self._batches(*data, *[None] * (3 - len(data)), batch_size=batch_size)
+        return self._batches(data, None, None, batch_size=batch_size)
+
+    def _build_on(self, batches: Batches) -> None:
+        if not self.built or any(isinstance(m, Layer) and not m.built for m in self.modules()):
+            first = next(iter(batches)).inputs
+            inputs = first if isinstance(first, tuple) else (first,)
+            self.built = False
+            self._build_from(tuple(t[:1] for t in inputs), {})
+
+    @property
+    def input_symbols(self) -> list[SymbolicTensor]:
+        """The symbolic inputs; none while nothing is known of them."""
+        return self._graph.inputs if self._graph is not None else []
+
+    @property
+    def output_symbols(self) -> list[SymbolicTensor]:
+        """The symbolic outputs; none while nothing is known of them."""
+        return list(symbols_in(self._graph.outputs)) if self._graph is not None else []
+
+
+class Sequential(Model):
+    """A chain of layers; any ``nn.Module`` can be one.
+
+    >>> from corecur.layers.conv import Conv2D
+    >>> from corecur.layers.dense import Dense
+    >>> model = Sequential([Conv2D(4, 3, input_shape=(8, 8, 1)), nn.Flatten(), Dense(2)])
+    >>> model(torch.zeros(5, 8, 8, 1)).shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(self, layers: Iterable[Any] = (), *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self._output: SymbolicTensor | None = None
+        for layer in layers:
+            self.add(layer)
+
+    def add(self, layer: Any) -> None:
+        """Append a layer; as soon as the input shape is known, it is built at once."""
+        chain = self.layers
+        if isinstance(layer, SymbolicTensor):
+            if chain or self._output is not None:
+                raise ConfigError("an Input comes first in a Sequential")
+            self._start(layer)
+            return
+        if not isinstance(layer, nn.Module):
+            raise ConfigError(
+                f"a Sequential holds layers, not {type(layer).__name__}",
+                got=repr(layer),
+                do="add the layer itself, or wrap a function in Activation(…)",
+            )
+        if any(layer is other for other in chain):
+            raise ConfigError("a layer stands once in a Sequential", do="use Model(inputs, outputs) to share a layer")
+        name = unique_names([*chain, layer])[-1]
+        if not chain and self._output is None and isinstance(layer, Layer) and layer.input_shape is not None:
+            dtype = getattr(layer, "input_dtype", torch.float32)
+            self._start(SymbolicTensor(layer.input_shape, dtype=dtype))
+        self._adopt(name, layer)
+        if self._output is not None:
+            self._output = self._extend(layer, self._output)
+        else:
+            self.built = False
+
+    def pop(self) -> nn.Module:
+        """Take the last layer off and return it."""
+        name, layer = list(self.named_children())[-1]
+        delattr(self, name)
+        if self.input_shape is not None:
+            shape, self._output = self.input_shape, None
+            self.build(shape)
+        return layer
+
+    def _start(self, symbol: SymbolicTensor) -> None:
+        self._output = symbol
+        self._first = symbol
+        self.input_shape = symbol.shape
+        self.built = True
+
+    def _extend(self, layer: nn.Module, symbol: SymbolicTensor) -> SymbolicTensor:
+        try:
+            called = layer(symbol) if isinstance(layer, Layer) else call_symbolically(layer, (symbol,), {})
+        except ShapeError:
+            raise
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise ShapeError(
+                f"layer {list(dict(self.named_children()))[-1]!r} cannot take what comes before it",
+                got=symbol.shape,
+                expected=str(error).splitlines()[0],
+            ) from error
+        found = list(symbols_in(called))
+        if len(found) != 1:
+            raise ConfigError(
+                "a layer in a Sequential returns one tensor", got=f"{len(found)} from {type(layer).__name__}"
+            )
+        return found[0]
+
+    def build(self, input_shape: Shape) -> None:
+        """Build every layer for this input shape, the batch axis included."""
+        if not self.layers:
+            raise ConfigError("an empty Sequential has nothing to run", do="add layers first")
+        self._start(SymbolicTensor(tuple(input_shape)))
+        symbol = self._first
+        for layer in self.layers:
+            symbol = self._extend(layer, symbol)
+        self._output = symbol
+
+    def forward(self, x: Any) -> Any:
+        for layer in self._modules.values():
+            x = layer(x)  # type: ignore[misc]
+        return x
+
+    @property
+    def input_symbols(self) -> list[SymbolicTensor]:
+        return [self._first] if self._output is not None else []
+
+    @property
+    def output_symbols(self) -> list[SymbolicTensor]:
+        return [self._output] if self._output is not None else []
+
+    @property
+    def output_shape(self) -> Shape | None:
+        """The shape of the output, the batch axis included; None until the model is built."""
+        return None if self._output is None else self._output.shape
+
+
+def _no_loss(target: Any, output: Any, weights: Tensor | None) -> Tensor:
+    raise ConfigError("the model is not compiled", do="model.compile(optimizer, loss)")
+
+
+def _checked_class_weights(weights: dict[int, float] | None) -> dict[int, float] | None:
+    if weights is not None and not all(isinstance(key, (int, np.integer)) and key >= 0 for key in weights):
+        raise ConfigError("class_weight maps class numbers to weights", got=weights, expected="{0: 1.0, 1: 5.0, …}")
+    return weights
+
+
+def _joined(outputs: list[Any], as_tensor: bool) -> Any:
+    """The outputs of all batches, concatenated along the batch axis; nested outputs keep their form."""
+    first = outputs[0]
+    if isinstance(first, Tensor):
+        whole = torch.cat(outputs).float()
+        return whole if as_tensor else whole.cpu().numpy()
+    if isinstance(first, dict):
+        return {key: _joined([output[key] for output in outputs], as_tensor) for key in first}
+    return [_joined([output[number] for output in outputs], as_tensor) for number in range(len(first))]

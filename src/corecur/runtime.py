@@ -1,0 +1,105 @@
+"""Where and how numbers are computed: device, threads, precision, seed, determinism."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from corecur.errors import ConfigError
+from corecur.names import Table
+
+PRECISIONS = Table("precision", {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16})
+
+
+def find_device(name: str | torch.device = "auto") -> torch.device:
+    """The device to use: ``auto`` takes CUDA, then Apple's MPS, then the CPU.
+
+    >>> find_device("cpu")
+    device(type='cpu')
+    """
+    if isinstance(name, torch.device):
+        return name
+    if name != "auto":
+        try:
+            device = torch.device(name)
+        except RuntimeError as error:
+            raise ConfigError(f"unknown device {name!r}", expected="auto, cpu, cuda, cuda:0, mps, …") from error
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(
+                "this torch has no CUDA device", got=name, do="use --device cpu, or install a CUDA build of torch"
+            )
+        return device
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware (AMX tiles, CUDA capability 8)."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return device.type == "cpu" and has_tiles is not None and bool(has_tiles())
+
+
+def find_precision(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of the large products. ``auto`` is bfloat16 where the hardware multiplies it, else float32.
+
+    >>> find_precision("float32", torch.device("cpu"))
+    torch.float32
+    """
+    asked = PRECISIONS[name]
+    if asked is not None:
+        return asked
+    return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+
+
+@contextlib.contextmanager
+def precision(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    """Compute the large products inside the block in ``dtype`` (weights stay float32)."""
+    if dtype == torch.float32:
+        yield
+    else:
+        with torch.autocast(device.type, dtype=dtype):
+            yield
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's global generators."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def use_determinism() -> None:
+    """Ask torch for deterministic algorithms only; holds on one machine class, with the same versions and threads."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
+def describe() -> dict[str, str]:
+    """What a report says about the machine and the versions.
+
+    >>> sorted(describe())[:3]
+    ['corecur', 'cpu', 'numpy']
+    """
+    from corecur import __version__
+
+    return {
+        "corecur": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "threads": str(torch.get_num_threads()),
+    }

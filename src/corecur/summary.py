@@ -1,0 +1,191 @@
+"""The table ``model.summary()`` prints: what each layer makes and costs, computed on shapes alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from corecur.errors import ConfigError
+from corecur.layers.layer import Layer
+
+if TYPE_CHECKING:
+    from corecur.models import Model
+
+
+@dataclass
+class LayerCost:
+    """One row: a layer, the shape it makes, and what that takes for one sample."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+    activation_bytes: int
+    receptive_field: str
+
+
+def layer_costs(
+    model: Model, *, input_shape: tuple[int | None, ...] | None = None, unknown: int = 96
+) -> list[LayerCost]:
+    """The cost of each layer for one sample; unknown sizes count as ``unknown``.
+
+    Multiply-adds are those of convolutions and matrix products, as torch's flop counter sees them.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    rows: list[LayerCost] = []
+    reach = _Reach()
+    direct = {id(module): name for name, module in model.named_children()} or {id(model): model.name or "model"}
+
+    def before(module: nn.Module, args: Any) -> None:
+        counter: Any = FlopCounterMode(display=False)
+        counter.__enter__()
+        open_counters.append(counter)
+
+    def after(module: nn.Module, args: Any, output: Any) -> None:
+        counter = open_counters.pop()
+        counter.__exit__(None, None, None)
+        tensor = output if isinstance(output, Tensor) else next(iter(output))
+        rows.append(
+            LayerCost(
+                name=direct[id(module)],
+                kind=type(module).__name__,
+                shape=tuple(tensor.shape[1:]),
+                parameters=sum(p.numel() for p in module.parameters()),
+                multiply_adds=counter.get_total_flops() // 2,
+                activation_bytes=tensor[:1].numel() * tensor.element_size(),
+                receptive_field=reach.after(module, args, output),
+            )
+        )
+
+    open_counters: list[Any] = []
+    modules = [m for m in model.modules() if id(m) in direct]
+    handles = [m.register_forward_pre_hook(before) for m in modules]
+    handles += [m.register_forward_hook(after) for m in modules]
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            _run_on_shapes(model, input_shape, unknown)
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+    return rows
+
+
+def _run_on_shapes(model: Model, input_shape: tuple[int | None, ...] | None, unknown: int) -> None:
+    from torch.func import functional_call
+
+    if input_shape is not None:
+        inputs = [((None, *input_shape), torch.float32)]
+    else:
+        inputs = [(symbol.shape, symbol.dtype) for symbol in model.input_symbols]
+    if not inputs and model.input_shape is not None:
+        inputs = [(model.input_shape, torch.float32)]
+    if not inputs:
+        raise ConfigError(
+            "the model is not built yet, so there are no shapes to show",
+            do="give the first layer input_shape=…, call the model once, or pass summary(input_shape=…)",
+        )
+    if not model.built:
+        model(*[torch.zeros([1] + [s or unknown for s in shape[1:]], dtype=dtype) for shape, dtype in inputs])
+    state = {k: torch.empty_like(v, device="meta") for k, v in [*model.named_parameters(), *model.named_buffers()]}
+    samples = [torch.empty([1] + [s or unknown for s in shape[1:]], dtype=t, device="meta") for shape, t in inputs]
+    functional_call(model, state, tuple(samples))
+
+
+class _Reach:
+    """Follows how many input positions along one axis an output sees: r ← r + (k − 1) j, j ← j s."""
+
+    def __init__(self) -> None:
+        self._by_tensor: dict[int, tuple[int | Fraction | None, int | Fraction]] = {}
+        self._kept: list[Tensor] = []  # a tensor's id means something only while it lives
+
+    def after(self, module: nn.Module, args: Any, output: Any) -> str:
+        before = [self._by_tensor.get(id(t), (1, 1)) for t in _flat(args)]
+        seen = [r for r, _ in before]
+        jump = max((j for _, j in before), default=1)
+        window = module.window() if isinstance(module, Layer) else (1, 1)
+        if window is None or None in seen:
+            reach: int | Fraction | None = None
+        else:
+            reach = max(r for r in seen if r is not None) + (window[0] - 1) * jump
+            jump *= window[1]
+        for tensor in _flat(output):
+            self._kept.append(tensor)
+            self._by_tensor[id(tensor)] = (reach, jump)
+        return "all" if reach is None else str(math.ceil(reach))
+
+
+def _flat(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    return [t for item in value for t in _flat(item)] if isinstance(value, (list, tuple)) else []
+
+
+def summarize(model: Model, *, input_shape: tuple[int | None, ...] | None = None) -> str:
+    """The table as text.
+
+    >>> from corecur.layers.dense import Dense
+    >>> from corecur.models import Sequential
+    >>> print(summarize(Sequential([Dense(4, input_shape=(3,))], name="tiny")))
+    model tiny
+    layer  kind   output  parameters  multiply-adds  activations  sees
+    dense  Dense  (4,)            16             12         16 B   all
+    <BLANKLINE>
+    parameters: 16 (16 trainable), 64 B
+    for one sample: 12 multiply-adds, 16 B of activations
+    """
+    costs = layer_costs(model, input_shape=input_shape)
+    header = ("layer", "kind", "output", "parameters", "multiply-adds", "activations", "sees")
+    table = [header] + [
+        (
+            row.name,
+            row.kind,
+            str(row.shape),
+            f"{row.parameters:,}",
+            f"{row.multiply_adds:,}",
+            as_bytes(row.activation_bytes),
+            row.receptive_field,
+        )
+        for row in costs
+    ]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column < 3 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+    total = sum(p.numel() for p in model.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    size = sum(t.numel() * t.element_size() for t in model.parameters())
+    work = sum(row.multiply_adds for row in costs)
+    memory = sum(row.activation_bytes for row in costs)
+    return "\n".join(
+        [f"model {model.name or type(model).__name__}", *lines, ""]
+        + [f"parameters: {total:,} ({trainable:,} trainable), {as_bytes(size)}"]
+        + [f"for one sample: {work:,} multiply-adds, {as_bytes(memory)} of activations"]
+    )
+
+
+def as_bytes(count: int) -> str:
+    """A number of bytes as a person reads it.
+
+    >>> as_bytes(512), as_bytes(4_194_304)
+    ('512 B', '4.0 MiB')
+    """
+    size = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
