@@ -66,6 +66,9 @@ def train(
     precision: Annotated[
         str, typer.Option(help="auto (bfloat16 products where the hardware has them), float32 or bfloat16.")
     ] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Processor threads; by default all, or one on a busy machine.")
+    ] = None,
     validation: Annotated[str | None, typer.Option(help="Validation data of its own, or a share such as 0.1.")] = None,
     test: Annotated[str | None, typer.Option(help="Test data of its own, or a share such as 0.2.")] = None,
     size: Annotated[int | None, typer.Option(min=4, help="Side to which pictures are resized.")] = None,
@@ -93,7 +96,7 @@ def train(
         if time_ is not None and epochs is not None:
             raise ConfigError("a training ends after --epochs or after --time", do="give one of them")
         seconds = None if time_ is None else parse_seconds(time_)
-        learner = ImageClassifier(seed=seed, device=device, precision=precision, **settings)
+        learner = ImageClassifier(seed=seed, device=device, precision=precision, threads=threads, **settings)
         say = _say(json_)
         data = learner.read(
             source, validation=validation, test=test, size=size, skip_bad=skip_bad, progress=_counting(json_)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import platform
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -84,6 +86,51 @@ def use_determinism() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+
+
+# One thread is taken only where it is clearly faster, so that the choice is the same on every quiet machine.
+_CLEARLY_FASTER = 1.5
+
+
+def choose_threads(work: Callable[[], object]) -> int:
+    """Set and return the number of threads: all, or one where ``work`` runs much faster on one.
+
+    That happens where other programs keep the cores busy: threads that share out a small piece of work then wait for
+    each other far longer than the work takes.
+
+    >>> before = torch.get_num_threads()
+    >>> choose_threads(lambda: None) == before
+    True
+    """
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return 1
+    work()
+    together = _least_seconds(work)
+    torch.set_num_threads(1)
+    if _least_seconds(work) * _CLEARLY_FASTER < together:
+        return 1
+    torch.set_num_threads(threads)
+    return threads
+
+
+def _least_seconds(work: Callable[[], object], repeats: int = 2) -> float:
+    best = float("inf")
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - began)
+    return max(best, 1e-4)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep large freed buffers, which a training asks for again in its next step; elsewhere do nothing."""
+    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+    libc.mallopt(trim_threshold, 2**31 - 1)
+    libc.mallopt(mmap_threshold, 2**30)
 
 
 def describe() -> dict[str, str]:

@@ -110,6 +110,8 @@ PROGRAMS = {
     "an out-of-band buffer": b"\x80\x05\x97.",
     "a huge memo": b"\x80\x02Nr" + struct.pack("<I", 2**31 - 2) + b".",
     "a huge string": b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b"abc.",
+    "a tuple too deep to hash": b"\x80\x02})" + b"\x85" * 10**6 + b"K\x01s.",
+    "a list too deep to look through": b"\x80\x02" + b"]" * 5000 + b"a" * 4999 + b".",
     "nothing": b"",
     "no end": b"\x80\x02}",
     "text": b"hello world",

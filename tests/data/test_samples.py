@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import logging
 import re
+import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -97,6 +98,21 @@ def test_a_set_is_fetched_checked_and_kept(site: tuple[Path, str], monkeypatch: 
     for path in site[0].iterdir():
         path.unlink()
     assert len(gather_sample("mnist").parts["train"]) == 6
+
+
+def test_an_archive_is_fetched_and_unpacked(
+    site: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "batches").mkdir()
+    write_binary(tmp_path / "batches", "data_batch_1.bin")
+    path = site[0] / "cifar-10-binary.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(tmp_path / "batches", "cifar-10-batches-bin")
+    files = ((path.name, hashlib.sha256(path.read_bytes()).hexdigest()),)
+    monkeypatch.setitem(PUBLISHED, "cifar10", replace(PUBLISHED["cifar10"], address=site[1], files=files))
+    for _ in range(2):
+        assert gather_sample("cifar10").parts["train"].labels.tolist() == ["airplane", "automobile", "bird", "cat"]
+    assert (tmp_path / "cache/corecur/cifar10/cifar-10-batches-bin/data_batch_1.bin").is_file()
 
 
 def test_a_file_that_is_not_the_published_one_is_refused_and_not_kept(

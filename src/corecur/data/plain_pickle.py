@@ -24,6 +24,8 @@ from corecur.errors import DataError
 
 MAX_BYTES = 2**30
 DTYPES = frozenset({"u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"})
+MAX_TUPLES = 1000
+NESTING_OPCODES = frozenset({"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"})
 MEMO_OPCODES = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 # What unpickling raises on damaged or hostile bytes.
 FAILURES = (
@@ -173,10 +175,17 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _check_program(data: bytes) -> None:
-    """Read the instructions without following them: the largest memo number sets the memory taken, so it is bounded."""
+    """Read the instructions without following them, and refuse what exhausts memory or the stack.
+
+    The largest memo number sets how much memory is taken; the hash of a tuple in a tuple in a tuple … recurses in C.
+    """
+    tuples = 0
     for opcode, argument, _ in pickletools.genops(data):
+        tuples += opcode.name in NESTING_OPCODES
         if opcode.name in MEMO_OPCODES and int(argument or 0) > len(data):
             raise pickle.UnpicklingError("a memo larger than the file")
+        if tuples > MAX_TUPLES:
+            raise pickle.UnpicklingError(f"more than {MAX_TUPLES:,} tuples")
 
 
 def _finished(value: Any) -> Any:

@@ -6,7 +6,7 @@ Public tensors are (B, S…, C); torch pools the same memory seen as (B, C, S…
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
 from typing import ClassVar, Literal, Unpack
 
@@ -34,7 +34,12 @@ def pool_padding(size: int, window: int, stride: int) -> tuple[int, int]:
 
 
 def average_volumes(
-    x: Tensor, size: Sequence[int], strides: Sequence[int], padding: Sequence[int] = (0, 0, 0), *past_the_end: int
+    x: Tensor,
+    size: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: tuple[int, ...] = (0, 0, 0),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
 ) -> Tensor:
     """Average pooling of (B, C, D, H, W) as two poolings of images: within the slices, then from slice to slice.
 
@@ -44,11 +49,11 @@ def average_volumes(
     torch.Size([2, 3, 2, 3, 4])
     """
     slices = x.transpose(1, 2).flatten(0, 1)  # (B, C, D, H, W) -> (B·D, C, H, W)
-    y = F.avg_pool2d(slices, size[1:], strides[1:], padding[1:], *past_the_end)
-    height, width = y.shape[2:]
-    y = y.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2).flatten(3)  # (B·D, C, H', W') -> (B, C, D, H'·W')
-    y = F.avg_pool2d(y, (size[0], 1), (strides[0], 1), (padding[0], 0), *past_the_end)
-    return y.unflatten(3, (height, width))  # (B, C, D', H'·W') -> (B, C, D', H', W')
+    y = F.avg_pool2d(slices, size[1:], strides[1:], padding[1:], ceil_mode, count_include_pad)
+    channels, height, width = y.shape[1:]
+    y = y.reshape(x.shape[0], x.shape[2], channels, height * width).transpose(1, 2)  # -> (B, C, D, H'·W')
+    y = F.avg_pool2d(y, (size[0], 1), (strides[0], 1), (padding[0], 0), ceil_mode, count_include_pad)
+    return y.reshape(*y.shape[:3], height, width)  # (B, C, D', H'·W') -> (B, C, D', H', W')
 
 
 class Pooling(Layer):
@@ -98,7 +103,7 @@ class Pooling(Layer):
 
     def _pool_same(self, x: Tensor) -> Tensor:
         found = [pool_padding(*along) for along in zip(x.shape[2:], self._size, self._strides, strict=True)]
-        y = type(self).pool(x, self._size, self._strides, [padding for padding, _ in found], *self.past_the_end)
+        y = type(self).pool(x, self._size, self._strides, tuple(p for p, _ in found), *self.past_the_end)
         for axis, (_, drop) in enumerate(found):
             if drop:
                 y = y.narrow(2 + axis, drop, y.shape[2 + axis] - drop)
