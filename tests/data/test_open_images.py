@@ -154,6 +154,16 @@ def test_a_class_that_loses_its_last_files_is_told(tmp_path: Path) -> None:
         load_images(tmp_path, skip_bad=True)
 
 
+def test_a_test_split_of_bad_files_only_is_no_split(tmp_path: Path) -> None:
+    class_folders(tmp_path / "train", {"cat": 3, "dog": 3})
+    class_folders(tmp_path / "test", {"cat": 1, "dog": 1})
+    for path in (tmp_path / "test").rglob("*.png"):
+        path.write_bytes(b"")
+    source = load_images(tmp_path, skip_bad=True)
+    assert source.test is None
+    assert any("2 files could not be read" in finding for finding in source.findings)
+
+
 def test_a_folder_of_bad_files_only(tmp_path: Path) -> None:
     class_folders(tmp_path, {"cat": 3, "dog": 2})
     for path in tmp_path.rglob("*.png"):

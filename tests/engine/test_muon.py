@@ -108,15 +108,27 @@ def test_kernels_are_flattened_and_layout_does_not_matter() -> None:
     torch.testing.assert_close(kernel, last)
 
 
-def test_same_shapes_go_together_without_touching_each_other() -> None:
-    together, _ = network()
+def test_stacks_of_a_gpu_give_the_same_as_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    stacked, _ = network()
+    single, _ = network()
+    feed(stacked, 3)
+    feed(single, 3)
+    Muon(0.1).make(single).step()
+    monkeypatch.setattr(muon, "together", lambda matrices: [[0], [1, 2], [3], [4]])  # the two of one shape
+    Muon(0.1).make(stacked).step()
+    for p, q in zip(stacked, single, strict=True):
+        torch.testing.assert_close(p, q, atol=1e-5, rtol=0)
+
+
+def test_matrices_do_not_touch_each_other() -> None:
+    in_one, _ = network()
     alone, _ = network()
-    feed(together, 3)
+    feed(in_one, 3)
     feed(alone, 3)
-    Muon(0.1).make(together).step()
+    Muon(0.1).make(in_one).step()
     for p in alone:
         Muon(0.1).make([p]).step()
-    for p, q in zip(together, alone, strict=True):
+    for p, q in zip(in_one, alone, strict=True):
         torch.testing.assert_close(p, q, atol=1e-5, rtol=0)
 
 
@@ -185,3 +197,12 @@ def test_what_is_a_matrix_and_how_it_is_computed() -> None:
         assert is_matrix(torch.zeros(shape)) == want
     assert compute_dtype(torch.zeros(1, 8, 8)) == torch.float32
     assert compute_dtype(torch.zeros(1, 8, 8, dtype=torch.float64)) == torch.float64
+
+
+def test_unit_rows_bring_each_matrix_to_its_norm_first() -> None:
+    weight = nn.Parameter(7 * torch.randn(6, 4, 3, 3))
+    made = MuonOptimizer([{"params": [weight], "orthogonal": True}], torch.optim.AdamW, lr=0.0, unit_rows=True)
+    before = weight.detach().clone()
+    feed([weight], 0)
+    made.step()
+    torch.testing.assert_close(weight.detach(), before * 6**0.5 / before.norm())

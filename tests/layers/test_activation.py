@@ -76,7 +76,7 @@ def test_names_in_any_spelling_functions_and_nothing() -> None:
     with pytest.raises(ConfigError, match="did you mean 'sigmoid'"):
         find_activation("sigmiod")
     with pytest.raises(ConfigError, match="a name or a function"):
-        find_activation(3)  # type: ignore[arg-type]
+        find_activation(3)
 
 
 @pytest.mark.parametrize("max_value", [None, 1.5])
@@ -93,7 +93,7 @@ def test_relu_follows_keras_definition(max_value: float | None, slope: float, th
 @pytest.mark.parametrize("what", ["max_value", "negative_slope", "threshold"])
 def test_relu_refuses_negative_arguments(what: str) -> None:
     with pytest.raises(ConfigError, match=what):
-        ReLU(**{what: -1.0})  # type: ignore[arg-type]
+        ReLU(**{what: -1.0})
 
 
 def test_leaky_relu_and_elu_are_torchs_with_keras_defaults() -> None:

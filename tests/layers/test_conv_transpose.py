@@ -35,7 +35,7 @@ def gradient_of_convolution(layer: Any, x: torch.Tensor, sizes: tuple[int, ...])
     return torch.autograd.grad(y, z, x)[0]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data(), st.integers(1, 2), st.sampled_from(["valid", "same"]))
 def test_it_is_the_gradient_of_the_convolution(data: st.DataObject, axes: int, padding: str) -> None:
     def numbers(most: int) -> tuple[int, ...]:
@@ -120,7 +120,7 @@ def test_the_receptive_field_shrinks_the_step() -> None:
 
 def test_wrong_arguments_and_shapes() -> None:
     with pytest.raises(ConfigError, match="no padding 'causal'"):
-        Conv1DTranspose(2, 3, padding="causal")  # type: ignore[arg-type]
+        Conv1DTranspose(2, 3, padding="causal")
     with pytest.raises(ConfigError, match="output_padding"):
         Conv2DTranspose(2, 3, 2, output_padding=(1, -1))
     with pytest.raises(ShapeError, match="cannot split 3 channels into 2 groups"):

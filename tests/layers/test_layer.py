@@ -67,9 +67,9 @@ def test_the_config_is_the_constructors_arguments() -> None:
 
 def test_arguments_too_many_or_missing() -> None:
     with pytest.raises(ConfigError, match=r"(?s)Dense: missing.*'units'.*units, activation"):
-        Dense()  # type: ignore[call-arg]
+        Dense()
     with pytest.raises(ConfigError, match="Dense: too many positional arguments"):
-        Dense(3, "relu", True)  # type: ignore[misc]
+        Dense(3, "relu", True)
 
 
 def test_layers_inside_are_built_by_running_once() -> None:
@@ -86,8 +86,9 @@ def test_layers_inside_are_built_by_running_once() -> None:
 
 def test_a_failed_first_run_leaves_it_unbuilt() -> None:
     pair = Pair()
-    with pytest.raises(ShapeError):
-        pair.second(torch.zeros(1, 7)), pair(torch.zeros(2, 3))
+    pair.second(torch.zeros(1, 7))  # now it does not fit behind the first
+    with pytest.raises(ShapeError, match="built for 7 channels"):
+        pair(torch.zeros(2, 3))
     assert not pair.built
 
 

@@ -107,7 +107,7 @@ def test_tensors_not_in_a_list() -> None:
 
 def test_wrong_arguments() -> None:
     with pytest.raises(ConfigError, match="Concatenate needs an axis"):
-        Concatenate("last")  # type: ignore[arg-type]
+        Concatenate("last")
     with pytest.raises(ConfigError, match="Dot needs the axes"):
         Dot((0, 1))
     with pytest.raises(ShapeError, match=r"equal sizes along axes \(1, 1\)"):

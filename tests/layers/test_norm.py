@@ -9,6 +9,7 @@ from torch import nn
 
 from corecur.errors import ConfigError, ShapeError
 from corecur.layers import LAYERS
+from corecur.layers.layer import Layer
 from corecur.layers.norm import BatchNormalization, GroupNormalization, LayerNormalization
 
 from .reference import Array, built, draw, first, last, tensor
@@ -80,7 +81,7 @@ def test_frozen_batch_normalization_infers_while_training_as_in_keras() -> None:
 
 
 def test_freezing_reaches_a_batch_normalization_deep_inside() -> None:
-    class Block(layers_base()):  # type: ignore[misc]
+    class Block(Layer):
         def __init__(self, inner: nn.Module) -> None:
             super().__init__()
             self.inner = inner
@@ -97,12 +98,6 @@ def test_freezing_reaches_a_batch_normalization_deep_inside() -> None:
     outer.train()(x + 5)
     assert not deep.trainable
     assert torch.equal(deep.running_mean, before)
-
-
-def layers_base() -> Any:
-    from corecur.layers.layer import Layer
-
-    return Layer
 
 
 def test_one_value_per_channel_has_no_variance_to_learn_from() -> None:

@@ -36,7 +36,7 @@ def test_kernel_bias_and_activity_add_up() -> None:
     kernel, bias = layer.get_weights()
     expected = 0.1 * (kernel**2).sum() + 0.2 * np.abs(bias).sum() + 0.3 * np.abs(y.detach().numpy()).sum() / 5
     assert layer.penalizes
-    np.testing.assert_allclose(layer.penalty().item(), expected, rtol=1e-5)  # type: ignore[union-attr]
+    np.testing.assert_allclose(layer.penalty().item(), expected, rtol=1e-5)
 
 
 def test_the_activity_counts_in_training_only_and_once() -> None:

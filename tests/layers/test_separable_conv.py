@@ -50,4 +50,4 @@ def test_errors_name_the_layer() -> None:
     with pytest.raises(ShapeError, match=r"layer 'mine' \(SeparableConv2D\) takes 4 axes"):
         SeparableConv2D(5, 3, name="mine")(torch.zeros(4, 4, 3))
     with pytest.raises(ConfigError, match="padding 'full'"):
-        SeparableConv2D(5, 3, padding="full")  # type: ignore[arg-type]
+        SeparableConv2D(5, 3, padding="full")

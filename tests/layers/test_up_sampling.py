@@ -21,7 +21,7 @@ def test_nearest_is_numpys_repeat(axes: int, sizes: tuple[int, ...], factors: tu
     expected = x
     for axis, factor in enumerate(factors, start=1):
         expected = np.repeat(expected, factor, axis)
-    np.testing.assert_array_equal(LAYERS[f"UpSampling{axes}D"](factors)(torch.from_numpy(x)), expected)  # type: ignore[call-arg]
+    np.testing.assert_array_equal(LAYERS[f"UpSampling{axes}D"](factors)(torch.from_numpy(x)), expected)
 
 
 def between(x: Array, factor: int, axis: int) -> Array:

@@ -26,7 +26,7 @@ FORMS: list[tuple[int, Any, list[tuple[int, int]]]] = [
 @pytest.mark.parametrize(("axes", "padding", "sides"), FORMS)
 def test_every_form_is_numpys_pad(axes: int, padding: Any, sides: list[tuple[int, int]]) -> None:
     x = draw(2, *(3, 4, 5)[:axes], 2)
-    layer = LAYERS[f"ZeroPadding{axes}D"](padding)  # type: ignore[call-arg]
+    layer = LAYERS[f"ZeroPadding{axes}D"](padding)
     expected = np.pad(x, [(0, 0), *sides, (0, 0)])
     np.testing.assert_array_equal(layer(torch.from_numpy(x)), expected)
 
@@ -34,4 +34,4 @@ def test_every_form_is_numpys_pad(axes: int, padding: Any, sides: list[tuple[int
 @pytest.mark.parametrize("padding", [-1, (1, 2, 3), ((1, 2, 3), (1, 1)), "1", (0.5, 1), True])
 def test_other_forms_are_refused(padding: Any) -> None:
     with pytest.raises(ConfigError, match="ZeroPadding2D's padding"):
-        LAYERS["ZeroPadding2D"](padding)  # type: ignore[call-arg]
+        LAYERS["ZeroPadding2D"](padding)

@@ -130,7 +130,7 @@ def duplicate_findings(splits: Mapping[str, ImageSet]) -> list[str]:
 
 
 def _digests(images: Tensor) -> list[bytes]:
-    rows = images.numpy().reshape(len(images), -1)  # (N, H·W·C)
+    rows = images.flatten(1).numpy()  # (N, H·W·C)
     return [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).digest() for row in rows]
 
 

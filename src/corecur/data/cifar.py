@@ -82,12 +82,27 @@ def is_cifar_pickle(source: Path) -> bool:
 
 
 def gather_cifar_binary(source: Path) -> Gathered:
-    """Read the binary version; raises DataError for a file of another length and for labels out of range."""
+    """Read the binary version; raises DataError for a file of another length and for labels out of range.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "data_batch_1.bin").write_bytes(bytes([3]) + bytes(3072))
+    ...     gather_cifar_binary(Path(folder)).parts["train"].labels.tolist()
+    [3]
+    """
     return _gather(source, BINARY, _read_binary, _names_in_text)
 
 
 def gather_cifar_pickle(source: Path) -> Gathered:
-    """Read the “python version” without unpickling code; raises DataError for anything but the published form."""
+    """Read the “python version” without unpickling code; raises DataError for anything but the published form.
+
+    >>> import pickle, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     batch = {b"data": np.zeros((1, 3072), dtype=np.uint8), b"labels": [3]}
+    ...     _ = Path(folder, "data_batch_1").write_bytes(pickle.dumps(batch, protocol=2))
+    ...     gather_cifar_pickle(Path(folder)).parts["train"].labels.tolist()
+    [3]
+    """
     return _gather(source, PICKLED, _read_pickled, _names_in_pickle)
 
 

@@ -125,7 +125,11 @@ def count_steps(progress: Progress | None, total: int) -> Callable[[int], None] 
 
 
 def usable_cores() -> int:
-    """The cores this process may run on."""
+    """The cores this process may run on.
+
+    >>> usable_cores() >= 1
+    True
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -48,6 +48,13 @@ def gather_idx(source: Path) -> Gathered:
     The word ``train``, ``val``, ``t10k`` or ``test`` in a name gives the split. A single image file is read as the
     training split, whatever its name. Raises DataError for a missing label file, for lengths that differ, and for
     everything `read_idx` refuses.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "train-images-idx3-ubyte").write_bytes(bytes([0, 0, 8, 3, *[0, 0, 0, 1] * 3, 255]))
+    ...     _ = Path(folder, "train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 1, 7]))
+    ...     gather_idx(Path(folder)).parts["train"].labels.tolist()
+    [7]
     """
     if source.is_file():
         return Gathered("idx", {"train": _part(source, "train")})

@@ -49,7 +49,10 @@ def fits_in_memory(size: int) -> bool:
 
 
 def refuse_larger_than_memory(size: int, *, where: object) -> None:
-    """Stop before something is read whole that cannot fit; raises DataError."""
+    """Stop before something is read whole that cannot fit; raises DataError.
+
+    >>> refuse_larger_than_memory(1000, where="a.npz")
+    """
     room = available_memory()
     if size > 0.8 * room:
         raise DataError(

@@ -33,6 +33,12 @@ def gather_npz(source: Path) -> Gathered:
 
     Raises DataError for other names, object arrays, headers that claim more than memory or the file holds, damaged
     archives.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/a.npz", images=np.zeros((2, 8, 8), dtype=np.uint8), labels=["cat", "dog"])
+    ...     gather_npz(Path(folder, "a.npz")).parts["train"].labels.tolist()
+    ['cat', 'dog']
     """
     try:
         with zipfile.ZipFile(source) as archive:
@@ -47,7 +53,16 @@ def gather_npz(source: Path) -> Gathered:
 
 
 def gather_npy(source: Path) -> Gathered:
-    """Read an ``.npy`` file of pictures and the label file beside it: images.npy with labels.npy, x.npy with y.npy."""
+    """Read an ``.npy`` file of pictures and the label file beside it: images.npy with labels.npy, x.npy with y.npy.
+
+    Raises DataError where there is none, and for everything `read_npy` refuses.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/x.npy", np.zeros((2, 8, 8), dtype=np.uint8)); np.save(f"{folder}/y.npy", [0, 1])
+    ...     gather_npy(Path(folder, "x.npy")).parts["train"].labels.tolist()
+    [0, 1]
+    """
     for pictures, labels in BESIDE:
         stem = source.stem.casefold()
         beside = source.with_name(stem.replace(pictures, labels) + ".npy")

@@ -112,20 +112,11 @@ def load_images(
     if not skip_bad:
         refuse_bad_files(bad, total=sum(map(len, sets.values())) + len(bad), where=origin)
     if bad:
-        numbers = {split: _numbers(images) for split, images in sets.items()}
-        refuse_classes(numbers["train"], classes, where=f"{origin}, {len(bad):,} bad files set aside")
-    findings = [
-        *gathered.findings,
-        *_reading_findings(bad, on_disk, size_finding(sizes, (preparation.height, preparation.width))),
-        *class_findings(numbers["train"], classes),
-        *(
-            finding
-            for split in SPLITS[1:]
-            if split in sets
-            for finding in missing_findings(numbers[split], classes, split=split)
-        ),
-        *duplicate_findings(sets),
-    ]
+        refuse_classes(_numbers(sets["train"]), classes, where=f"{origin}, {len(bad):,} bad files set aside")
+    # A held-out split whose every file is bad is no split.
+    sets = {split: images for split, images in sets.items() if len(images)}
+    resized = size_finding(sizes, (preparation.height, preparation.width))
+    findings = (*gathered.findings, *_reading_findings(bad, on_disk, resized), *_set_findings(sets, classes))
     return ImageSource(
         origin=origin,
         kind=gathered.kind,
@@ -134,7 +125,7 @@ def load_images(
         validation=sets.get("validation"),
         test=sets.get("test"),
         preparation=preparation,
-        findings=tuple(findings),
+        findings=findings,
     )
 
 
@@ -338,6 +329,14 @@ def _prepare(
 def _numbers(images: ImageSet) -> Any:
     labels: Tensor = torch.empty(0, dtype=torch.int64) if images.labels is None else images.labels
     return labels.numpy()
+
+
+def _set_findings(sets: dict[str, ImageSet], classes: Sequence[str]) -> list[str]:
+    findings = class_findings(_numbers(sets["train"]), classes)
+    for split in SPLITS[1:]:
+        if split in sets:
+            findings += missing_findings(_numbers(sets[split]), classes, split=split)
+    return findings + duplicate_findings(sets)
 
 
 def _reading_findings(bad: Sequence[BadFile], on_disk: bool, sizes: str | None) -> list[str]:

@@ -23,16 +23,16 @@ Scale = Literal["original", "match_rms_adamw"]
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
-    """The nearest orthogonal matrix to each of (n, O, I), roughly: singular values end between 0.7 and 1.2.
+    """The nearest orthogonal matrix to (O, I), or to each of (n, O, I), roughly: singular values end in 0.7 … 1.2.
 
     Newton-Schulz with a quintic: X ← aX + b(XXᵀ)X + c(XXᵀ)²X, begun from X / ‖X‖. In the dtype given.
 
-    >>> x = orthogonalise(torch.tensor([[[3.0, 0.0], [0.0, 2.0]]]))
+    >>> x = orthogonalise(torch.tensor([[3.0, 0.0], [0.0, 2.0]]))
     >>> bool((torch.linalg.svdvals(x) - 1).abs().max() < 0.35)
     True
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if tall else matrices  # (n, R, L)
+    x = matrices.mT if tall else matrices  # (…, R, L)
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     rows, columns = x.shape[-2:]
     x = _by_gram(x, steps) if x.dtype == torch.float32 and columns >= 2 * rows else _by_quintic(x, steps)
@@ -41,9 +41,10 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
 def _by_quintic(x: Tensor, steps: int) -> Tensor:
     a, b, c = COEFFICIENTS
+    add_product = torch.addmm if x.dim() == 2 else torch.baddbmm
     for _ in range(steps):
-        gram = x @ x.mT  # (n, R, R)
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)  # (n, R, L)
+        gram = x @ x.mT  # (…, R, R)
+        x = add_product(x, add_product(gram, gram, gram, beta=b, alpha=c), x, beta=a)  # (…, R, L)
     return x
 
 
@@ -54,19 +55,34 @@ def _by_gram(x: Tensor, steps: int) -> Tensor:
     for float32, where the singular values lost (below 1e-4 of the norm) would stay below 0.1 anyway.
     """
     a, b, c = COEFFICIENTS
-    gram = x @ x.mT  # (n, R, R)
+    add_product = torch.addmm if x.dim() == 2 else torch.baddbmm
+    gram = x @ x.mT  # (…, R, R)
     product: Tensor | None = None
     for _ in range(steps):
-        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor = add_product(gram, gram, gram, beta=b, alpha=c)
         factor.diagonal(dim1=-2, dim2=-1).add_(a)
         product = factor if product is None else factor @ product
         gram = factor @ gram @ factor
-    return x if product is None else product @ x  # (n, R, L)
+    return x if product is None else product @ x  # (…, R, L)
 
 
 def is_matrix(parameter: Tensor) -> bool:
     """Whether Muon updates this parameter: a matrix or kernel with more than one row and column."""
     return parameter.dim() >= 2 and len(parameter) > 1 and parameter.numel() > len(parameter)
+
+
+def together(matrices: list[Tensor]) -> Iterable[list[int]]:
+    """The indices of matrices to be stacked: on a GPU those of one shape; a CPU is faster with one at a time.
+
+    >>> together([torch.zeros(2, 3), torch.zeros(2, 3)])
+    [[0], [1]]
+    """
+    if all(matrix.device.type == "cpu" for matrix in matrices):
+        return [[index] for index in range(len(matrices))]
+    by_shape: dict[tuple[torch.Size, torch.device], list[int]] = defaultdict(list)
+    for index, matrix in enumerate(matrices):
+        by_shape[matrix.shape, matrix.device].append(index)
+    return list(by_shape.values())
 
 
 def rate_factor(outputs: int, inputs: int, scale: Scale) -> float:
@@ -85,8 +101,8 @@ class MuonOptimizer(torch.optim.Optimizer):
     """Muon for the groups with ``orthogonal=True``, and for the others the optimiser that ``make_other`` makes.
 
     For a matrix with gradient G: M ← μM + (1 - μ)G; U = orthogonalise(μM + (1 - μ)G) (Nesterov) or of M;
-    W ← (1 - lr·decay)W - lr · rate_factor · U. Matrices of one shape go through the iteration together. It computes in
-    bfloat16 where the hardware multiplies that faster, else in float32.
+    W ← (1 - lr·decay)W - lr · rate_factor · U. On a GPU, matrices of one shape go through the iteration together. It
+    computes in bfloat16 where the hardware multiplies that faster, else in float32.
 
     ``unit_rows`` first brings each W to the norm √O, so that the rate is the relative change of a matrix whatever its
     history (Jordan 2024, CIFAR-10 speed runs); it suits kernels followed by a normalisation, to which their scale is
@@ -177,14 +193,12 @@ class MuonOptimizer(torch.optim.Optimizer):
                 parameters, [math.sqrt(len(p)) / n.clamp_min(1e-12) for p, n in zip(parameters, norms, strict=True)]
             )
         directions = self._directions(parameters, group["momentum"], group["nesterov"])
-        by_shape: dict[tuple[torch.Size, torch.device], list[int]] = defaultdict(list)
-        for index, direction in enumerate(directions):
-            by_shape[direction.shape, direction.device].append(index)
-        for (shape, _), indices in by_shape.items():
-            stack = torch.stack([directions[i] for i in indices])  # (n, O, I)
+        for indices in together(directions):
+            chosen = [directions[i] for i in indices]
+            stack = torch.stack(chosen) if len(chosen) > 1 else chosen[0]  # (n, O, I) or (O, I)
             updates = orthogonalise(stack.to(compute_dtype(stack)), group["ns_steps"]).to(stack.dtype)
-            rate = group["lr"] * rate_factor(shape[0], shape[1], group["scale"])
-            for i, update in zip(indices, updates, strict=True):
+            rate = group["lr"] * rate_factor(stack.shape[-2], stack.shape[-1], group["scale"])
+            for i, update in zip(indices, updates.unbind() if len(chosen) > 1 else [updates], strict=True):
                 parameters[i].add_(update.reshape(parameters[i].shape), alpha=-rate)
 
     def _directions(self, parameters: list[Tensor], momentum: float, nesterov: bool) -> list[Tensor]:
@@ -207,5 +221,5 @@ def compute_dtype(stack: Tensor) -> torch.dtype:
     """bfloat16 where its products are faster: on GPUs of capability 8 and up, for wide matrices on CPUs with tiles."""
     if stack.dtype != torch.float32 or not runtime.multiplies_bfloat16(stack.device):
         return stack.dtype
-    wide_enough = stack.device.type == "cuda" or min(stack.shape[1:]) >= 192
+    wide_enough = stack.device.type == "cuda" or min(stack.shape[-2:]) >= 128
     return torch.bfloat16 if wide_enough else torch.float32
