@@ -151,7 +151,8 @@ class Model(Layer):
             self._require_compiled()
             optimizer = self._optimizer
             if not isinstance(optimizer, torch.optim.Optimizer):
-                made = optimizer.make([p for p in self.parameters() if p.requires_grad])
+                named = [(n, p) for n, p in self.named_parameters() if p.requires_grad]
+                made = optimizer.make([p for _, p in named], names=[n for n, _ in named])
             else:
                 made = optimizer
             rate = getattr(optimizer, "learning_rate", None)

@@ -35,7 +35,7 @@ def gradient_of_convolution(layer: Any, x: torch.Tensor, sizes: tuple[int, ...])
     return torch.autograd.grad(y, z, x)[0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data(), st.integers(1, 2), st.sampled_from(["valid", "same"]))
 def test_it_is_the_gradient_of_the_convolution(data: st.DataObject, axes: int, padding: str) -> None:
     def numbers(most: int) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -52,6 +52,14 @@ class OutputMetric(Metric):
     def result(self) -> Any:
         """The metric's value."""
         return self.metric.result()
+
+    def state(self) -> dict[str, Any]:
+        """What has been counted so far."""
+        return self.metric.state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state."""
+        self.metric.load_state(state)
 
     def reset(self) -> None:
         """Forget all batches."""

@@ -18,7 +18,9 @@ from corecur import runtime
 from corecur.data.batches import Batch, Batches
 from corecur.engine.budget import Budget, StepBudget
 from corecur.engine.callbacks import Callback, Logs
+from corecur.engine.loss import Loss
 from corecur.engine.metric import Metric
+from corecur.engine.optimizer import set_rate
 from corecur.errors import ConfigError
 from corecur.layers.layer import Layer
 
@@ -159,12 +161,21 @@ class Trainer:
         self.budget = budget or StepBudget(None if length is None else epochs * length)
         self._steps_before = self.step - initial_epoch * (length or 0)
         self.stop_training = False
+        self._check_targets(batches)
+        if self.optimizer is not None:
+            _share_rates(self.optimizer)
         self.network.train()
         self._parameters = [p for p in self.network.parameters() if p.requires_grad]
         self._layers_with_penalty = [m for m in self.network.modules() if isinstance(m, Layer) and m.penalizes]
         self._callbacks = tuple(callbacks)
         for callback in self._callbacks:
             callback.attach(self)
+
+    def _check_targets(self, batches: Batches) -> None:
+        """Name a label that no output stands for before the first step, where all targets lie in memory."""
+        targets, classes = getattr(batches, "targets", None), _output_size(self.network)
+        if isinstance(self.loss, Loss) and isinstance(targets, Tensor) and classes is not None:
+            self.loss.check(targets, classes)
 
     def _emit(self, event: str, *args: Any) -> None:
         for callback in self._callbacks:
@@ -249,11 +260,11 @@ class Trainer:
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         if self.optimizer is not None:
-            _scale_rates(self.optimizer, value)
+            set_rate(self.optimizer, value)
 
     def _set_learning_rate(self, optimizer: torch.optim.Optimizer) -> None:
         if self.rate is not None:
-            _scale_rates(optimizer, self.rate(self.step, self.budget.progress(self.steps_done)))
+            set_rate(optimizer, self.rate(self.step, self.budget.progress(self.steps_done)))
 
     def _forward(self, batch: Batch) -> Any:
         inputs = batch.inputs if isinstance(batch.inputs, tuple) else (batch.inputs,)
@@ -297,13 +308,18 @@ def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
         yield batch, time.perf_counter() - began
 
 
-def _scale_rates(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give the first group this rate and keep the others' ratios to it."""
+def _share_rates(optimizer: torch.optim.Optimizer) -> None:
+    """Note each group's rate as a share of the first group's, which a schedule then moves all together."""
     first = optimizer.param_groups[0]["lr"]
     for group in optimizer.param_groups:
         group.setdefault("rate_share", group["lr"] / first if first else 1.0)
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["rate_share"]
+
+
+def _output_size(network: nn.Module) -> int | None:
+    """Size of the last axis of the network's one output, where its shape is known."""
+    symbols = getattr(network, "output_symbols", [])
+    size: int | None = symbols[0].shape[-1] if len(symbols) == 1 else None
+    return size
 
 
 def _size_of(batch: Batch) -> int:
@@ -320,6 +336,7 @@ def _as_float32(output: Any) -> Any:
         logits = getattr(output, "logits", None)
         if logits is not None:
             converted.logits = logits.float()  # type: ignore[attr-defined]
+            converted.logits_of = getattr(output, "logits_of", None)  # type: ignore[attr-defined]
         return converted
     if isinstance(output, Mapping):
         return {key: _as_float32(value) for key, value in output.items()}

@@ -30,16 +30,17 @@ def softmax(x: Tensor) -> Tensor:
     >>> y, y.logits
     (tensor([[0.5000, 0.5000]]), tensor([[0., 0.]]))
     """
-    return _with_logits(torch.softmax(x, dim=-1), x)
+    return _with_logits(torch.softmax(x, dim=-1), x, of="softmax")
 
 
 def sigmoid(x: Tensor) -> Tensor:
     """The logistic function; the result carries its logits."""
-    return _with_logits(torch.sigmoid(x), x)
+    return _with_logits(torch.sigmoid(x), x, of="sigmoid")
 
 
-def _with_logits(output: Tensor, logits: Tensor) -> Tensor:
+def _with_logits(output: Tensor, logits: Tensor, *, of: str) -> Tensor:
     output.logits = logits  # type: ignore[attr-defined]
+    output.logits_of = of  # type: ignore[attr-defined]
     return output
 
 

@@ -15,8 +15,8 @@ from corecur.layers.conv import Size, channels_first, channels_last, each_axis
 from corecur.layers.layer import Layer, LayerOptions
 from corecur.names import Table
 
-# "nearest-exact" reads the middle of each position: torch's "nearest" misses by rounding at some sizes.
-INTERPOLATIONS: Table[str] = Table("interpolation", {"nearest": "nearest-exact", "bilinear": "bilinear"})
+#: torch's modes by Keras' names.
+INTERPOLATIONS: Table[str] = Table("interpolation", {"nearest": "nearest", "bilinear": "bilinear"})
 
 
 class UpSampling(Layer):

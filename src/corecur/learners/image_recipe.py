@@ -76,9 +76,10 @@ class ImageRecipe(BaseModel):
         kernels = [m.weight for m in network.modules() if isinstance(m, Convolution)][1:]
         inside = {id(kernel) for kernel in kernels}
         rest = [p for p in parameters if id(p) not in inside]
+        share = self.other_learning_rate / self.learning_rate
         groups = [
-            {"params": kernels, "orthogonal": True},
-            {"params": rest, "orthogonal": False, "lr": self.other_learning_rate},
+            {"params": kernels, "orthogonal": True, "rate_share": 1.0},
+            {"params": rest, "orthogonal": False, "lr": self.other_learning_rate, "rate_share": share},
         ]
         other = functools.partial(torch.optim.SGD, lr=self.other_learning_rate, momentum=0.85, nesterov=True)
         return MuonOptimizer(

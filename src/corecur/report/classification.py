@@ -39,7 +39,7 @@ from corecur.report.page import (
     Text,
     write_page,
 )
-from corecur.report.pictures import data_uri, filter_grid, map_grid
+from corecur.report.thumbnails import data_uri, filter_grid, map_grid
 from corecur.report.svg import shorten
 
 Array = NDArray[Any]

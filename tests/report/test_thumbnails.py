@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from corecur.errors import ShapeError
-from corecur.report.pictures import GAP, data_uri, filter_grid, map_grid
+from corecur.report.thumbnails import GAP, data_uri, filter_grid, map_grid
 
 
 def _decode(uri: str) -> NDArray[Any]:
