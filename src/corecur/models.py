@@ -20,7 +20,8 @@ from corecur.data.batches import Batches
 from corecur.data.hold_out import hold_out
 from corecur.engine.callbacks import Callback, Logs
 from corecur.engine.losses import find_loss
-from corecur.engine.metrics import Metric, find_metric
+from corecur.engine.metric import Metric
+from corecur.engine.metrics import find_metric
 from corecur.engine.optimizers import find_optimizer
 from corecur.engine.outputs import JointLoss, OutputMetric
 from corecur.engine.progress import ProgressBar

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from corecur.engine.schedules import Plateau
+from corecur.engine.plateau import Plateau
 from corecur.errors import ConfigError, RunError
 
 if TYPE_CHECKING:

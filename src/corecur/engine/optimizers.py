@@ -305,6 +305,7 @@ class OptimizerFactory:
     function: MakeOptimizer
 
     def make(self, parameters: Iterable[Tensor], names: Sequence[str] | None = None) -> torch.optim.Optimizer:
+        """What the function makes of these parameters; ConfigError where that is no optimiser."""
         made = self.function(listed(parameters))
         if not isinstance(made, torch.optim.Optimizer):
             raise ConfigError("the function gave no torch.optim.Optimizer", got=repr(made))

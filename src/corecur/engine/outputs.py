@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from corecur.engine.metrics import Metric
+from corecur.engine.metric import Metric
 from corecur.errors import ShapeError
 
 

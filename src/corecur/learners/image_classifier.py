@@ -24,15 +24,16 @@ from corecur.data.images import ImageSet, ImageSource, Preparation
 from corecur.data.normalise import Normalisation, fit_normalisation
 from corecur.data.open_images import load_images, load_split
 from corecur.data.splits import default_shares, split_by_class
+from corecur.engine.accuracy import Accuracy
 from corecur.engine.budget import Budget, TimeBudget
 from corecur.engine.callbacks import Callback, EarlyStopping
-from corecur.engine.losses import Crossentropy
-from corecur.engine.metrics import Accuracy
+from corecur.engine.crossentropy import Crossentropy
 from corecur.engine.progress import ProgressBar, clock
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError
 from corecur.learners import image_report
 from corecur.learners.evaluation import Evaluation, Prediction, evaluate_classifier, predictions
+from corecur.learners.image_budget import TRIAL_BATCH, recipe_for_time, shape_of, trial_step
 from corecur.learners.image_networks import NETWORKS
 from corecur.learners.image_recipe import ImageRecipe, check_settings, choose_recipe
 from corecur.learners.learner import FitResult, Learner, Tell, silence
@@ -43,6 +44,8 @@ from corecur.models import Model
 from corecur.run_folder import MetricsLog, RunFolder, check_writable
 
 _PREDICT_BATCH = 256
+# Pictures of the trial that settles the number of threads: few, since it can be slow on a busy machine.
+_THREADS_TRIAL = 32
 # Seconds kept back from a time budget for the report and the bundle.
 _SECONDS_FOR_REPORT = 4.0
 # Validation may take this share of the training time.
@@ -131,12 +134,19 @@ class ImageClassifier(Learner):
         )  # fmt: skip
         return complete(found, seed=self.seed, validation=_share_of(validation), test=_share_of(test))
 
-    def choose(self, data: ImageSource) -> ImageRecipe:
-        """The recipe for this data, with this learner's settings in it."""
-        _, height, width, channels = data.train.images.shape
-        return choose_recipe(
-            samples=len(data.train), shape=(height, width, channels), classes=data.classes, overrides=self.settings
+    def choose(self, data: ImageSource, *, seconds: float | None = None) -> ImageRecipe:
+        """The recipe for this data, with this learner's settings in it; within so many seconds if they are given."""
+        images = data.train.images
+        recipe = choose_recipe(
+            samples=len(images), shape=shape_of(images), classes=data.classes, overrides=self.settings
         )
+        if seconds is None:
+            return recipe
+        began = time.perf_counter()
+        step = trial_step(images, len(data.classes), recipe, device=self._device, precision=self._precision)
+        speed = min(len(images), TRIAL_BATCH) / runtime.least_seconds(step)
+        left = seconds - (time.perf_counter() - began)
+        return recipe_for_time(images, data.classes, left, speed=speed, overrides=self.settings)
 
     def fit(  # type: ignore[override]
         self,
@@ -167,7 +177,9 @@ class ImageClassifier(Learner):
         data = source if isinstance(source, ImageSource) and source.test is not None else None
         if data is None:
             data = self.read(source, labels, validation=validation, test=test, size=size, skip_bad=skip_bad)
-        recipe = self.choose(data)
+        self._settle_threads(data)
+        left = None if seconds is None else max(1.0, seconds - (time.perf_counter() - began))
+        recipe = self.choose(data, seconds=left)
         runtime.seed_everything(self.seed)
         self._set_up(data, recipe)
         result = FitResult(run=None if out is None else RunFolder.create(Path(out), name))
@@ -185,13 +197,26 @@ class ImageClassifier(Learner):
                 result.run.close()
         return result
 
+    def _settle_threads(self, data: ImageSource) -> None:
+        """Take the number of threads asked for, or what serves a piece of this training best."""
+        runtime.keep_freed_memory()
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+            return
+        images, recipe = data.train.images, self.choose(data)
+        network = recipe.build_network(shape_of(images), len(data.classes)).to(self._device).eval()
+        inputs = fit_normalisation(images[:_THREADS_TRIAL])(images[:_THREADS_TRIAL]).to(self._device)
+
+        @torch.no_grad()
+        def answer() -> None:
+            with runtime.precision(self._precision, self._device):
+                network(inputs)
+
+        runtime.choose_threads(answer)
+
     def _set_up(self, data: ImageSource, recipe: ImageRecipe) -> None:
         """Build the network and fit the preprocessing on the training split."""
-        _, height, width, channels = data.train.images.shape
-        build = NETWORKS[recipe.model]
-        network = build(
-            (height, width, channels), len(data.classes), widths=recipe.widths, depth=recipe.depth, pools=recipe.pools
-        )
+        network = recipe.build_network(shape_of(data.train.images), len(data.classes))
         mirrored = "-mirrored" if recipe.flip in ("horizontal", "both") else ""
         self.recipe, self.classes = recipe, data.classes
         self._network = network.to(self._device)
@@ -208,12 +233,6 @@ class ImageClassifier(Learner):
     ) -> None:  # fmt: skip
         train, validation = self._batches(data, recipe)
         trainer = self._trainer(recipe)
-        runtime.keep_freed_memory()
-        some = data.train.images[:64]
-        if self.threads is None:
-            runtime.choose_threads(lambda: self.probabilities(some))
-        else:
-            torch.set_num_threads(self.threads)
         budget: Budget | None = None
         per_sample = self._seconds_per_sample(data.train.images)
         if seconds is not None:

@@ -21,6 +21,8 @@ from corecur.engine.optimizers import SGD, AdamW
 from corecur.engine.schedules import Trapezoid
 from corecur.errors import ConfigError, nearest
 from corecur.layers.conv import Convolution
+from corecur.learners.image_networks import NETWORKS
+from corecur.models import Model
 
 
 class ImageRecipe(BaseModel):
@@ -59,6 +61,10 @@ class ImageRecipe(BaseModel):
     cutout: int = Field(0, ge=0, description="side of a random grey square, pixels")
     mixup: float = Field(0.0, ge=0, description="alpha of mix-up")
     cutmix: float = Field(0.0, ge=0, description="alpha of CutMix")
+
+    def build_network(self, shape: tuple[int, int, int], classes: int) -> Model:
+        """The network for pictures of this shape (H, W, C)."""
+        return NETWORKS[self.model](shape, classes, widths=self.widths, depth=self.depth, pools=self.pools)
 
     @property
     def schedule(self) -> Trapezoid:
@@ -104,6 +110,8 @@ def choose_recipe(
     shape: tuple[int, int, int],
     classes: Sequence[str],
     overrides: Mapping[str, Any] | None = None,
+    widest: int | None = None,
+    depth: int = 2,
 ) -> ImageRecipe:
     """The default recipe for so many training samples of this shape, with the given settings in place of its own.
 
@@ -116,13 +124,14 @@ def choose_recipe(
     given = dict(overrides or {})
     pools = min(5, max(1, round(math.log2(size / 4))))
     count = max(2, pools)
-    widest = 128 if grey else 256
-    epochs = int(given.get("epochs") or round(min(100, max(4, 30 * (1250 / samples) ** 0.35))))
+    widest = widest or (128 if grey else 256)
+    epochs = int(given.get("epochs") or default_epochs(samples))
     batch = batch_size_for(samples, epochs)
     mirrored = not grey and not is_handed(classes)
     long = epochs >= 15 and samples >= 5000
     chosen: dict[str, Any] = {
         "widths": tuple(max(32, widest >> (count - 1 - number)) for number in range(count)),
+        "depth": depth,
         "pools": pools,
         "epochs": epochs,
         "batch_size": batch,
@@ -137,6 +146,15 @@ def choose_recipe(
     else:
         chosen |= {"crop": max(1, size // (8 if long else 16)), "cutout": size // 4 if long else 0}
     return _checked(chosen | given)
+
+
+def default_epochs(samples: int) -> int:
+    """Epochs without a time budget: fewer the more samples there are.
+
+    >>> default_epochs(1250), default_epochs(18_000)
+    (30, 12)
+    """
+    return round(min(100.0, max(4.0, 30.0 * math.pow(1250 / samples, 0.35))))
 
 
 def batch_size_for(samples: int, epochs: float) -> int:

@@ -39,8 +39,8 @@ from corecur.report.page import (
     Text,
     write_page,
 )
-from corecur.report.thumbnails import data_uri, filter_grid, map_grid
 from corecur.report.svg import shorten
+from corecur.report.thumbnails import data_uri, filter_grid, map_grid
 
 Array = NDArray[Any]
 MOST_MISTAKES = 24

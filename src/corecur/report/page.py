@@ -55,7 +55,8 @@ def _visible(character: str) -> str:
 class Block(Protocol):
     """A part of a section: anything that can show itself as HTML with all text escaped."""
 
-    def html(self) -> str: ...
+    def html(self) -> str:
+        """The part as HTML."""
 
 
 @dataclass(frozen=True)
