@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from corecur.errors import ConfigError, ShapeError
@@ -19,10 +20,13 @@ class Graph:
     """
 
     def __init__(self, inputs: Any, outputs: Any) -> None:
-        self.outputs = outputs
         if not list(symbols_in(outputs)):
             raise ConfigError("a model's outputs are what layers return for an Input", got=type(outputs).__name__)
+        if isinstance(outputs, (list, tuple)) and len(outputs) == 1:
+            outputs = outputs[0]
+        # In this order: a copy then meets each node after those it needs, and never follows a deep network down.
         self.nodes = list(_in_order(outputs, {id(s) for s in symbols_in(inputs)}))
+        self.outputs = outputs
         found = list(_sources(self.nodes, outputs))
         self.inputs: list[SymbolicTensor] = list(symbols_in(inputs)) if inputs is not None else found
         missing = [s for s in found if all(s is not given for given in self.inputs)]
@@ -40,11 +44,13 @@ class Graph:
 
     def run(self, inputs: tuple[Any, ...]) -> Any:
         """Run the graph on tensors (or symbols), one for each input."""
-        if len(inputs) == 1 and isinstance(inputs[0], (list, tuple)) and len(self.inputs) > 1:
+        if len(inputs) == 1 and isinstance(inputs[0], (list, tuple)):
             inputs = tuple(inputs[0])
         if len(inputs) != len(self.inputs):
             raise ShapeError(f"the model takes {len(self.inputs)} inputs", got=len(inputs))
-        values: dict[int, Any] = {id(symbol): value for symbol, value in zip(self.inputs, inputs, strict=True)}
+        values: dict[int, Any] = {
+            id(symbol): as_input(value, symbol.dtype) for symbol, value in zip(self.inputs, inputs, strict=True)
+        }
         for node in self.nodes:
             if len(node.args) == 1 and isinstance(node.args[0], SymbolicTensor) and not node.kwargs:
                 result = node.layer(values[id(node.args[0])])
@@ -55,6 +61,16 @@ class Graph:
             else:
                 values |= {id(s): v for s, v in zip(node.outputs, _tensors_in(result), strict=True)}
         return replace_symbols(self.outputs, values)
+
+
+def as_input(value: Any, dtype: torch.dtype) -> Any:
+    """Whole numbers (pictures as they are stored) in the dtype of an Input of real numbers; all else as it is.
+
+    >>> as_input(torch.tensor([3], dtype=torch.uint8), torch.float32)
+    tensor([3.])
+    """
+    whole = isinstance(value, Tensor) and not value.is_floating_point()
+    return value.to(dtype) if whole and dtype.is_floating_point else value
 
 
 def _in_order(outputs: Any, known: set[int]) -> Iterator[Node]:
@@ -90,12 +106,14 @@ def _tensors_in(value: Any) -> Iterator[Any]:
 
 
 def unique_names(layers: list[nn.Module]) -> list[str]:
-    """A name for each layer: its own, or its kind in snake case with a number from the second on.
+    """A name for each layer: the one it was given, or its kind in snake case with a number from the second on.
+
+    A name that another model made up for a layer is kept where it is free.
 
     >>> unique_names([nn.ReLU(), nn.Linear(1, 1), nn.ReLU()])
     ['re_lu', 'linear', 're_lu_1']
     """
-    given = [layer.name for layer in layers if isinstance(layer, Layer) and layer.name]
+    given = [name for layer in layers if (name := _given_name(layer))]
     for name in given:
         if given.count(name) > 1:
             raise ConfigError(f"two layers are called {name!r}", do="give each layer of a model its own name")
@@ -103,13 +121,19 @@ def unique_names(layers: list[nn.Module]) -> list[str]:
             raise ConfigError("a layer's name has no dots or slashes", got=repr(name))
     taken, names = set(given), []
     for layer in layers:
-        name = (layer.name if isinstance(layer, Layer) else None) or ""
+        name = _given_name(layer)
         if not name:
+            made_up = layer.name if isinstance(layer, Layer) else None
             kind, number = snake_case(type(layer).__name__), 0
-            name = kind
+            name = made_up or kind
             while name in taken:
                 number += 1
                 name = f"{kind}_{number}"
             taken.add(name)
         names.append(name)
     return names
+
+
+def _given_name(layer: nn.Module) -> str | None:
+    """The name a layer's maker gave it."""
+    return layer.get_config().get("name") if isinstance(layer, Layer) else None

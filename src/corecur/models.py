@@ -19,16 +19,14 @@ from corecur.data.as_batches import as_batches
 from corecur.data.batches import Batches
 from corecur.data.hold_out import hold_out
 from corecur.engine.callbacks import Callback, Logs
-from corecur.engine.losses import find_loss
 from corecur.engine.metric import Metric
-from corecur.engine.metrics import find_metric
 from corecur.engine.optimizers import find_optimizer
-from corecur.engine.outputs import JointLoss, OutputMetric
+from corecur.engine.outputs import find_losses, find_metrics, joined
 from corecur.engine.progress import ProgressBar
 from corecur.engine.schedules import Schedule
 from corecur.engine.trainer import Clipping, Trainer
 from corecur.errors import ConfigError, ShapeError
-from corecur.graph import Graph, unique_names
+from corecur.graph import Graph, as_input, unique_names
 from corecur.layers.layer import Layer
 from corecur.layers.symbolic import Shape, SymbolicTensor, call_symbolically, symbols_in
 
@@ -82,6 +80,8 @@ class Model(Layer):
         self._trainer: Trainer | None = None
         self._loss: Any = None
         self._metrics: list[Metric] = []
+        self._precision = torch.float32
+        self._called_with: list[SymbolicTensor] = []
         self.history: History | None = None
         if outputs is not None:
             self._graph = Graph(inputs, outputs)
@@ -93,14 +93,25 @@ class Model(Layer):
     def _adopt(self, name: str, layer: nn.Module) -> None:
         if isinstance(layer, Layer):
             layer.name = name
-        if hasattr(self, name) and name not in self._modules:
+        if name in self._modules:
+            raise ConfigError(f"two layers are called {name!r}", do="give each layer of a model its own name")
+        if hasattr(self, name):
             raise ConfigError(f"a layer cannot be called {name!r}: models have an attribute of that name")
         self.add_module(name, layer)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if self._graph is None:
             return super().forward(*args, **kwargs)
+        if kwargs:
+            raise ConfigError(
+                "a model made of Inputs takes tensors only",
+                got=", ".join(kwargs),
+                do="choose the mode with model.train() or model.eval()",
+            )
         return self._graph.run(args)
+
+    def _name_of(self, layer: nn.Module) -> str:
+        return next(name for name, child in self.named_children() if child is layer)
 
     @property
     def layers(self) -> list[nn.Module]:
@@ -126,24 +137,17 @@ class Model(Layer):
         """Choose what ``fit`` minimises and with what; names, objects and functions are all welcome.
 
         ``precision="auto"`` multiplies in bfloat16 where the processor does so in hardware.
-        Several outputs take a list of losses and, for metrics, a list of lists. ConfigError on an unknown name.
+        Several outputs take a list of losses, one each, and of metrics (or lists of them). ConfigError on an unknown
+        name, or on more or fewer losses than outputs.
         """
         self._compiled = {"optimizer": optimizer, "loss": loss, "metrics": metrics, "loss_weights": loss_weights}
         self._compiled["precision"] = precision
         self._precision = runtime.find_precision(precision, self._device())
         self._optimizer = find_optimizer(optimizer)
         self._trainer = None
-        if isinstance(loss, (list, tuple)):
-            found = [find_loss(one) for one in loss]
-            self._loss = JointLoss(found, loss_weights or [1.0] * len(found))
-            self._metrics = [
-                OutputMetric(find_metric(one), number, f"output_{number}")
-                for number, several in enumerate(metrics or [])
-                for one in several
-            ]
-        else:
-            self._loss = None if loss is None else find_loss(loss)
-            self._metrics = [find_metric(one) for one in metrics or []]
+        outputs = len(self.output_symbols) or None
+        self._loss = None if loss is None else find_losses(loss, loss_weights, outputs)
+        self._metrics = find_metrics(metrics, len(loss) if isinstance(loss, (list, tuple)) else None)
 
     @property
     def trainer(self) -> Trainer:
@@ -152,8 +156,8 @@ class Model(Layer):
             self._require_compiled()
             optimizer = self._optimizer
             if not isinstance(optimizer, torch.optim.Optimizer):
-                named = [(n, p) for n, p in self.named_parameters() if p.requires_grad]
-                made = optimizer.make([p for _, p in named], names=[n for n, _ in named])
+                named = {n: p for n, p in self.named_parameters() if p.requires_grad}
+                made = optimizer.make(list(named.values()), names=list(named)) if named else None
             else:
                 made = optimizer
             rate = getattr(optimizer, "learning_rate", None)
@@ -253,10 +257,10 @@ class Model(Layer):
         """The outputs for all samples: NumPy arrays for arrays and lists, tensors for tensors."""
         batches = self._batches(x, None, None, batch_size=batch_size)
         self._build_on(batches)
-        trainer = self._trainer or Trainer(self, loss=_no_loss)
+        trainer = self._trainer or Trainer(self, loss=_no_loss, precision=self._precision)
         outputs = list(trainer.predict(batches))
         as_tensor = isinstance(x, (Tensor, Batches)) or (isinstance(x, (list, tuple)) and isinstance(x[0], Tensor))
-        return _joined(outputs, as_tensor)
+        return joined(outputs, as_tensor=as_tensor)
 
     def train_on_batch(
         self,
@@ -267,13 +271,15 @@ class Model(Layer):
         class_weight: dict[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """One update from one batch; the loss (and metrics of this batch) before it."""
+        """One update from one batch; the loss (and the metrics of this batch) before it."""
         self._require_compiled()
         batches = self._batches(x, y, sample_weight, batch_size=2**31 - 1)
         self._build_on(batches)
         trainer = self.trainer
         trainer.class_weights = _checked_class_weights(class_weight)
         trainer.begin(batches, epochs=1)
+        for metric in self._metrics:
+            metric.reset()
         loss, _ = trainer.train_step(next(iter(batches)))
         results = {"loss": float(loss)} | {m.name: m.result() for m in self._metrics}
         if return_dict:
@@ -334,10 +340,17 @@ class Model(Layer):
             self.built = False
             self._build_from(tuple(t[:1] for t in inputs), {})
 
+    def _build_from(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.built:
+            return
+        super()._build_from(args, kwargs)
+        if all(hasattr(x, "shape") for x in args):
+            self._called_with = [SymbolicTensor((None, *x.shape[1:]), dtype=x.dtype) for x in args]
+
     @property
     def input_symbols(self) -> list[SymbolicTensor]:
-        """The symbolic inputs; none while nothing is known of them."""
-        return self._graph.inputs if self._graph is not None else []
+        """The symbolic inputs, of a subclass those of its first call; none while nothing is known of them."""
+        return self._called_with if self._graph is None else self._graph.inputs
 
     @property
     def output_symbols(self) -> list[SymbolicTensor]:
@@ -382,18 +395,24 @@ class Sequential(Model):
             dtype = getattr(layer, "input_dtype", torch.float32)
             self._start(SymbolicTensor(layer.input_shape, dtype=dtype))
         self._adopt(name, layer)
-        if self._output is not None:
-            self._output = self._extend(layer, self._output)
-        else:
-            self.built = False
+        self._trainer = None  # its optimizer knows nothing of this layer
+        try:
+            self._extend_to(layer)
+        except (ConfigError, ShapeError):
+            delattr(self, name)
+            raise
 
     def pop(self) -> nn.Module:
         """Take the last layer off and return it."""
+        if not self.layers:
+            raise ConfigError("an empty Sequential has no layer to take off")
         name, layer = list(self.named_children())[-1]
         delattr(self, name)
-        if self.input_shape is not None:
-            shape, self._output = self.input_shape, None
-            self.build(shape)
+        self._trainer = None
+        if self._output is not None:
+            self._start(self._first)
+            for other in self.layers:
+                self._extend_to(other)
         return layer
 
     def _start(self, symbol: SymbolicTensor) -> None:
@@ -402,14 +421,19 @@ class Sequential(Model):
         self.input_shape = symbol.shape
         self.built = True
 
-    def _extend(self, layer: nn.Module, symbol: SymbolicTensor) -> SymbolicTensor:
+    def _extend_to(self, layer: nn.Module) -> None:
+        """Follow the shape through one more layer, where the shape before it is known."""
+        symbol = self._output
+        if symbol is None:
+            self.built = False
+            return
         try:
             called = layer(symbol) if isinstance(layer, Layer) else call_symbolically(layer, (symbol,), {})
         except ShapeError:
             raise
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise ShapeError(
-                f"layer {list(dict(self.named_children()))[-1]!r} cannot take what comes before it",
+                f"layer {self._name_of(layer)!r} cannot take what comes before it",
                 got=symbol.shape,
                 expected=str(error).splitlines()[0],
             ) from error
@@ -418,19 +442,20 @@ class Sequential(Model):
             raise ConfigError(
                 "a layer in a Sequential returns one tensor", got=f"{len(found)} from {type(layer).__name__}"
             )
-        return found[0]
+        # Without the node that made it, which would hold every layer before: a chain needs no graph.
+        self._output = SymbolicTensor(found[0].shape, dtype=found[0].dtype)
 
     def build(self, input_shape: Shape) -> None:
         """Build every layer for this input shape, the batch axis included."""
         if not self.layers:
             raise ConfigError("an empty Sequential has nothing to run", do="add layers first")
         self._start(SymbolicTensor(tuple(input_shape)))
-        symbol = self._first
         for layer in self.layers:
-            symbol = self._extend(layer, symbol)
-        self._output = symbol
+            self._extend_to(layer)
 
     def forward(self, x: Any) -> Any:
+        if self._output is not None:
+            x = as_input(x, self._first.dtype)
         for layer in self._modules.values():
             x = layer(x)  # type: ignore[misc]
         return x
@@ -457,14 +482,3 @@ def _checked_class_weights(weights: dict[int, float] | None) -> dict[int, float]
     if weights is not None and not all(isinstance(key, (int, np.integer)) and key >= 0 for key in weights):
         raise ConfigError("class_weight maps class numbers to weights", got=weights, expected="{0: 1.0, 1: 5.0, …}")
     return weights
-
-
-def _joined(outputs: list[Any], as_tensor: bool) -> Any:
-    """The outputs of all batches, concatenated along the batch axis; nested outputs keep their form."""
-    first = outputs[0]
-    if isinstance(first, Tensor):
-        whole = torch.cat(outputs).float()
-        return whole if as_tensor else whole.cpu().numpy()
-    if isinstance(first, dict):
-        return {key: _joined([output[key] for output in outputs], as_tensor) for key in first}
-    return [_joined([output[number] for output in outputs], as_tensor) for number in range(len(first))]

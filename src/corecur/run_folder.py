@@ -7,6 +7,7 @@ written, and at the end ``bundle/`` and ``report.html``.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import time
@@ -94,6 +95,8 @@ class MetricsLog(Callback):
         self.path = run.path / "metrics.jsonl"
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        row = {"epoch": epoch + 1} | {k: v for k, v in (logs or {}).items() if isinstance(v, (int, float))}
+        numbers = {k: v for k, v in (logs or {}).items() if isinstance(v, (int, float))}
+        # JSON has no NaN and no infinity
+        row = {"epoch": epoch + 1} | {k: v if math.isfinite(v) else None for k, v in numbers.items()}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

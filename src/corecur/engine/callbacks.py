@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,9 @@ class Callback:
     def model(self) -> Any:
         """The network in training."""
         return self.trainer.network
+
+    def close(self) -> None:
+        """Give back what is held open: called at the very end, also where an error or Ctrl-C ends the training."""
 
     @property
     def hears_batches(self) -> bool:
@@ -113,6 +117,10 @@ class Monitor:
         self.min_delta = abs(min_delta)
         self.best: float | None = None
 
+    def is_due(self, trainer: Trainer) -> bool:
+        """Whether this epoch computes it; a result on validation data is left out of epochs that do not validate."""
+        return not self.name.startswith("val_") or trainer.validated or not trainer.validates
+
     def value(self, logs: Logs | None) -> float:
         """The monitored result; ConfigError if the training does not compute it."""
         logs = logs or {}
@@ -172,8 +180,7 @@ class EarlyStopping(Callback):
         self.stopped_epoch = None
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        unchecked = self.monitor.startswith("val_") and not self.trainer.validated
-        if epoch < self.start_from_epoch or unchecked:
+        if epoch < self.start_from_epoch or not self._best.is_due(self.trainer):
             return
         if self._best.improves(logs):
             self._waited, self.best_epoch = 0, epoch
@@ -213,7 +220,7 @@ class ModelCheckpoint(Callback):
         self._best = Monitor(self.monitor, self.mode)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        if self.save_best_only and not self._best.improves(logs):
+        if self.save_best_only and not (self._best.is_due(self.trainer) and self._best.improves(logs)):
             return
         try:
             path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
@@ -226,17 +233,17 @@ class ModelCheckpoint(Callback):
 
 
 class LearningRateScheduler(Callback):
-    """Sets the rate of each epoch to ``schedule(epoch, rate)``."""
+    """Sets the rate of each epoch to ``schedule(epoch, rate)``, or ``schedule(epoch)`` if that is all it takes."""
 
     def __init__(self, schedule: Callable[..., float], *, verbose: int = 0) -> None:
         self.schedule = schedule
         self.verbose = verbose
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        try:
-            rate = float(self.schedule(epoch, self.trainer.learning_rate))
-        except TypeError:  # Keras also takes a function of the epoch alone
-            rate = float(self.schedule(epoch))
+        places = inspect.signature(self.schedule).parameters.values()
+        alone = len(places) == 1 and all(place.kind is not place.VAR_POSITIONAL for place in places)
+        arguments = (epoch,) if alone else (epoch, self.trainer.learning_rate)
+        rate = float(self.schedule(*arguments))
         self.trainer.learning_rate = rate
         if self.verbose:
             print(f"epoch {epoch + 1}: learning rate {rate:g}")
@@ -276,6 +283,8 @@ class ReduceLROnPlateau(Callback):
         )
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if not self._watched.is_due(self.trainer):
+            return
         rate = self.trainer.learning_rate
         lowered = self._plateau.update(self._watched.value(logs), rate)
         if lowered != rate:
@@ -302,26 +311,35 @@ class CSVLogger(Callback):
         self._file: IO[str] | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        continues = self.append and self.filename.exists() and self.filename.stat().st_size > 0
+        self._columns: list[str] = []
         try:
+            if self.append and self.filename.exists():
+                with self.filename.open(newline="", encoding="utf-8") as file:
+                    self._columns = next(csv.reader(file, delimiter=self.separator), [])
             self._file = self.filename.open("a" if self.append else "w", newline="", encoding="utf-8")
         except OSError as error:
             raise RunError("the CSV log cannot be written", where=self.filename, got=error.strerror) from error
         self._writer: Any = None
-        self._header_there = continues
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self._file is None:
             return
         row = {"epoch": epoch} | {k: v for k, v in (logs or {}).items() if isinstance(v, (int, float))}
         if self._writer is None:
-            self._writer = csv.DictWriter(self._file, list(row), delimiter=self.separator, extrasaction="ignore")
-            if not self._header_there:
+            columns = self._columns or [*row, *self._columns_to_come()]
+            self._writer = csv.DictWriter(self._file, columns, delimiter=self.separator, extrasaction="ignore")
+            if not self._columns:
                 self._writer.writeheader()
         self._writer.writerow(row)
         self._file.flush()
 
-    def on_train_end(self, logs: Logs | None = None) -> None:
+    def _columns_to_come(self) -> list[str]:
+        """What the first validation will add, if there was none in the first epoch."""
+        if self.trainer.validated or not self.trainer.validates:
+            return []
+        return ["val_loss", *(f"val_{metric.name}" for metric in self.trainer.metrics)]
+
+    def close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -347,7 +365,7 @@ class TensorBoard(Callback):
             if isinstance(value, (int, float)):
                 self._writer.add_scalar(name, value, epoch)
 
-    def on_train_end(self, logs: Logs | None = None) -> None:
+    def close(self) -> None:
         self._writer.close()
 
 

@@ -1,4 +1,4 @@
-"""Losses and metrics of networks with several outputs."""
+"""Losses, metrics and predictions of networks with one output or several."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from corecur.engine.losses import find_loss
 from corecur.engine.metric import Metric
-from corecur.errors import ShapeError
+from corecur.engine.metrics import find_metric
+from corecur.errors import ConfigError, ShapeError
 
 
 class JointLoss:
@@ -26,15 +28,29 @@ class JointLoss:
         self.weights = tuple(weights)
 
     def __call__(self, target: Any, output: Any, weights: Tensor | None = None) -> Tensor:
-        if len(target) != len(self.losses) or len(output) != len(self.losses):
+        targets, outputs = parts(target), parts(output)
+        if len(targets) != len(self.losses) or len(outputs) != len(self.losses):
             raise ShapeError(
-                f"there are {len(self.losses)} losses", got=f"{len(target)} targets, {len(output)} outputs"
+                f"there are {len(self.losses)} losses",
+                got=f"{len(targets)} targets, {len(outputs)} outputs",
+                do="give a list of losses as long as the lists of targets and of outputs",
             )
         terms = [
             share * loss(t, o, weights)
-            for loss, share, t, o in zip(self.losses, self.weights, target, output, strict=True)
+            for loss, share, t, o in zip(self.losses, self.weights, targets, outputs, strict=True)
         ]
         return torch.stack(terms).sum()
+
+
+def parts(field: Any) -> tuple[Any, ...]:
+    """The tensors of several targets or outputs, in order.
+
+    >>> parts({"a": 1, "b": 2}), parts(torch.tensor(3))
+    ((1, 2), (tensor(3),))
+    """
+    if isinstance(field, Tensor):
+        return (field,)
+    return tuple(field.values() if isinstance(field, Mapping) else field)
 
 
 class OutputMetric(Metric):
@@ -47,7 +63,7 @@ class OutputMetric(Metric):
 
     def update(self, target: Any, output: Any, weights: Tensor | None = None) -> None:
         """Add a batch: ``target`` and ``output`` are those of the whole network."""
-        self.metric.update(target[self.output], output[self.output], weights)
+        self.metric.update(parts(target)[self.output], parts(output)[self.output], weights)
 
     def result(self) -> Any:
         """The metric's value."""
@@ -64,3 +80,68 @@ class OutputMetric(Metric):
     def reset(self) -> None:
         """Forget all batches."""
         self.metric.reset()
+
+
+def find_losses(loss: Any, weights: Sequence[float] | None, outputs: int | None) -> Any:
+    """The loss, or the joint one of a list; ConfigError where it does not fit the number of outputs, if that is known.
+
+    >>> find_losses("mse", None, 1)
+    MeanSquaredError()
+    """
+    several = isinstance(loss, (list, tuple))
+    count = len(loss) if several else 1
+    if outputs not in (None, count):
+        raise ConfigError(
+            "a model takes one loss for each output", got=f"{count} for {outputs}", do='loss=["mse", …], a list of them'
+        )
+    if weights is not None and (not several or len(weights) != count):
+        raise ConfigError("loss_weights is a list of one number for each loss of a list", got=weights)
+    if not several:
+        return find_loss(loss)
+    return JointLoss([find_loss(one) for one in loss], [1.0] * count if weights is None else weights)
+
+
+def find_metrics(metrics: Any, outputs: int | None) -> list[Metric]:
+    """The metrics: a list of them, or for several outputs a list with one or a list of them for each.
+
+    >>> [metric.name for metric in find_metrics(["mae", ["mse", "mae"]], 2)]
+    ['output_0_mae', 'output_1_mse', 'output_1_mae']
+    """
+    if outputs is None:
+        return [find_metric(metric) for metric in _several(metrics)]
+    groups = _several(metrics)
+    if len(groups) not in (0, outputs):
+        raise ConfigError(
+            "several outputs take a list with one metric, or a list of them, for each",
+            got=f"{len(groups)} for {outputs}",
+            do='metrics=[["accuracy"], []]',
+        )
+    return [
+        OutputMetric(find_metric(metric), number, f"output_{number}")
+        for number, group in enumerate(groups)
+        for metric in _several(group)
+    ]
+
+
+def _several(value: Any) -> list[Any]:
+    """A list as it is, one thing as a list of it, and None as an empty one."""
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    return [] if value is None else [value]
+
+
+def joined(outputs: list[Any], *, as_tensor: bool) -> Any:
+    """The outputs of all batches, one after the other along the batch axis; nested outputs keep their form.
+
+    >>> joined([torch.zeros(2, 3), torch.ones(1, 3)], as_tensor=True).shape
+    torch.Size([3, 3])
+    """
+    first = outputs[0]
+    if isinstance(first, Tensor):
+        whole = torch.cat(outputs)
+        if whole.dtype in (torch.bfloat16, torch.float16):
+            whole = whole.float()  # NumPy has no bfloat16
+        return whole if as_tensor else whole.cpu().numpy()
+    if isinstance(first, dict):
+        return {key: joined([output[key] for output in outputs], as_tensor=as_tensor) for key in first}
+    return [joined([output[number] for output in outputs], as_tensor=as_tensor) for number in range(len(first))]

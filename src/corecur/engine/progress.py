@@ -51,10 +51,10 @@ class ProgressBar(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         results = logs or {}
         if self._epochs_shown(epoch):
-            self._console.print(f"{self._title()}  {describe_epoch(results)}", highlight=False)
+            self._console.print(f"{self._title()}  {describe_epoch(results)}", highlight=False, soft_wrap=True)
 
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        if self._bar is not None:
+    def close(self) -> None:
+        if self._bar is not None:  # it hides the cursor
             self._bar.stop()
             self._bar = None
 

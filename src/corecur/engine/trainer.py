@@ -18,10 +18,12 @@ from corecur import runtime
 from corecur.data.batches import Batch, Batches
 from corecur.engine.budget import Budget, StepBudget
 from corecur.engine.callbacks import Callback, Logs
-from corecur.engine.loss import Loss
+from corecur.engine.loss import Loss, spread
+from corecur.engine.losses import FunctionLoss
 from corecur.engine.metric import Metric
 from corecur.engine.optimizer import set_rate
-from corecur.errors import ConfigError
+from corecur.engine.outputs import JointLoss
+from corecur.errors import ConfigError, DataError, ShapeError
 from corecur.layers.layer import Layer
 
 #: What happens in a training, in this order; each is a method of every callback.
@@ -100,7 +102,8 @@ class Trainer:
         self.step = 0
         self.epoch = 0
         self.stop_training = False
-        self.validated = True
+        self.validates = False
+        self.validated = False
         self._steps_before = 0
         self.batches: Batches | None = None
         self.budget: Budget = StepBudget(None)
@@ -127,23 +130,33 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
     ) -> list[Logs]:
         """Train for ``epochs`` or until the budget is spent or a callback stops it; one dict of results per epoch."""
-        history: list[Logs] = []
+        self.validates = validation is not None
         self.begin(batches, epochs=epochs, initial_epoch=initial_epoch, budget=budget, callbacks=callbacks)
-        self._emit("on_train_begin")
-        for self.epoch in range(initial_epoch, epochs):
-            self._emit("on_epoch_begin", self.epoch)
+        try:
+            return self._run_epochs(batches, range(initial_epoch, epochs), validation, validate_every)
+        finally:
+            for callback in self._callbacks:
+                callback.close()
+
+    def _run_epochs(
+        self, batches: Batches, epochs: range, validation: Batches | None, validate_every: int
+    ) -> list[Logs]:
+        history: list[Logs] = []
+        self._emit("on_train_begin", {})
+        for self.epoch in epochs:
+            self._emit("on_epoch_begin", self.epoch, {})
             logs = self._train_epoch(batches)
-            last = self.epoch + 1 == epochs or self.stop_training
+            last = self.epoch + 1 == epochs.stop or self.stop_training
             self.validated = validation is not None and (last or (self.epoch + 1) % validate_every == 0)
             if validation is not None and self.validated:
-                self._emit("on_validation_begin")
+                self._emit("on_validation_begin", {})
                 logs |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
-                self._emit("on_validation_end")
+                self._emit("on_validation_end", logs)
             history.append(logs)
             self._emit("on_epoch_end", self.epoch, logs)
             if self.stop_training:
                 break
-        self._emit("on_train_end")
+        self._emit("on_train_end", history[-1] if history else {})
         return history
 
     def begin(
@@ -190,7 +203,7 @@ class Trainer:
         for number, (batch, seconds) in enumerate(_timed(batches.epoch(self.epoch))):
             waited += seconds
             for callback in heard:
-                callback.on_train_batch_begin(number)
+                callback.on_train_batch_begin(number, {})
             loss, size = self.train_step(batch)
             total += loss * size
             samples += size
@@ -209,11 +222,14 @@ class Trainer:
         """One update from one batch; the loss (a scalar, detached) and the number of samples in it."""
         optimizer = self.optimizer
         if optimizer is None:
-            raise ConfigError("a trainer without an optimizer can only evaluate and predict")
+            raise ConfigError(
+                "there is nothing to train: no optimizer, or no weights that training may change",
+                do="give the network layers with weights, or set trainable = True before compile",
+            )
         self._set_learning_rate(optimizer)
         output = self._forward(batch)
         weights = self._weights_of(batch, output)
-        loss = self.loss(batch.targets, output, weights)
+        loss = self._loss_of(batch, output, weights)
         for layer in self._layers_with_penalty:
             term = layer.penalty()
             loss = loss if term is None else loss + term
@@ -235,7 +251,7 @@ class Trainer:
         with _evaluating(self.network):
             for batch in batches:
                 output = self._forward(batch)
-                total += self.loss(batch.targets, output, batch.weights) * _size_of(batch)
+                total += self._loss_of(batch, output, batch.weights) * _size_of(batch)
                 samples += _size_of(batch)
                 self._update_metrics(batch, output)
         return {"loss": float(total) / max(1, samples)} | {m.name: m.result() for m in self.metrics}
@@ -259,6 +275,11 @@ class Trainer:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
+        if self.rate is not None:
+            raise ConfigError(
+                "the learning rate follows a schedule, which sets it anew before each step",
+                do="give the optimizer a number as learning_rate, or leave out the callback that changes it",
+            )
         if self.optimizer is not None:
             set_rate(self.optimizer, value)
 
@@ -273,8 +294,16 @@ class Trainer:
         with runtime.precision(self.precision, self.device):
             return _as_float32(self.network(*inputs))
 
+    def _loss_of(self, batch: Batch, output: Any, weights: Tensor | None) -> Tensor:
+        if isinstance(self.loss, (Loss, JointLoss)) and not isinstance(self.loss, FunctionLoss):
+            if batch.targets is None:
+                raise DataError("there are no targets to compare the outputs with", do="pass y beside x")
+            if isinstance(self.loss, Loss) and not isinstance(output, Tensor):
+                raise ShapeError("one loss cannot judge several outputs", do="compile with a list of losses")
+        return self.loss(batch.targets, output, weights)
+
     def _weights_of(self, batch: Batch, output: Any) -> Tensor | None:
-        """Sample weights times the weight of each sample's class."""
+        """Sample weights times the weight of each sample's class: (B,), or (B, T) where each step has a class."""
         if self.class_weights is None:
             return batch.weights
         target = batch.targets
@@ -284,9 +313,10 @@ class Trainer:
         table = torch.tensor([self.class_weights.get(number, 1.0) for number in range(classes)], device=output.device)
         if target.ndim > 1 and target.shape[-1] == output.shape[-1] > 1:  # one-hot or soft: (B, K)
             by_class = target.float() @ table[: target.shape[-1]]
-        else:
-            by_class = table[target.reshape(target.shape[0], -1)[:, 0].long()]
-        return by_class if batch.weights is None else by_class * batch.weights
+        else:  # class numbers: (B,), (B, 1) or one at each of T steps (B, T)
+            numbers = target.squeeze(-1) if target.ndim > 1 else target
+            by_class = table[numbers.long().clamp(0, classes - 1)]  # the loss names a label that is no class
+        return by_class if batch.weights is None else by_class * spread(batch.weights, by_class)
 
     def _reset_metrics(self) -> None:
         for metric in self.metrics:

@@ -41,7 +41,7 @@ class ImageRecipe(BaseModel):
     epochs: int = Field(20, ge=1, description="passes over the training split")
     batch_size: int = Field(128, ge=1, description="samples in a step")
     optimizer: Literal["muon", "sgd", "adamw"] = Field("muon", description="muon, sgd or adamw")
-    learning_rate: float = Field(0.06, gt=0, description="rate of the convolutions at its peak")
+    learning_rate: float = Field(0.12, gt=0, description="rate of the convolutions at its peak")
     other_learning_rate: float = Field(0.02, gt=0, description="rate of stem, head and biases (muon only)")
     momentum: float = Field(0.6, ge=0, lt=1, description="momentum of the optimiser")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (sgd and adamw)")
@@ -135,7 +135,6 @@ def choose_recipe(
         "pools": pools,
         "epochs": epochs,
         "batch_size": batch,
-        "learning_rate": round(0.12 * math.sqrt(batch / 512), 5),
         "label_smoothing": 0.1 if grey or samples < 5000 else 0.2,
         "patience": max(10, epochs // 3),
         "test_time_views": size >= 24,
@@ -158,13 +157,13 @@ def default_epochs(samples: int) -> int:
 
 
 def batch_size_for(samples: int, epochs: float) -> int:
-    """A power of two from 16 to 512 that leaves at least 16 steps an epoch and 200 in all.
+    """A power of two from 16 to 512 that leaves 8 steps an epoch or more and, from 256 on, 200 steps in all.
 
     >>> batch_size_for(1300, 30), batch_size_for(60_000, 8)
-    (64, 512)
+    (128, 512)
     """
     batch = 16
-    while batch < 512 and samples >= batch * 2 * 16 and samples * epochs >= batch * 2 * 200:
+    while batch < 512 and samples >= 16 * batch and (batch < 128 or samples * epochs >= 400 * batch):
         batch *= 2
     return min(batch, samples)
 
