@@ -6,9 +6,11 @@ The form is closed: what is not described here is refused.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -47,28 +49,34 @@ VALUES: dict[str, type[Any]] = {
 
 Custom = Mapping[str, type[nn.Module]]
 
+# What Python and torch raise where a description from a stranger makes no sense.
+_MISFITS = (CorecurError, AttributeError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
-def describe(model: nn.Module) -> dict[str, Any]:
-    """The structure of a built model or layer as JSON values.
+
+def describe(model: nn.Module, *, name: str | None = None) -> dict[str, Any]:
+    """The structure of a built model or layer as JSON values; ``name`` is what the model around it calls it.
 
     >>> from corecur.layers.dense import Dense
     >>> found = describe(Sequential([Dense(2, "relu", input_shape=(3,))]))
     >>> found["kind"], found["input"], found["layers"][0]["config"]["activation"]
     ('Sequential', {'shape': [None, 3], 'dtype': 'float32'}, 'relu')
     """
+    if isinstance(model, Layer):
+        name = name or model.name
+    if isinstance(model, Model) and not model.built:
+        raise ConfigError("a model is saved once it is built", do="call it, fit it, or give input_shape=…")
     if type(model) is Sequential:
-        if not model.built:
-            raise ConfigError("a model is saved once it is built", do="call it, fit it, or give input_shape=…")
         return {
             "kind": "Sequential",
-            "name": model.name,
+            "name": name,
             "input": _describe_symbol(model.input_symbols[0]),
-            "layers": [describe(layer) for layer in model.layers],
+            "layers": [describe(layer, name=name) for name, layer in model.named_children()],
         }
     if type(model) is Model:
-        return _describe_graph(model)
+        return _describe_graph(model, name)
     if isinstance(model, Layer):
-        return {"kind": type(model).__name__, "name": model.name, "config": _describe_config(model)}
+        description = {"kind": type(model).__name__, "name": name, "config": _describe_config(model)}
+        return description | ({"inputs": _describe_call(model)} if isinstance(model, Model) else {})
     raise ConfigError(
         f"a model with a {type(model).__name__} inside cannot be described",
         do="put it in a Layer subclass of your own, or save the weights alone with save_weights",
@@ -77,23 +85,39 @@ def describe(model: nn.Module) -> dict[str, Any]:
 
 def _describe_config(layer: Layer) -> dict[str, Any]:
     shared = {"name", "input_shape"}
-    return {k: _describe_value(v, f"{layer.title}, {k}") for k, v in layer.get_config().items() if k not in shared}
+    config = {k: v for k, v in layer.get_config().items() if k not in shared}
+    if layer.trainable != config.get("trainable", True) and "trainable" in accepted_arguments(type(layer)):
+        config["trainable"] = layer.trainable
+    return {k: _describe_value(v, f"{layer.title}, {k}") for k, v in config.items()}
+
+
+def _describe_call(model: Model) -> list[dict[str, Any]]:
+    """What a model of a user's own class was first called with, from which it can be built again."""
+    if not model.input_symbols:
+        raise ConfigError(
+            f"a {type(model).__name__} can be described after a call with tensors, one for each input",
+            do="call it as model(a, b), or save the weights alone with save_weights",
+        )
+    return [_describe_symbol(symbol) for symbol in model.input_symbols]
 
 
 def _describe_value(value: Any, where: str) -> Any:
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, (tuple, list)):
         return [_describe_value(item, where) for item in value]
-    if type(value).__name__ in VALUES and dataclasses.is_dataclass(value):
-        return {"kind": type(value).__name__, **dataclasses.asdict(value)}  # type: ignore[arg-type]
+    if type(value) in VALUES.values():
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {"kind": type(value).__name__} | {k: _describe_value(v, where) for k, v in fields.items()}
     if isinstance(value, nn.Module):
         return {"layer": describe(value)}
     for name, function in ACTIVATIONS.items():
         if value is function:
             return name
     raise ConfigError(
-        "a model file holds names and numbers, not code",
+        "a model file holds names and finite numbers, not code",
         where=where,
         got=repr(value),
         do="use a named activation, or put the function in a Layer subclass of your own",
@@ -104,7 +128,7 @@ def _describe_symbol(symbol: SymbolicTensor) -> dict[str, Any]:
     return {"shape": list(symbol.shape), "dtype": str(symbol.dtype).removeprefix("torch.")}
 
 
-def _describe_graph(model: Model) -> dict[str, Any]:
+def _describe_graph(model: Model, name: str | None) -> dict[str, Any]:
     graph = model._graph
     if graph is None:
         raise ConfigError("this model has no graph to describe")
@@ -122,9 +146,9 @@ def _describe_graph(model: Model) -> dict[str, Any]:
 
     return {
         "kind": "Model",
-        "name": model.name,
+        "name": name,
         "inputs": [_describe_symbol(symbol) for symbol in graph.inputs],
-        "layers": [describe(layer) for layer in graph.layers],
+        "layers": [describe(layer, name=names[id(layer)]) for layer in graph.layers],
         "calls": [
             {
                 "layer": names[id(node.layer)],
@@ -151,12 +175,15 @@ def build(description: Any, *, custom: Iterable[type[nn.Module]] = ()) -> Any:
         return _build(description, known)
     except BundleError:
         raise
-    except (CorecurError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+    except _MISFITS as error:
         raise BundleError("bad-architecture", f"the model's description does not fit together: {error}") from error
 
 
 def _build(description: Any, custom: Custom) -> Any:
     kind = description.get("kind") if isinstance(description, dict) else None
+    name = description.get("name") if isinstance(description, dict) else None
+    if name is not None and not isinstance(name, str):
+        raise BundleError("bad-architecture", "a layer's name is not a string")
     if kind == "Sequential":
         _only(description, {"kind", "name", "input", "layers"})
         layers = [_build(layer, custom) for layer in description["layers"]]
@@ -169,8 +196,8 @@ def _build(description: Any, custom: Custom) -> Any:
 
 
 def _build_layer(description: dict[str, Any], kind: str, custom: Custom) -> Any:
-    _only(description, {"kind", "name", "config"})
-    if kind in LAYERS.keys():  # noqa: SIM118 - the exact names only, not other spellings
+    _only(description, {"kind", "name", "config", "inputs"})
+    if kind in set(LAYERS):  # the exact names only: the table itself takes other spellings
         cls: Any = LAYERS[kind]
     elif kind in custom:
         cls = custom[kind]
@@ -184,7 +211,9 @@ def _build_layer(description: dict[str, Any], kind: str, custom: Custom) -> Any:
     _only(config, set(accepted_arguments(cls)))
     layer = cls(**config)
     if description["name"] is not None:
-        layer.name = str(description["name"])
+        layer.name = description["name"]
+    if "inputs" in description:
+        layer(*[_build_input(one) for one in description["inputs"]])
     return layer
 
 
@@ -216,6 +245,8 @@ def _build_graph(description: dict[str, Any], custom: Custom) -> Model:
     def resolve(value: Any) -> Any:
         if isinstance(value, dict) and set(value) == {"tensor"}:
             node, output = value["tensor"]
+            if type(node) is not int or type(output) is not int or output < 0:
+                raise BundleError("bad-architecture", f"there is no tensor {value['tensor']}")
             return made[node][output]
         if isinstance(value, list):
             return [resolve(item) for item in value]

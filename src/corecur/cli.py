@@ -1,13 +1,9 @@
-"""The command ``corecur``: a thin skin over the learners. Words for people go to standard error or are plain text;
-with ``--json`` standard output holds one JSON value and nothing else."""
+"""The command ``corecur``: a thin skin over the learners. What it does is told on standard output, progress and errors
+on standard error; with ``--json`` standard output holds one JSON value and nothing else."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
-import json
-import os
 import re
 import shlex
 import sys
@@ -15,32 +11,54 @@ import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from corecur.errors import ConfigError, CorecurError
-
-if TYPE_CHECKING:
-    from corecur.learners.evaluation import Evaluation, Prediction
-    from corecur.learners.image_recipe import ImageRecipe
-    from corecur.learners.learner import FitResult
+from corecur import console
+from corecur.errors import ConfigError, CorecurError, nearest, phrase
+from corecur.version import __version__
 
 app = typer.Typer(
     name="corecur",
     help="Convolutional and recurrent networks from raw data to a served model.",
+    epilog="Begin with: corecur train digits",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_TASKS = ("image-classification",)
-_BEGAN = time.perf_counter()
+_DATA, _TRAINING, _MACHINE, _OUTPUT = "Data", "Training", "Machine", "Output"
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value on standard output and nothing else there.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the Python trace of an error.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, …")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Set unreadable pictures aside instead of refusing.")]
+Bundle = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file (a bundle), or a run folder.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON value on standard output and nothing else there.", rich_help_panel=_OUTPUT
+    ),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the Python trace of an error.", rich_help_panel=_OUTPUT)]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, …", rich_help_panel=_MACHINE)]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Set unreadable pictures aside instead of refusing.", rich_help_panel=_DATA),
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.say(f"corecur {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def corecur(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Convolutional and recurrent networks from raw data to a served model."""
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -49,32 +67,58 @@ def train(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder of class folders, a CSV, IDX, CIFAR or .npz file, or a sample name such as digits."
+            metavar="SOURCE",
+            help="A folder of class folders, a CSV, IDX, CIFAR or .npz file, or a sample name such as digits.",
         ),
     ],
-    task: Annotated[str, typer.Option(help=f"auto, or one of: {', '.join(_TASKS)}.")] = "auto",
-    model: Annotated[str, typer.Option(help="Network: auto, blocks or textbook.")] = "auto",
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training data.")] = None,
-    time_: Annotated[
-        str | None, typer.Option("--time", help="Take about this long instead, all in all: 60s, 10m, 1h.")
+    task: Annotated[str, typer.Option(help="auto looks at the source; or image-classification.")] = "auto",
+    model: Annotated[str, typer.Option(help="Network: auto, blocks or textbook.", rich_help_panel=_TRAINING)] = "auto",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the training data.", rich_help_panel=_TRAINING)
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    seed: Annotated[int, typer.Option(help="Splits, weights and augmentation follow from it.")] = 0,
-    out: Annotated[Path, typer.Option(help="The folder that gets the run folder.")] = Path("runs"),
+    time_: Annotated[
+        str | None,
+        typer.Option(
+            "--time", help="Take about this long instead, all in all: 60s, 10m, 1h.", rich_help_panel=_TRAINING
+        ),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a step.", rich_help_panel=_TRAINING)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.", rich_help_panel=_TRAINING)] = None,
+    seed: Annotated[
+        int, typer.Option(help="Splits, weights and augmentation follow from it.", rich_help_panel=_TRAINING)
+    ] = 0,
+    out: Annotated[Path, typer.Option(help="The folder that gets the run folder.", rich_help_panel=_OUTPUT)] = Path(
+        "runs"
+    ),
     device: Device = "auto",
     precision: Annotated[
-        str, typer.Option(help="auto (bfloat16 products where the hardware has them), float32 or bfloat16.")
+        str,
+        typer.Option(
+            help="auto (bfloat16 products where the hardware has them), float32 or bfloat16.", rich_help_panel=_MACHINE
+        ),
     ] = "auto",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Processor threads; by default all, or one on a busy machine.")
+        int | None,
+        typer.Option(
+            min=1, help="Processor threads; by default all, or one on a busy machine.", rich_help_panel=_MACHINE
+        ),
     ] = None,
-    validation: Annotated[str | None, typer.Option(help="Validation data of its own, or a share such as 0.1.")] = None,
-    test: Annotated[str | None, typer.Option(help="Test data of its own, or a share such as 0.2.")] = None,
-    size: Annotated[int | None, typer.Option(min=4, help="Side to which pictures are resized.")] = None,
+    validation: Annotated[
+        str | None, typer.Option(help="Validation data of its own, or a share such as 0.1.", rich_help_panel=_DATA)
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option(help="Test data of its own, or a share such as 0.2.", rich_help_panel=_DATA)
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=4, help="Side to which pictures are resized.", rich_help_panel=_DATA)
+    ] = None,
     skip_bad: SkipBad = False,
-    show_recipe: Annotated[bool, typer.Option("--show-recipe", help="Print what would be done, and stop.")] = False,
-    deterministic: Annotated[bool, typer.Option("--deterministic", help="Deterministic algorithms only.")] = False,
+    show_recipe: Annotated[
+        bool, typer.Option("--show-recipe", help="Print what would be done, and stop.", rich_help_panel=_OUTPUT)
+    ] = False,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Deterministic algorithms only.", rich_help_panel=_MACHINE)
+    ] = False,
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -82,52 +126,50 @@ def train(
 
     Any setting of the recipe can be given by name (--show-recipe lists them): --mixup 0.2 --crop 4 --flip none.
     """
+    began = time.perf_counter()
     with _errors_for_people(debug):
         from corecur import runtime
-        from corecur.learners.image_classifier import ImageClassifier, describe_source
+        from corecur.learners.image_classifier import describe_source
+        from corecur.learners.tasks import TASKS, find_task
+        from corecur.run_folder import check_writable
 
-        if task != "auto" and task not in _TASKS:
-            raise ConfigError(f"unknown task {task!r}", expected="auto or " + ", ".join(_TASKS))
-        if deterministic:
-            runtime.use_determinism()
-        settings = _recipe_settings(context.args)
+        settings = recipe_settings(context.args, _option_names(context))
         named = {"model": None if model == "auto" else model, "epochs": epochs, "batch_size": batch_size}
         settings |= {k: v for k, v in {**named, "learning_rate": learning_rate}.items() if v is not None}
         if time_ is not None and epochs is not None:
             raise ConfigError("a training ends after --epochs or after --time", do="give one of them")
         seconds = None if time_ is None else parse_seconds(time_)
-        learner = ImageClassifier(seed=seed, device=device, precision=precision, threads=threads, **settings)
-        say = _say(json_)
-        data = learner.read(
-            source, validation=validation, test=test, size=size, skip_bad=skip_bad, progress=_counting(json_)
-        )
-        for line in describe_source(data):
+        if task != "auto" and task not in TASKS:
+            raise ConfigError(f"unknown task {task!r}", expected=", ".join(["auto", *TASKS]))
+        if deterministic:
+            runtime.use_determinism()
+        kind = TASKS[find_task(source) if task == "auto" else task].learner
+        learner = kind(seed=seed, device=device, precision=precision, threads=threads, **settings)
+        check_writable(out, None if show_recipe else source)
+        progress, say = (None, _say_nothing) if json_ else (console.count_files, console.say)
+        data = learner.read(source, size=size, skip_bad=skip_bad, progress=progress, validation=validation, test=test)
+        for line in (*describe_source(data), *(f"! {finding}" for finding in data.findings)):
             say(line)
-        for finding in data.findings:
-            say(f"! {finding}")
+        if show_recipe and json_:
+            console.say_json({"task": learner.task, "recipe": learner.choose(data, seconds=seconds).model_dump()})
+        elif show_recipe:
+            console.say_recipe(learner.choose(data, seconds=seconds), learner.task)
         if show_recipe:
-            _print_recipe(learner.choose(data), learner.task, json_)
             return
         result = learner.fit(
-            data,
-            seconds=seconds,
-            out=out,
-            name=Path(source).name or "run",
-            command=_command_line(),
-            tell=say,
-            verbose=not json_,
-            began=_BEGAN,
-        )
+            data, validation=validation, test=test, seconds=seconds, out=out, name=Path(source).resolve().name,
+            command=_command_line(), tell=say, verbose=not json_, began=began,
+        )  # fmt: skip
         if json_:
-            _print_json({"task": learner.task, **result.as_json()})
+            console.say_json({"task": learner.task, **result.as_json()})
         else:
-            _print_result(result)
+            console.say_result(result)
 
 
 @app.command()
 def evaluate(
-    bundle: Annotated[Path, typer.Argument(help="A bundle, or a run folder.")],
-    source: Annotated[str, typer.Argument(help="Labelled pictures, in any form that train takes.")],
+    bundle: Bundle,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, in any form that train takes.")],
     device: Device = "auto",
     skip_bad: SkipBad = False,
     json_: Json = False,
@@ -135,22 +177,28 @@ def evaluate(
 ) -> None:
     """Test a trained model on labelled data: accuracy with its interval, and a table of the classes."""
     with _errors_for_people(debug):
-        from corecur.learners.image_classifier import ImageClassifier
+        from corecur.learners.tasks import load_learner
 
-        learner = ImageClassifier.load(_bundle_path(bundle), device=device)
-        result = learner.evaluate(source, skip_bad=skip_bad)
+        learner = load_learner(bundle, device=device)
+        result = learner.evaluate(source, skip_bad=skip_bad, progress=None if json_ else console.count_files)
         if json_:
-            _print_json({"task": learner.task, "test": result.as_json()})
-        else:
-            _print_evaluation(result)
+            console.say_json({"task": learner.task, "findings": list(result.findings), "test": result.as_json()})
+            return
+        for finding in result.findings:
+            console.say(f"! {finding}")
+        console.say_evaluation(result)
 
 
 @app.command()
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="A bundle, or a run folder.")],
-    sources: Annotated[list[str], typer.Argument(help="Picture files or folders.")],
-    format_: Annotated[Literal["table", "json", "csv"], typer.Option("--format", help="table, json or csv.")] = "table",
-    top: Annotated[int, typer.Option(min=1, help="How many labels the table shows for each picture.")] = 3,
+    bundle: Bundle,
+    sources: Annotated[list[str], typer.Argument(metavar="PICTURE…", help="Picture files, or folders of them.")],
+    format_: Annotated[
+        Literal["table", "json", "csv"], typer.Option("--format", help="table, json or csv.", rich_help_panel=_OUTPUT)
+    ] = "table",
+    top: Annotated[
+        int, typer.Option(min=1, help="How many labels the table shows for each picture.", rich_help_panel=_OUTPUT)
+    ] = 3,
     device: Device = "auto",
     skip_bad: SkipBad = False,
     json_: Json = False,
@@ -158,65 +206,75 @@ def predict(
 ) -> None:
     """Say what is on pictures: the label of each, with probabilities."""
     with _errors_for_people(debug):
-        from corecur.learners.image_classifier import ImageClassifier
+        from corecur.learners.tasks import load_learner
 
-        learner = ImageClassifier.load(_bundle_path(bundle), device=device)
-        answers = learner.predict(sources, skip_bad=skip_bad)
+        if json_ and format_ == "csv":
+            raise ConfigError("the answers are printed as JSON or as CSV", do="give --json or --format csv")
+        quiet = json_ or format_ != "table"
+        learner = load_learner(bundle, device=device)
+        answers = learner.predict(sources, skip_bad=skip_bad, progress=None if quiet else console.count_files)
         if json_ or format_ == "json":
-            _print_json([answer.as_json() for answer in answers])
+            console.say_json([answer.as_json() for answer in answers])
         elif format_ == "csv":
-            sys.stdout.write(_as_csv(answers, learner.classes))
+            console.say(console.as_csv(answers, learner.classes), end="")
         else:
-            _print_predictions(answers, top)
+            console.say_predictions(answers, top=top)
 
 
 @app.command()
-def info(
-    bundle: Annotated[Path, typer.Argument(help="A bundle, or a run folder.")],
-    json_: Json = False,
-    debug: Debug = False,
-) -> None:
+def info(bundle: Bundle, json_: Json = False, debug: Debug = False) -> None:
     """Show what a model file is: task, classes, network, sizes."""
     with _errors_for_people(debug):
+        from corecur.bundle.layout import MEMBERS
         from corecur.bundle.open import open_untrusted
-        from corecur.learners.image_classifier import ImageClassifier
+        from corecur.model_file import model_in
+        from corecur.run_folder import find_bundle
         from corecur.summary import summarize
 
-        opened = open_untrusted(_bundle_path(bundle))
-        task = (opened.preprocess or {}).get("task")
-        found = {"path": str(opened.path), "task": task, "labels": opened.labels, "sizes": dict(opened.sizes)}
-        if task == ImageClassifier.task:
-            learner = ImageClassifier.from_bundle(opened, device="cpu")
-            found |= {"preparation": vars(learner.preprocess.preparation), "parameters": learner.network.count_params()}
+        opened = open_untrusted(find_bundle(bundle))
+        network, preprocess = model_in(opened), opened.preprocess if isinstance(opened.preprocess, dict) else {}
+        sizes = {name: opened.sizes[name] for name in MEMBERS if name in opened.sizes}
         if json_:
-            _print_json(found)
+            parameters = network.count_params()
+            found = {"path": str(opened.path), "task": preprocess.get("task"), "labels": opened.labels, "sizes": sizes}
+            console.say_json(found | {"preparation": preprocess.get("preparation"), "parameters": parameters})
             return
-        print(opened.card.strip() or f"model file {opened.path}")
-        print()
-        print("members: " + ", ".join(f"{name} ({size:,} B)" for name, size in opened.sizes.items()))
-        if task == ImageClassifier.task:
-            print(summarize(learner.network))
+        console.say(opened.card.strip() or f"model file {opened.path}")
+        console.say("\nmembers: " + ", ".join(f"{name} ({size:,} B)" for name, size in sizes.items()))
+        console.say(summarize(network))
 
 
 def main() -> None:
     """The entry point of the command."""
+    console.speak_any_language()
     app()
 
 
 @contextlib.contextmanager
 def _errors_for_people(debug: bool) -> Iterator[None]:
-    """Print an error of this package without a trace and leave with its code: 1 failed, 2 usage."""
+    """Print whatever goes wrong without a trace and leave with its code: 1 failed, 2 usage."""
     try:
         yield
-    except CorecurError as error:
+    except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
-        sys.stdout.flush()
-        print(f"corecur: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        print("corecur: stopped", file=sys.stderr)
-        raise SystemExit(1) from None
+        notes = getattr(error, "__notes__", [])
+        console.complain("\n".join([f"corecur: {_in_words(error)}", *notes]))
+        raise SystemExit(error.exit_code if isinstance(error, CorecurError) else 1) from None
+
+
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, CorecurError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped"
+    if isinstance(error, OSError):
+        return phrase("the system refused", where=error.filename, got=error.strerror or str(error))
+    return phrase(
+        "something went wrong that should not",
+        got=f"{type(error).__name__}: {error}",
+        do="run it again with --debug, and report what it prints",
+    )
 
 
 def parse_seconds(text: str) -> float:
@@ -232,114 +290,46 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
-def _recipe_settings(extra: list[str]) -> dict[str, Any]:
-    """``--mixup 0.2 --flip=none`` as settings by name."""
+def recipe_settings(extra: list[str], options: list[str]) -> dict[str, Any]:
+    """What the command does not know itself, as recipe settings by name; ``options`` are those it knows.
+
+    >>> recipe_settings(["--mixup", "0.2", "--widths=16,32"], [])
+    {'mixup': '0.2', 'widths': ('16', '32')}
+    """
+    from corecur.learners.image_recipe import ImageRecipe
+
     settings: dict[str, Any] = {}
     words = iter(extra)
     for word in words:
-        if not word.startswith("--"):
+        if not word.startswith("-"):
             raise ConfigError(f"unexpected argument {word!r}", do="one SOURCE at a time; quote paths with spaces")
-        name, has_value, value = word[2:].partition("=")
+        name, has_value, value = word.lstrip("-").partition("=")
+        key = name.replace("-", "_")
+        if key not in ImageRecipe.model_fields:
+            known = [*options, *(field.replace("_", "-") for field in ImageRecipe.model_fields)]
+            guess = nearest(name, known)
+            raise ConfigError(
+                f"there is no option {word.partition('=')[0]}",
+                expected="an option of train --help, or a setting that train SOURCE --show-recipe lists",
+                do=f"did you mean --{guess}?" if guess else None,
+            )
         if not has_value:
             value = next(words, "")
-            if not value or value.startswith("--"):
-                raise ConfigError(f"--{name} needs a value", expected=f"--{name} VALUE")
-        key = name.replace("-", "_")
+        if not value or value.startswith("--"):
+            raise ConfigError(f"--{name} needs a value", expected=f"--{name} VALUE")
         settings[key] = tuple(value.split(",")) if key == "widths" else value
     return settings
 
 
-def _bundle_path(path: Path) -> Path:
-    """The bundle of a run folder, or the path itself."""
-    inside = path / "bundle"
-    return inside if inside.is_dir() else path
+def _option_names(context: typer.Context) -> list[str]:
+    """The long options of the running command, without their dashes."""
+    names = (name for option in context.command.params for name in option.opts)
+    return [name[2:] for name in names if name.startswith("--")]
 
 
 def _command_line() -> str:
     return shlex.join(["corecur", *sys.argv[1:]])
 
 
-def _say(quiet: bool) -> Any:
-    return (lambda line: None) if quiet else print
-
-
-def _counting(quiet: bool) -> Any:
-    """Shows how many files have been decoded, on a terminal and for large sets only."""
-    if quiet or not sys.stderr.isatty():
-        return None
-
-    def show(done: int, total: int) -> None:
-        if total >= 500:
-            end = "\n" if done >= total else "\r"
-            print(f"decoding pictures: {done:,} of {total:,}", end=end, file=sys.stderr, flush=True)
-
-    return show
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False))
-
-
-def _print_recipe(recipe: ImageRecipe, task: str, as_json: bool) -> None:
-    values = recipe.model_dump()
-    if as_json:
-        _print_json({"task": task, "recipe": values})
-        return
-    print(f"task: {task}\nrecipe (change any setting by name, for example --epochs 5):")
-    for name, field in type(recipe).model_fields.items():
-        shown = ",".join(map(str, values[name])) if isinstance(values[name], tuple) else values[name]
-        print(f"  --{name.replace('_', '-'):<20} {shown!s:<16} {field.description}")
-
-
-def _print_result(result: FitResult) -> None:
-    if result.test is not None:
-        _print_evaluation(result.test)
-    if result.run is not None:
-        print(f"\nreport: {result.run.report}\nmodel:  {result.run.bundle}\n\nnext:")
-        bundle = shlex.quote(os.fspath(result.run.bundle))
-        print(f"  corecur predict {bundle} PICTURE")
-        print(f"  corecur evaluate {bundle} FOLDER")
-        print(f"  corecur info {bundle}")
-
-
-def _print_evaluation(result: Evaluation) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("class")
-    for title in ("precision", "recall", "F1", "samples"):
-        table.add_column(title, justify="right")
-    for row in result.per_class:
-        shares = (f"{share:.1%}" for share in (row.precision, row.recall, row.f1))
-        table.add_row(row.name, *shares, f"{row.support:,}")
-    console = Console()
-    console.print()
-    console.print(table, markup=False)
-    print(f"\n{result.sentence()}")
-
-
-def _print_predictions(answers: list[Prediction], top: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("file", "label", "probability", "then"):
-        table.add_column(title, justify="right" if title == "probability" else "left", overflow="fold")
-    for answer in answers:
-        others = list(answer.probabilities.items())[1:top]
-        then = ", ".join(f"{label} {share:.1%}" for label, share in others)
-        cells = (answer.name, answer.label, f"{answer.probability:.1%}", then)
-        table.add_row(*(Text(cell) for cell in cells))
-    Console().print(table)
-
-
-def _as_csv(answers: list[Prediction], classes: tuple[str, ...]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "label", "probability", *classes])
-    for answer in answers:
-        shares = (f"{answer.probabilities[name]:.6f}" for name in classes)
-        writer.writerow([answer.name, answer.label, f"{answer.probability:.6f}", *shares])
-    return text.getvalue()
+def _say_nothing(line: str) -> None:
+    """In place of what is said for people."""

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from corecur import architecture
 from corecur.bundle.open import Bundle, open_untrusted
-from corecur.bundle.write import write_bundle
+from corecur.bundle.write import as_safetensors, write_bundle, write_file
 from corecur.engine.losses import LOSSES
 from corecur.engine.metrics import METRICS
 from corecur.engine.optimizers import OPTIMIZERS
+from corecur.engine.schedules import SCHEDULES
 from corecur.errors import BundleError, CorecurError, RunError, ShapeError
 from corecur.models import Model
+
+# The arguments of compile that a file holds, each with the table its objects come from.
+_COMPILED: dict[str, Mapping[str, Any]] = {
+    "optimizer": OPTIMIZERS,
+    "loss": LOSSES,
+    "metrics": METRICS,
+    "loss_weights": {},
+    "precision": {},
+}
+
+
+class _NamelessError(Exception):
+    """A compile argument is of no table's kind."""
 
 
 def save_model(model: Model, path: Path, **members: Any) -> Path:
@@ -55,32 +70,28 @@ def _describe_compiled(model: Model) -> dict[str, Any] | None:
     compiled = model._compiled
     if compiled is None:
         return None
-    optimizer = _describe_choice(compiled["optimizer"], OPTIMIZERS)
-    loss = _describe_choice(compiled["loss"], LOSSES)
-    metrics = [_describe_choice(metric, METRICS) for metric in compiled["metrics"] or []]
-    if optimizer is None or loss is None or None in metrics or compiled["loss_weights"] is not None:
+    try:
+        return {key: _describe_choice(compiled[key], table) for key, table in _COMPILED.items()}
+    except _NamelessError:
         return None
-    return {"optimizer": optimizer, "loss": loss, "metrics": metrics, "precision": compiled["precision"]}
 
 
 def _describe_choice(value: Any, table: Mapping[str, Any]) -> Any:
-    if isinstance(value, str):
+    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    if dataclasses.is_dataclass(value) and type(value).__name__ in table:
-        fields = dataclasses.asdict(value)  # type: ignore[arg-type]
-        if all(item is None or isinstance(item, (bool, int, float, str)) for item in fields.values()):
-            return {"kind": type(value).__name__, **fields}
-    return None
+    if isinstance(value, (list, tuple)):
+        return [_describe_choice(item, table) for item in value]
+    if type(value) not in table.values():
+        raise _NamelessError
+    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return {"kind": type(value).__name__} | {k: _describe_choice(v, SCHEDULES) for k, v in fields.items()}
 
 
 def _compile(model: Model, compiled: Any, path: Path) -> None:
+    if not isinstance(compiled, dict) or set(compiled) != set(_COMPILED):
+        raise BundleError("bad-architecture", "the compile settings are not of a known form", where=path)
     try:
-        model.compile(
-            optimizer=_find_choice(compiled["optimizer"], OPTIMIZERS),
-            loss=_find_choice(compiled["loss"], LOSSES),
-            metrics=[_find_choice(metric, METRICS) for metric in compiled["metrics"]],
-            precision=compiled["precision"],
-        )
+        model.compile(**{key: _find_choice(compiled[key], table) for key, table in _COMPILED.items()})
     except (CorecurError, KeyError, TypeError, ValueError) as error:
         raise BundleError(
             "bad-architecture", f"the model's compile settings do not fit: {error}", where=path
@@ -88,19 +99,19 @@ def _compile(model: Model, compiled: Any, path: Path) -> None:
 
 
 def _find_choice(value: Any, table: Mapping[str, Any]) -> Any:
-    if isinstance(value, str):
-        return value
-    return table[value["kind"]](**{key: item for key, item in value.items() if key != "kind"})
+    if isinstance(value, list):
+        return tuple(_find_choice(item, table) for item in value)
+    if isinstance(value, dict):
+        return table[value["kind"]](**{k: _find_choice(v, SCHEDULES) for k, v in value.items() if k != "kind"})
+    return value
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """The state dict as one safetensors file."""
-    from safetensors.torch import save_file
-
-    state: dict[str, Tensor] = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    """The state dict as one safetensors file, written whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, str(path))
+        content = as_safetensors(model.state_dict())
+        write_file(path, lambda file: file.write(content))
     except OSError as error:
         raise RunError("the weights cannot be written", where=path, got=error.strerror) from error
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,13 +17,15 @@ from corecur import runtime
 from corecur.data.as_batches import as_batches
 from corecur.data.batches import Batches
 from corecur.data.hold_out import hold_out
-from corecur.engine.callbacks import Callback, Logs
+from corecur.engine.callbacks import Callback
+from corecur.engine.history import History
 from corecur.engine.metric import Metric
 from corecur.engine.optimizers import find_optimizer
 from corecur.engine.outputs import find_losses, find_metrics, joined
 from corecur.engine.progress import ProgressBar
+from corecur.engine.rate_range import RateRange, find_rate
 from corecur.engine.schedules import Schedule
-from corecur.engine.trainer import Clipping, Trainer
+from corecur.engine.trainer import Clipping, Trainer, checked_class_weights
 from corecur.errors import ConfigError, ShapeError
 from corecur.graph import Graph, as_input, unique_names
 from corecur.layers.layer import Layer
@@ -51,18 +52,6 @@ def Input(  # noqa: N802 - Keras' word
     return SymbolicTensor(tuple(full), dtype=dtype, name=name)
 
 
-class History:
-    """What ``fit`` returns: ``epoch`` numbers and, by name, the ``history`` of each result."""
-
-    def __init__(self, first_epoch: int, rows: Sequence[Logs]) -> None:
-        self.epoch = list(range(first_epoch, first_epoch + len(rows)))
-        names = dict.fromkeys(name for row in rows for name in row)
-        self.history = {name: [row[name] for row in rows if name in row] for name in names}
-
-    def __repr__(self) -> str:
-        return f"History({len(self.epoch)} epochs of {', '.join(self.history)})"
-
-
 class Model(Layer):
     """A network: given by its graph, ``Model(inputs, outputs)``, or by a subclass with ``forward`` (or ``call``).
 
@@ -76,6 +65,7 @@ class Model(Layer):
     def __init__(self, inputs: Any = None, outputs: Any = None, *, name: str | None = None) -> None:
         super().__init__(name=name)
         self._graph: Graph | None = None
+        self._declared_shape: Shape | None = None
         self._compiled: dict[str, Any] | None = None
         self._trainer: Trainer | None = None
         self._loss: Any = None
@@ -109,6 +99,23 @@ class Model(Layer):
                 do="choose the mode with model.train() or model.eval()",
             )
         return self._graph.run(args)
+
+    def extra_repr(self) -> str:
+        return "" if type(self) in (Model, Sequential) else super().extra_repr()
+
+    def check_input(self, shape: Shape | torch.Size) -> None:
+        """Refuse an input of another shape than the model's ``Input`` has."""
+        wanted = self._graph.inputs[0].shape if self._graph is not None else self._declared_shape
+        if wanted is None:
+            return
+        fits = len(shape) == len(wanted) and all(w is None or w == s for w, s in zip(wanted, shape, strict=True))
+        if not fits:
+            raise ShapeError(
+                f"{self.title} takes inputs of another shape",
+                got=tuple(shape),
+                expected=f"(batch, {', '.join('any' if size is None else str(size) for size in wanted[1:])})",
+                do="prepare the data as at training, or build a model for this shape",
+            )
 
     def _name_of(self, layer: nn.Module) -> str:
         return next(name for name, child in self.named_children() if child is layer)
@@ -225,7 +232,7 @@ class Model(Layer):
         batches = self._batches(x, y, sample_weight, batch_size=batch_size, shuffle=shuffle, seed=seed)
         self._build_on(batches)
         trainer = self.trainer
-        trainer.class_weights = _checked_class_weights(class_weight)
+        trainer.class_weights = checked_class_weights(class_weight)
         listening = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
         if verbose:
             listening.append(ProgressBar(epochs))
@@ -239,6 +246,17 @@ class Model(Layer):
         )
         self.history = History(initial_epoch, rows)
         return self.history
+
+    def find_learning_rate(
+        self, x: Any, y: Any = None, *, batch_size: int = 32, rates: tuple[float, float] = (1e-7, 10), steps: int = 100
+    ) -> RateRange:
+        """Try rates from the lower to the higher on a training that is then undone; the result has a ``suggestion``.
+
+        Weights, optimiser and random numbers stay as they are, to the bit; a model not yet built is built first.
+        """
+        batches = self._batches(x, y, None, batch_size=batch_size, shuffle=True)
+        self._build_on(batches)
+        return find_rate(self.trainer, batches, rates=rates, steps=steps)
 
     def evaluate(
         self, x: Any, y: Any = None, *, batch_size: int = 256, sample_weight: Any = None, return_dict: bool = False
@@ -276,7 +294,7 @@ class Model(Layer):
         batches = self._batches(x, y, sample_weight, batch_size=2**31 - 1)
         self._build_on(batches)
         trainer = self.trainer
-        trainer.class_weights = _checked_class_weights(class_weight)
+        trainer.class_weights = checked_class_weights(class_weight)
         trainer.begin(batches, epochs=1)
         for metric in self._metrics:
             metric.reset()
@@ -381,6 +399,7 @@ class Sequential(Model):
             if chain or self._output is not None:
                 raise ConfigError("an Input comes first in a Sequential")
             self._start(layer)
+            self._declared_shape = layer.shape
             return
         if not isinstance(layer, nn.Module):
             raise ConfigError(
@@ -394,6 +413,7 @@ class Sequential(Model):
         if not chain and self._output is None and isinstance(layer, Layer) and layer.input_shape is not None:
             dtype = getattr(layer, "input_dtype", torch.float32)
             self._start(SymbolicTensor(layer.input_shape, dtype=dtype))
+            self._declared_shape = layer.input_shape
         self._adopt(name, layer)
         self._trainer = None  # its optimizer knows nothing of this layer
         try:
@@ -476,9 +496,3 @@ class Sequential(Model):
 
 def _no_loss(target: Any, output: Any, weights: Tensor | None) -> Tensor:
     raise ConfigError("the model is not compiled", do="model.compile(optimizer, loss)")
-
-
-def _checked_class_weights(weights: dict[int, float] | None) -> dict[int, float] | None:
-    if weights is not None and not all(isinstance(key, (int, np.integer)) and key >= 0 for key in weights):
-        raise ConfigError("class_weight maps class numbers to weights", got=weights, expected="{0: 1.0, 1: 5.0, …}")
-    return weights

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from corecur.errors import ConfigError
 from corecur.layers.layer import Layer
+from corecur.layers.symbolic import run_on_shapes
 
 if TYPE_CHECKING:
     from corecur.models import Model
@@ -39,8 +40,9 @@ def layer_costs(
     """
     from torch.utils.flop_counter import FlopCounterMode
 
+    samples = _shapes_alone(model, input_shape, unknown)
     rows: list[LayerCost] = []
-    reach = _Reach()
+    reach = _Reach(model, samples)
     direct = {id(module): name for name, module in model.named_children()} or {id(model): model.name or "model"}
 
     def before(module: nn.Module, args: Any) -> None:
@@ -60,29 +62,30 @@ def layer_costs(
                 parameters=sum(p.numel() for p in module.parameters()),
                 multiply_adds=counter.get_total_flops() // 2,
                 activation_bytes=tensor[:1].numel() * tensor.element_size(),
-                receptive_field=reach.after(module, args, output),
+                receptive_field=reach.of(tensor),
             )
         )
 
     open_counters: list[Any] = []
     modules = [m for m in model.modules() if id(m) in direct]
-    handles = [m.register_forward_pre_hook(before) for m in modules]
+    handles = [*reach.handles, *(m.register_forward_pre_hook(before) for m in modules)]
     handles += [m.register_forward_hook(after) for m in modules]
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            _run_on_shapes(model, input_shape, unknown)
+            run_on_shapes(model, samples, {})
     finally:
+        while open_counters:  # one stays open where a layer raised
+            open_counters.pop().__exit__(None, None, None)
         model.train(training)
         for handle in handles:
             handle.remove()
     return rows
 
 
-def _run_on_shapes(model: Model, input_shape: tuple[int | None, ...] | None, unknown: int) -> None:
-    from torch.func import functional_call
-
+def _shapes_alone(model: Model, input_shape: tuple[int | None, ...] | None, unknown: int) -> tuple[Tensor, ...]:
+    """One sample of each input, without numbers; a model that is not built is built for them."""
     if input_shape is not None:
         inputs = [((None, *input_shape), torch.float32)]
     else:
@@ -94,34 +97,66 @@ def _run_on_shapes(model: Model, input_shape: tuple[int | None, ...] | None, unk
             "the model is not built yet, so there are no shapes to show",
             do="give the first layer input_shape=…, call the model once, or pass summary(input_shape=…)",
         )
+    samples = [([1] + [size or unknown for size in shape[1:]], dtype) for shape, dtype in inputs]
     if not model.built:
-        model(*[torch.zeros([1] + [s or unknown for s in shape[1:]], dtype=dtype) for shape, dtype in inputs])
-    state = {k: torch.empty_like(v, device="meta") for k, v in [*model.named_parameters(), *model.named_buffers()]}
-    samples = [torch.empty([1] + [s or unknown for s in shape[1:]], dtype=t, device="meta") for shape, t in inputs]
-    functional_call(model, state, tuple(samples))
+        model(*[torch.zeros(sizes, dtype=dtype) for sizes, dtype in samples])
+    return tuple(torch.empty(sizes, dtype=dtype, device="meta") for sizes, dtype in samples)
 
 
 class _Reach:
-    """Follows how many input positions along one axis an output sees: r ← r + (k − 1) j, j ← j s."""
+    """Follows how many input positions along one axis a tensor sees: r ← r + (k − 1) j, j ← j s; r infinite for all.
 
-    def __init__(self) -> None:
-        self._by_tensor: dict[int, tuple[int | Fraction | None, int | Fraction]] = {}
-        self._kept: list[Tensor] = []  # a tensor's id means something only while it lives
+    It listens to the innermost layers; of a tensor that something else made it knows nothing.
+    """
 
-    def after(self, module: nn.Module, args: Any, output: Any) -> str:
-        before = [self._by_tensor.get(id(t), (1, 1)) for t in _flat(args)]
-        seen = [r for r, _ in before]
-        jump = max((j for _, j in before), default=1)
-        window = module.window() if isinstance(module, Layer) else (1, 1)
-        if window is None or None in seen:
-            reach: int | Fraction | None = None
-        else:
-            reach = max(r for r in seen if r is not None) + (window[0] - 1) * jump
-            jump *= window[1]
+    def __init__(self, model: nn.Module, samples: tuple[Tensor, ...]) -> None:
+        self._by_tensor: dict[int, tuple[float | Fraction, int | Fraction]] = {id(t): (1, 1) for t in samples}
+        self._kept = [*samples]  # a tensor's id means something only while it lives
+        self.handles = [m.register_forward_hook(self._after) for m in model.modules() if _knows_its_window(m)]
+
+    def of(self, tensor: Tensor) -> str:
+        """The reach as the table shows it."""
+        if id(tensor) not in self._by_tensor:
+            return "?"
+        reach, _ = self._by_tensor[id(tensor)]
+        return "all" if reach == math.inf else str(math.ceil(reach))
+
+    def _after(self, module: nn.Module, args: Any, output: Any) -> None:
+        inputs = _flat(args)
+        known = [self._by_tensor[id(t)] for t in inputs if id(t) in self._by_tensor]
+        window = _window_of(module, inputs)
+        if window is None or not known or len(known) < len(inputs):
+            return
+        reach, jump = max(r for r, _ in known), max(j for _, j in known)
+        size, stride = window
         for tensor in _flat(output):
             self._kept.append(tensor)
-            self._by_tensor[id(tensor)] = (reach, jump)
-        return "all" if reach is None else str(math.ceil(reach))
+            self._by_tensor[id(tensor)] = (reach + (size - 1) * jump, jump * stride)
+
+
+def _knows_its_window(module: nn.Module) -> bool:
+    own = isinstance(module, Layer) and type(module).window is not Layer.window
+    return own or not any(True for _ in module.children())
+
+
+# torch's own modules that compute each value from the one at its place.
+_POINTWISE = (
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.ELU, nn.Flatten, nn.GELU, nn.Identity, nn.LeakyReLU,
+    nn.ReLU, nn.Sigmoid, nn.SiLU, nn.Softmax, nn.Tanh,
+)  # fmt: skip
+
+
+def _window_of(module: nn.Module, inputs: list[Tensor]) -> tuple[float, int | Fraction] | None:
+    """A module's window and stride, the window infinite where it sees all; None where that is not known."""
+    if isinstance(module, Layer):
+        return module.window() or (math.inf, 1)
+    if isinstance(module, _POINTWISE):
+        return 1, 1
+    if isinstance(module, nn.Linear):
+        return (math.inf if inputs[0].ndim == 2 else 1), 1
+    if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        return (module.kernel_size[0] - 1) * module.dilation[0] + 1, module.stride[0]
+    return None
 
 
 def _flat(value: Any) -> list[Tensor]:

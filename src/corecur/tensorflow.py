@@ -40,7 +40,7 @@ keras = SimpleNamespace(
     Sequential=Sequential,
     callbacks=callbacks,
     initializers=initializers,
-    layers=corecur.layers,
+    layers=SimpleNamespace(Input=Input, **{name: getattr(corecur.layers, name) for name in corecur.layers.__all__}),
     losses=losses,
     metrics=metrics,
     models=corecur.models,

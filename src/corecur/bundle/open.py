@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 import stat
 import zipfile
 from collections.abc import Mapping
@@ -18,6 +20,8 @@ from corecur.bundle.layout import CARD, LABELS, LIMITS, MANIFEST, MEMBERS, MODEL
 from corecur.errors import BundleError
 
 _MAX_DEPTH = 64
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def open_untrusted(path: str | Path) -> Bundle:
 
 
 def parse_json(content: bytes, *, where: Path) -> Any:
-    """Strict JSON: UTF-8, no duplicate keys, no NaN, no bottomless nesting.
+    """Strict JSON: UTF-8, no duplicate keys, no NaN, no infinity, no bottomless nesting.
 
     >>> parse_json(b'{"a": [1, 2]}', where=Path("x"))
     {'a': [1, 2]}
@@ -95,14 +99,19 @@ def parse_json(content: bytes, *, where: Path) -> Any:
             raise BundleError("duplicate-key", "a JSON object names a key twice", where=where)
         return found
 
+    def finite(number: str) -> float:
+        return float(number) if math.isfinite(float(number)) else refuse_constant(number)
+
     depth = deepest = 0
-    for byte in content:  # before parsing, which recurses
-        depth += (byte in b"[{") - (byte in b"]}")
+    for bracket in _BRACKET.findall(_STRING.sub(b"", content)):  # before parsing, which recurses
+        depth += 1 if bracket in b"[{" else -1
         deepest = max(deepest, depth)
     if deepest > _MAX_DEPTH:
         raise BundleError("bad-json", f"JSON nested {deepest} deep", where=where)
     try:
-        return json.loads(content.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse_constant)
+        return json.loads(
+            content.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse_constant, parse_float=finite
+        )
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         if isinstance(error, BundleError):
             raise
@@ -134,12 +143,15 @@ def _check_manifest(manifest: Any, members: Mapping[str, bytes], path: Path) -> 
 
 def _read_folder(path: Path) -> dict[str, bytes]:
     members = {}
-    for entry in path.iterdir():
-        status = entry.lstat()
-        _check_member(entry.name, status.st_size, path)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-            raise BundleError("not-a-file", f"{entry.name} is not a plain file", where=path)
-        members[entry.name] = entry.read_bytes()
+    try:
+        for entry in path.iterdir():
+            status = entry.lstat()
+            _check_member(entry.name, status.st_size, path)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                raise BundleError("not-a-file", f"{entry.name} is not a plain file", where=path)
+            members[entry.name] = entry.read_bytes()
+    except OSError as error:
+        raise BundleError("unreadable", f"the model file cannot be read: {error.strerror}", where=path) from error
     _check_complete(members, path)
     return members
 
@@ -147,6 +159,8 @@ def _read_folder(path: Path) -> dict[str, bytes]:
 def _read_zip(path: Path) -> dict[str, bytes]:
     if not path.exists():
         raise BundleError("no-file", "there is no such model file", where=path)
+    if not path.is_file():
+        raise BundleError("not-a-file", "this is neither a folder nor a plain file", where=path)
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()

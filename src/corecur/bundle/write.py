@@ -8,13 +8,14 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import torch
 from torch import Tensor
 
-from corecur.bundle.layout import CARD, FILE_ENDINGS, LABELS, MANIFEST, MODEL, PREPROCESS, VERSION, WEIGHTS
+from corecur.bundle.layout import CARD, FILE_ENDINGS, LABELS, MANIFEST, MEMBERS, MODEL, PREPROCESS, VERSION, WEIGHTS
 from corecur.errors import RunError
 
 
@@ -35,10 +36,7 @@ def write_bundle(
     ...     sorted(member.name for member in where.iterdir())
     ['manifest.json', 'model.json', 'weights.safetensors']
     """
-    from safetensors.torch import save
-
-    members: dict[str, bytes] = {MODEL: as_json(model)}
-    members[WEIGHTS] = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
+    members: dict[str, bytes] = {MODEL: as_json(model), WEIGHTS: as_safetensors(weights)}
     if preprocess is not None:
         members[PREPROCESS] = as_json(preprocess)
     if labels is not None:
@@ -53,8 +51,9 @@ def write_bundle(
     members = {MANIFEST: as_json(manifest)} | members
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_to_replace_others(path)
         if path.suffix in FILE_ENDINGS:
-            _write_zip(path, members)
+            write_file(path, lambda file: _fill_zip(file, members))
         else:
             _write_folder(path, members)
     except OSError as error:
@@ -69,17 +68,30 @@ def as_json(value: Any) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
 
 
-def _write_zip(path: Path, members: Mapping[str, bytes]) -> None:
+def as_safetensors(weights: Mapping[str, Tensor]) -> bytes:
+    """The tensors under their names, each with values of its own even where a layer stands in two places."""
+    from safetensors.torch import save
+
+    return save({n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in weights.items()})
+
+
+def _fill_zip(file: IO[bytes], members: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(file, "w", compression=zipfile.ZIP_STORED) as archive:
+        for name, content in members.items():
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, content)
+
+
+def write_file(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
+    """Let ``fill`` write one file, which appears whole or not at all; OSError where that cannot be done."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            with zipfile.ZipFile(file, "w", compression=zipfile.ZIP_STORED) as archive:
-                for name, content in members.items():
-                    entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-                    entry.external_attr = 0o100644 << 16
-                    archive.writestr(entry, content)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -87,23 +99,42 @@ def _write_zip(path: Path, members: Mapping[str, bytes]) -> None:
 
 
 def _write_folder(path: Path, members: Mapping[str, bytes]) -> None:
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    room = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    made, old = room / "new", room / "old"
     try:
+        made.mkdir()
         for name, content in members.items():
-            with (temporary / name).open("wb") as file:
+            with (made / name).open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        temporary.chmod(0o755)
+        made.chmod(0o755)
         if path.exists():
-            _refuse_to_replace_others(path)
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+            os.replace(path, old)
+        try:
+            os.replace(made, path)
+        except OSError:
+            if old.exists():
+                os.replace(old, path)
+            raise
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
 
 
 def _refuse_to_replace_others(path: Path) -> None:
-    if not path.is_dir() or (any(path.iterdir()) and not (path / MANIFEST).exists()):
+    """Only a bundle of the same form, or an empty folder, makes way for a new one."""
+    if not path.exists() and not path.is_symlink():
+        return
+    names = _names_in(path)
+    if names is None or names - set(MEMBERS) or (names and MANIFEST not in names):
         raise RunError("there is something else where the model file should go", where=path, do="choose another path")
+
+
+def _names_in(path: Path) -> set[str] | None:
+    """What a folder or zip holds; None where it is neither, or not what the path's ending says."""
+    if path.suffix not in FILE_ENDINGS:
+        return {member.name for member in path.iterdir()} if path.is_dir() and not path.is_symlink() else None
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist())

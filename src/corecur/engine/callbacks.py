@@ -350,6 +350,7 @@ class TensorBoard(Callback):
 
     def __init__(self, log_dir: str | Path = "logs") -> None:
         self.log_dir = Path(log_dir)
+        self._writer: Any = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         try:
@@ -366,7 +367,9 @@ class TensorBoard(Callback):
                 self._writer.add_scalar(name, value, epoch)
 
     def close(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
 
 class WeightAverage(Callback):

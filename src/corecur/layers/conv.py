@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corecur.errors import ConfigError, ShapeError
-from corecur.layers.activation import Function, find_activation
+from corecur.layers.activation import Function, find_activation, in_place
 from corecur.layers.initializers import Initializer
 from corecur.layers.layer import Layer, LayerOptions
 from corecur.layers.regularizers import Regularizer
@@ -113,8 +113,10 @@ class Convolution(Layer):
         if filters % groups:
             raise ConfigError(f"{kind} cannot split {filters} filters into {groups} groups")
         self._activate = find_activation(activation)
+        self._activate_in_place = in_place(self._activate)
         self._padding = self._constant_padding()
         self.bias: nn.Parameter | None
+        self.register_parameter("weight", None)  # first, as in torch.nn
         self.register_parameter("bias", None)
 
     def build(self, input_shape: Shape) -> None:
@@ -142,6 +144,8 @@ class Convolution(Layer):
             x, padding = self._pad(x), (0,) * self.axes
         self._check_reach(x, padding)
         y = type(self).convolve(x, weight, self.bias, self._strides, padding, self._dilation, self.groups)
+        if self._activate_in_place is not None:
+            return channels_last(self._activate_in_place(y))  # (B, F, S'…) -> (B, S'…, F)
         return self._activate(channels_last(y))  # (B, F, S'…) -> (B, S'…, F)
 
     def window(self) -> tuple[int, int | Fraction] | None:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corecur.errors import ConfigError
-from corecur.layers.activation import Function, find_activation
+from corecur.layers.activation import Function, find_activation, in_place
 from corecur.layers.initializers import Initializer
 from corecur.layers.layer import Layer, LayerOptions
 from corecur.layers.regularizers import Regularizer
@@ -51,8 +51,10 @@ class Dense(Layer):
         self.bias_initializer = bias_initializer
         self.kernel_regularizer = kernel_regularizer
         self.bias_regularizer = bias_regularizer
-        self._activate = find_activation(activation)
+        function = find_activation(activation)
+        self._activate = in_place(function) or function
         self.bias: nn.Parameter | None
+        self.register_parameter("weight", None)  # first, as in torch.nn
         self.register_parameter("bias", None)
 
     def build(self, input_shape: Shape) -> None:

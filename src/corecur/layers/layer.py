@@ -198,6 +198,13 @@ class Layer(nn.Module, metaclass=LayerType):
         self._finish_build(device)
 
     def _finish_build(self, device: torch.device | None) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, (list, tuple)) and any(isinstance(item, nn.Module) for item in value):
+                raise ConfigError(
+                    f"{self.title} has layers in a plain list, where their weights are not found",
+                    where=f"self.{name}",
+                    do=f"self.{name} = torch.nn.ModuleList([…])",
+                )
         self.built = True
         if device is not None:
             self.to(device)
@@ -226,7 +233,7 @@ class Layer(nn.Module, metaclass=LayerType):
         return own and any(isinstance(m, Layer) and not m.built for m in self.modules() if m is not self)
 
     def _build_by_running(self, args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device | None) -> None:
-        trial_args, trial_kwargs = trial_tensors(args, kwargs, trial=0, device=device or "cpu")
+        trial_args, trial_kwargs = trial_tensors(args, kwargs, trial=0, device=device or torch.get_default_device())
         self.built = True
         training = self.training
         self.eval()

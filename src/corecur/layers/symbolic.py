@@ -107,19 +107,31 @@ def call_symbolically(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str
     >>> call_symbolically(nn.Linear(3, 5), (SymbolicTensor((None, 3)),), {}).shape
     (None, 5)
     """
-    state = {
-        name: torch.empty_like(tensor, device="meta")
-        for name, tensor in itertools.chain(module.named_parameters(), module.named_buffers())
-    }
     results = []
     with torch.no_grad():
         for trial in range(len(_TRIAL_SIZES)):
             trial_args, trial_kwargs = trial_tensors(args, kwargs, trial=trial, device="meta")
-            results.append(functional_call(module, state, trial_args, trial_kwargs))
+            results.append(run_on_shapes(module, trial_args, trial_kwargs))
     node = Node(module, args, kwargs)
     outputs = _symbols_from(results[0], results[1], node)
     node.outputs = tuple(symbols_in(outputs))
     return outputs
+
+
+def run_on_shapes(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The module's outputs for tensors on the meta device, its own tensors put there for the time of the call.
+
+    >>> run_on_shapes(nn.Linear(3, 5), (torch.empty(2, 3, device="meta"),), {}).shape
+    torch.Size([2, 5])
+    """
+    # Each tensor of each module once: with a module under two names torch would put the wrong one back.
+    state = {
+        f"{path}.{name}".lstrip("."): torch.empty_like(tensor, device="meta")
+        for path, inner in module.named_modules()
+        for name, tensor in itertools.chain(inner._parameters.items(), inner._buffers.items())
+        if tensor is not None
+    }
+    return functional_call(module, state, args, kwargs, tie_weights=False)
 
 
 def _symbols_from(first: Any, second: Any, node: Node) -> Any:
@@ -128,4 +140,6 @@ def _symbols_from(first: Any, second: Any, node: Node) -> Any:
         return SymbolicTensor(shape, dtype=first.dtype, node=node)
     if isinstance(first, (tuple, list)):
         return type(first)(_symbols_from(a, b, node) for a, b in zip(first, second, strict=True))
+    if isinstance(first, dict):
+        return {key: _symbols_from(value, second[key], node) for key, value in first.items()}
     return first

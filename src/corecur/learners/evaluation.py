@@ -5,6 +5,7 @@ N samples, K classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from corecur.engine.intervals import wilson
 from corecur.errors import DataError
-from corecur.report.charts import ClassScore
+from corecur.report.charts import ClassScore, percent
 
 LEVEL = 0.95
 
@@ -48,6 +49,7 @@ class Evaluation:
     probabilities: Tensor  # (N, K)
     labels: Tensor  # (N,)
     loss: float
+    findings: tuple[str, ...] = ()  # what is odd about the samples
 
     @property
     def samples(self) -> int:
@@ -71,12 +73,11 @@ class Evaluation:
 
     @property
     def per_class(self) -> list[ClassScore]:
-        """Precision, recall, F1 and sample count of each class."""
+        """Precision, recall, F1 and sample count of each class; NaN where there is nothing to take a share of."""
         hits = np.diag(self.confusion).astype(float)
         taken, there = self.confusion.sum(0), self.confusion.sum(1)
-        precision = hits / np.maximum(taken, 1)
-        recall = hits / np.maximum(there, 1)
-        f1 = 2 * hits / np.maximum(taken + there, 1)
+        with np.errstate(invalid="ignore"):
+            precision, recall, f1 = hits / taken, hits / there, 2 * hits / (taken + there)
         return [
             ClassScore(name, float(precision[k]), float(recall[k]), float(f1[k]), int(there[k]))
             for k, name in enumerate(self.classes)
@@ -92,7 +93,12 @@ class Evaluation:
             "correct": self.correct,
             "loss": self.loss,
             "per_class": {
-                row.name: {"precision": row.precision, "recall": row.recall, "f1": row.f1, "samples": row.support}
+                row.name: {
+                    "precision": _finite(row.precision),
+                    "recall": _finite(row.recall),
+                    "f1": _finite(row.f1),
+                    "samples": row.support,
+                }
                 for row in self.per_class
             },
         }
@@ -101,9 +107,13 @@ class Evaluation:
         """The result in words."""
         low, high = self.interval
         return (
-            f"test accuracy {self.accuracy:.2%}, 95 % interval {low:.2%} to {high:.2%} "
+            f"test accuracy {percent(self.accuracy, 2)}, 95 % interval {percent(low, 2)} to {percent(high, 2)} "
             f"({self.correct:,} of {self.samples:,} samples)"
         )
+
+
+def _finite(share: float) -> float | None:
+    return share if math.isfinite(share) else None
 
 
 def evaluate_classifier(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> Evaluation:

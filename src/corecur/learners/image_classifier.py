@@ -5,10 +5,11 @@ N samples, B batch, H height, W width, C channels, K classes.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,22 +21,23 @@ from corecur import runtime
 from corecur.bundle.open import Bundle, open_untrusted
 from corecur.data.augment import ImageTransform
 from corecur.data.batches import TensorBatches
+from corecur.data.decoding import Progress
 from corecur.data.images import ImageSet, ImageSource, Preparation
 from corecur.data.normalise import Normalisation, fit_normalisation
 from corecur.data.open_images import load_images, load_split
-from corecur.data.splits import default_shares, split_by_class
 from corecur.engine.accuracy import Accuracy
 from corecur.engine.budget import Budget, TimeBudget
 from corecur.engine.callbacks import Callback, EarlyStopping
-from corecur.engine.crossentropy import Crossentropy
+from corecur.engine.crossentropy import Crossentropy, class_scores
 from corecur.engine.progress import ProgressBar, clock
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError
 from corecur.learners import image_report
+from corecur.learners.divergence import RefuseDivergence
 from corecur.learners.evaluation import Evaluation, Prediction, evaluate_classifier, predictions
+from corecur.learners.fill_splits import fill_splits, share_in
 from corecur.learners.image_budget import TRIAL_BATCH, recipe_for_time, shape_of, trial_step
-from corecur.learners.image_networks import NETWORKS
-from corecur.learners.image_recipe import ImageRecipe, check_settings, choose_recipe
+from corecur.learners.image_recipe import ImageRecipe, check_settings, choose_recipe, default_epochs
 from corecur.learners.learner import FitResult, Learner, Tell, silence
 from corecur.learners.picture_inputs import read_pictures
 from corecur.learners.views import average_over_views
@@ -88,8 +90,7 @@ class ImageClassifier(Learner):
         **settings: Any,
     ) -> None:
         check_settings(settings)
-        if "model" in settings:
-            NETWORKS[settings["model"]]
+        runtime.check_seed(seed)
         self.seed = seed
         self.device = device
         self.precision = precision
@@ -116,6 +117,12 @@ class ImageClassifier(Learner):
             raise ConfigError("this learner is not trained", do="call fit(source), or ImageClassifier.load(path)")
         return self._preprocess
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Machine, versions, device and precision of this learner."""
+        precision = str(self._precision).removeprefix("torch.")
+        return runtime.describe() | {"device": str(self._device), "precision": precision}
+
     def read(
         self,
         source: Any,
@@ -125,14 +132,15 @@ class ImageClassifier(Learner):
         test: Any = None,
         size: int | tuple[int, int] | None = None,
         skip_bad: bool = False,
-        progress: Any = None,
+        progress: Progress | None = None,
     ) -> ImageSource:
         """The source with all three splits; what it lacks is taken from its training data, class by class."""
         found = load_images(
-            source, labels, size=size, skip_bad=skip_bad, validation=_split_of(validation), test=_split_of(test),
-            progress=progress,
+            source, labels, size=size, skip_bad=skip_bad, progress=progress,
+            validation=validation if share_in(validation) is None else None,
+            test=test if share_in(test) is None else None,
         )  # fmt: skip
-        return complete(found, seed=self.seed, validation=_share_of(validation), test=_share_of(test))
+        return fill_splits(found, seed=self.seed, validation=share_in(validation), test=share_in(test))
 
     def choose(self, data: ImageSource, *, seconds: float | None = None) -> ImageRecipe:
         """The recipe for this data, with this learner's settings in it; within so many seconds if they are given."""
@@ -173,28 +181,29 @@ class ImageClassifier(Learner):
         """
         began = time.perf_counter() if began is None else began
         if out is not None:
-            check_writable(Path(out))
-        data = source if isinstance(source, ImageSource) and source.test is not None else None
-        if data is None:
+            check_writable(Path(out), source)
+        if isinstance(source, ImageSource):
+            data = fill_splits(source, seed=self.seed, validation=share_in(validation), test=share_in(test))
+        else:
             data = self.read(source, labels, validation=validation, test=test, size=size, skip_bad=skip_bad)
         self._settle_threads(data)
         left = None if seconds is None else max(1.0, seconds - (time.perf_counter() - began))
         recipe = self.choose(data, seconds=left)
         runtime.seed_everything(self.seed)
         self._set_up(data, recipe)
-        result = FitResult(run=None if out is None else RunFolder.create(Path(out), name))
-        try:
+        _tell_of_few_epochs(recipe, samples=len(data.train), timed=seconds is not None, tell=tell)
+        run = None if out is None else RunFolder.create(Path(out), name)
+        planned = recipe.epochs if seconds is None else None
+        result = FitResult(run=run, findings=data.findings, planned_epochs=planned)
+        with contextlib.nullcontext() if run is None else run:
+            image_report.begin_run(self, data, result, command=command)
             self._train(data, recipe, result, seconds, began, callbacks, verbose)
-            tell(f"trained {len(result.history)} epochs in {clock(result.train_seconds)}")
+            tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
             if data.test is not None:
                 result.test = self._evaluate_set(data.test)
             result.seconds = time.perf_counter() - began
-            if result.run is not None:
-                image_report.write_run(self, data, result, command=command)
-                result.seconds = time.perf_counter() - began
-        finally:
-            if result.run is not None:
-                result.run.close()
+            image_report.write_run(self, data, result, command=command)
+            result.seconds = time.perf_counter() - began
         return result
 
     def _settle_threads(self, data: ImageSource) -> None:
@@ -248,6 +257,7 @@ class ImageClassifier(Learner):
             listening.append(stopping)
         if result.run is not None:
             listening.append(MetricsLog(result.run))
+        listening.append(RefuseDivergence())
         epochs = recipe.epochs if seconds is None else 1_000_000
         if verbose:
             listening.append(ProgressBar(recipe.epochs if seconds is None else None))
@@ -312,33 +322,45 @@ class ImageClassifier(Learner):
         training = network.training
         network.eval()
         parts = []
+
+        def answer(view: Tensor) -> Tensor:  # (B, H, W, C) -> (B, K), a float32 softmax even of bfloat16 logits
+            return class_scores(network(view), from_logits=False).softmax(1)
+
         for part in torch.split(images, _PREDICT_BATCH):
             inputs = preprocess.normalisation(part.to(self._device))  # (B, H, W, C) float32
             with runtime.precision(self._precision, self._device):
-                parts.append(average_over_views(network, inputs, preprocess.views).cpu())
+                parts.append(average_over_views(answer, inputs, preprocess.views).cpu())
         network.train(training)
         return torch.cat(parts)
 
-    def evaluate(self, source: Any, labels: Any = None, *, split: str = "test", skip_bad: bool = False) -> Evaluation:  # type: ignore[override]
+    def evaluate(  # type: ignore[override]
+        self,
+        source: Any,
+        labels: Any = None,
+        *,
+        split: str = "test",
+        skip_bad: bool = False,
+        progress: Progress | None = None,
+    ) -> Evaluation:
         """Test on labelled pictures: the source's test split if it has one, else all of it."""
-        held, _ = load_split(
-            source,
-            labels,
-            classes=self.classes,
-            preparation=self.preprocess.preparation,
-            split=split,
-            skip_bad=skip_bad,
-        )
-        return self._evaluate_set(held)
+        preparation = self.preprocess.preparation
+        held, findings = load_split(
+            source, labels, classes=self.classes, preparation=preparation, split=split, skip_bad=skip_bad,
+            progress=progress,
+        )  # fmt: skip
+        return dataclasses.replace(self._evaluate_set(held), findings=findings)
 
     def _evaluate_set(self, held: ImageSet) -> Evaluation:
         if held.labels is None:
             raise ConfigError("an evaluation needs labels")
         return evaluate_classifier(self.probabilities(held.images), held.labels, self.classes)
 
-    def predict(self, source: Any, *, skip_bad: bool = False) -> list[Prediction]:  # type: ignore[override]
-        """Answer for a picture file, a folder, a list of them, or an array (N, H, W, C) or (H, W, C)."""
-        names, images = read_pictures(source, self.preprocess.preparation, skip_bad=skip_bad)
+    def predict(  # type: ignore[override]
+        self, source: Any, *, skip_bad: bool = False, progress: Progress | None = None
+    ) -> list[Prediction]:
+        """Answer for a picture file, a folder, a list of them, or an array (N, H, W, C), (H, W, C) …"""
+        preparation = self.preprocess.preparation
+        names, images = read_pictures(source, preparation, skip_bad=skip_bad, progress=progress)
         return predictions(self.probabilities(images), names, self.classes)
 
     def save(self, path: str | Path, *, card: str | None = None) -> Path:
@@ -363,7 +385,10 @@ class ImageClassifier(Learner):
         try:
             preprocess = ImagePreprocess.model_validate(bundle.preprocess)
         except (ValidationError, ConfigError) as error:
-            raise BundleError("bad-preprocess", f"preprocess.json does not fit: {error}", where=bundle.path) from error
+            reason = error.what if isinstance(error, ConfigError) else error.errors()[0]["msg"]
+            raise BundleError(
+                "bad-preprocess", f"this is no image classifier: in preprocess.json, {reason}", where=bundle.path
+            ) from error
         learner = cls(device=device, precision=precision)
         network = model_in(bundle)
         symbol, prepared = network.input_symbols[0], preprocess.preparation
@@ -384,71 +409,32 @@ class ImageClassifier(Learner):
         return learner
 
 
-def complete(
-    source: ImageSource, *, seed: int, validation: float | None = None, test: float | None = None
-) -> ImageSource:
-    """Take the splits a source lacks from its training data, class by class, the same for the same seed."""
-    train = source.train
-    if train.labels is None:
-        raise ConfigError("training needs labels")
-    n = len(train)
-    shares = default_shares(
-        n, has_validation=source.validation is not None, has_test=source.test is not None, classes=len(source.classes)
-    )
-    test_share = test if test is not None else shares.test
-    validation_share = validation if validation is not None else shares.validation
-    tested, validated = source.test, source.validation
-    if tested is None and test_share > 0:
-        keep, held = split_by_class(train.labels, test_share, seed=seed, stream="test")
-        tested, train = train.take(held), train.take(keep)
-    if validated is None and validation_share > 0 and train.labels is not None:
-        share = min(0.5, validation_share * n / len(train))
-        keep, held = split_by_class(train.labels, share, seed=seed, stream="validation")
-        validated, train = train.take(held), train.take(keep)
-    return dataclasses.replace(source, train=train, validation=validated, test=tested)
-
-
-def _split_of(value: Any) -> Any:
-    """A validation or test argument as a source of its own, if it is one."""
-    return None if _share_of(value) is not None else value
-
-
-def _share_of(value: Any) -> float | None:
-    """A validation or test argument as a share of the training data, if it is one."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not 0 <= value < 1:
-            raise ConfigError("a split is a source of its own or a share of the data", got=value, expected="0 up to 1")
-        return float(value)
-    return None
-
-
 def _validation_interval(training: int, held: int | None) -> int:
     """Epochs between validations, so that they take a small share of the time (a forward costs a third of a step)."""
     return max(1, math.ceil((held or 0) / 3 / (training * _VALIDATION_SHARE)))
 
 
+def _tell_of_few_epochs(recipe: ImageRecipe, *, samples: int, timed: bool, tell: Tell) -> None:
+    usual = default_epochs(samples)
+    if recipe.epochs * 3 <= usual and not timed:
+        epochs = "1 epoch is" if recipe.epochs == 1 else f"{recipe.epochs} epochs are"
+        tell(f"! {epochs} little for this data: the recipe takes {usual}, and will likely do better.")
+
+
 def describe_source(data: ImageSource) -> list[str]:
     """What was found, in lines for a person."""
     _, height, width, channels = data.train.images.shape
-    counts = {name: len(s) for name, s in _splits(data).items()}
-    shown = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    splits = {"training": data.train, "validation": data.validation, "test": data.test}
+    shown = ", ".join(f"{len(split):,} {name}" for name, split in splits.items() if split is not None)
     colour = "grey" if channels == 1 else "colour"
-    per_class = (
-        torch.bincount(data.train.labels, minlength=len(data.classes)) if data.train.labels is not None else None
-    )
-    lines = [f"{data.kind}: {len(data.classes)} classes, {height} × {width} {colour} pictures; {shown}"]
     names = ", ".join(data.classes[:12]) + (", …" if len(data.classes) > 12 else "")
-    lines.append(f"classes: {names}")
-    if per_class is not None:
-        lines.append(f"training samples a class: {int(per_class.min()):,} to {int(per_class.max()):,}")
+    lines = [
+        f"{image_report.name_of(data.origin)} ({data.kind}): {len(data.classes):,} classes, "
+        f"{height} × {width} {colour} pictures; {shown}",
+        f"classes: {names}",
+    ]
+    if data.train.labels is not None:
+        counts = torch.bincount(data.train.labels, minlength=len(data.classes))
+        least, most = int(counts.min()), int(counts.max())
+        lines.append(f"training samples a class: {least:,}" + (f" to {most:,}" if most > least else ""))
     return lines
-
-
-def _splits(data: ImageSource) -> Mapping[str, ImageSet]:
-    named = {"training": data.train, "validation": data.validation, "test": data.test}
-    return {name: split for name, split in named.items() if split is not None}

@@ -144,7 +144,7 @@ def choose_recipe(
         chosen |= {"rotate": 10.0, "zoom": 0.1, "shift": 0.06}
     else:
         chosen |= {"crop": max(1, size // (8 if long else 16)), "cutout": size // 4 if long else 0}
-    return _checked(chosen | given)
+    return check_settings(chosen | given)
 
 
 def default_epochs(samples: int) -> int:
@@ -179,9 +179,13 @@ def is_handed(classes: Sequence[str]) -> bool:
     return signs or any(word in name for name in names for word in ("left", "right"))
 
 
-def check_settings(names: Mapping[str, Any]) -> None:
-    """Refuse a setting the recipe does not have, with the nearest one it has."""
-    for name in names:
+def check_settings(settings: Mapping[str, Any]) -> ImageRecipe:
+    """The recipe with these settings and plain defaults; ConfigError for a name it does not have or a wrong value.
+
+    >>> check_settings({"epochs": "5"}).epochs
+    5
+    """
+    for name in settings:
         if name not in ImageRecipe.model_fields:
             guess = nearest(name, ImageRecipe.model_fields)
             raise ConfigError(
@@ -189,13 +193,13 @@ def check_settings(names: Mapping[str, Any]) -> None:
                 expected=", ".join(ImageRecipe.model_fields),
                 do=f"did you mean {guess!r}?" if guess else None,
             )
-
-
-def _checked(settings: Mapping[str, Any]) -> ImageRecipe:
-    check_settings(settings)
     try:
-        return ImageRecipe(**settings)
+        recipe = ImageRecipe(**settings)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"the setting {name!r} is wrong", got=repr(first["input"]), expected=first["msg"]) from error
+        wanted = first["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+        raise ConfigError(
+            f"the setting {str(first['loc'][0])!r} is wrong", got=repr(settings[str(first["loc"][0])]), expected=wanted
+        ) from error
+    NETWORKS[recipe.model]
+    return recipe

@@ -5,15 +5,17 @@ N samples, H height, W width, C channels, K classes.
 
 from __future__ import annotations
 
+import shlex
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from corecur import runtime
 from corecur.data.images import ImageSet, ImageSource
+from corecur.engine.progress import clock
 from corecur.layers.conv import Conv2D
 from corecur.learners.evaluation import Evaluation
 from corecur.learners.learner import FitResult
@@ -30,62 +32,85 @@ _LAYERS_SHOWN = 3
 _MAPS_SHOWN = 32
 
 
+def begin_run(learner: ImageClassifier, data: ImageSource, result: FitResult, *, command: str) -> None:
+    """Write ``config.json`` without a result yet, so that a run which ends early says what it was; and a first line."""
+    if result.run is None:
+        return
+    result.run.write_config(_config(learner, data, command))
+    result.run.log(f"training on {len(data.train):,} pictures of {data.origin}")
+
+
 def write_run(learner: ImageClassifier, data: ImageSource, result: FitResult, *, command: str) -> None:
-    """Fill the run folder: ``bundle/``, ``report.html`` and ``config.json``."""
+    """Fill the run folder: ``bundle/``, ``report.html``, and the result in ``config.json``."""
     run = result.run
     if run is None:
         return
-    recipe = {} if learner.recipe is None else learner.recipe.model_dump()
-    card = model_card(learner, data, result, command)
-    learner.save(run.bundle, card=card)
-    config = {
+    run.log(f"trained {result.epochs_in_words()} in {result.train_seconds:.1f} s")
+    if result.test is not None:
+        run.log(result.test.sentence())
+    result.next_commands = next_commands(run.bundle, data)
+    learner.save(run.bundle, card=model_card(learner, data, result, command))
+    config = _config(learner, data, command)
+    write_classification_report(run.report, build_report(learner, data, result, config=config))
+    run.write_config(config | {"result": result.as_json()})
+
+
+def _config(learner: ImageClassifier, data: ImageSource, command: str) -> dict[str, Any]:
+    return {
         "command": command,
         "task": learner.task,
         "source": data.origin,
         "seed": learner.seed,
-        "recipe": recipe,
+        "recipe": {} if learner.recipe is None else learner.recipe.model_dump(),
         "classes": list(data.classes),
         "samples": _class_counts(data),
         "findings": list(data.findings),
-        "environment": runtime.describe(),
-        "result": result.as_json(),
+        "environment": learner.environment,
     }
-    run.write_config(config)
-    run.log(f"trained {len(result.history)} epochs in {result.train_seconds:.1f} s")
-    if result.test is not None:
-        run.log(result.test.sentence())
-    write_classification_report(run.report, build_report(learner, data, result, command=command, recipe=recipe))
+
+
+def name_of(origin: str) -> str:
+    """What a person calls a source: the last part of a path, a sample's name.
+
+    >>> name_of("../photos/"), name_of("digits")
+    ('photos', 'digits')
+    """
+    return Path(origin).resolve().name or origin
+
+
+def next_commands(bundle: Path, data: ImageSource) -> tuple[str, ...]:
+    """Commands to try with a new model; with a picture of the test split where that is a file."""
+    model, picture = shlex.quote(str(bundle)), "PICTURE"
+    if data.kind == "folder" and data.test is not None:
+        file = Path(data.origin, data.test.names[0])
+        picture = shlex.quote(str(file)) if file.is_file() else picture
+    return f"corecur predict {model} {picture}", f"corecur evaluate {model} FOLDER", f"corecur info {model}"
 
 
 def build_report(
-    learner: ImageClassifier, data: ImageSource, result: FitResult, *, command: str, recipe: dict[str, Any]
+    learner: ImageClassifier, data: ImageSource, result: FitResult, *, config: dict[str, Any]
 ) -> ClassificationReport:
     """Everything the page shows, gathered from the run."""
     test: Evaluation | None = result.test
-    run = result.run
     parameters = learner.network.count_params()
     _, height, width, channels = data.train.images.shape
     summary = {
         "Classes": f"{len(data.classes)}",
-        "Pictures": f"{height} × {width}, {'grey' if channels == 1 else 'colour'}",
+        "Pictures": f"{height}×{width} {'grey' if channels == 1 else 'colour'}",
         "Training samples": f"{len(data.train):,}",
         "Parameters": f"{parameters:,}",
-        "Training time": f"{result.train_seconds:.1f} s",
-        "Epochs": f"{len(result.history)}",
+        "Epochs": f"{len(result.history)}" + (f" of {result.planned_epochs}" if result.stopped_early else ""),
+        "Training time": clock(result.train_seconds),
+        "Time in all": clock(result.seconds),
     }
     history = [{"epoch": float(n + 1)} | {k: float(v) for k, v in row.items()} for n, row in enumerate(result.history)]
-    bundle = "bundle" if run is None else str(run.bundle)
     return ClassificationReport(
-        title=f"{data.origin}: image classification",
-        command=command,
+        title=f"{name_of(data.origin)}: image classification",
+        command=config["command"],
         when=time.strftime("%Y-%m-%d %H:%M"),
         verdict="" if test is None else test.sentence()[0].upper() + test.sentence()[1:] + ".",
         summary=summary,
-        next_commands=[
-            f"corecur predict {bundle} PICTURE",
-            f"corecur evaluate {bundle} FOLDER",
-            f"corecur info {bundle}",
-        ],
+        next_commands=result.next_commands,
         history=history,
         test=None if test is None else _test_figures(test),
         per_class=() if test is None else test.per_class,
@@ -99,8 +124,8 @@ def build_report(
         filters=_first_filters(learner.network),
         activations=_activations(learner, data.train.images[:1]),
         network_summary=summarize(learner.network),
-        config={"seed": learner.seed, "recipe": recipe},
-        environment=runtime.describe(),
+        config={name: config[name] for name in ("source", "seed", "recipe")},
+        environment=config["environment"],
         findings=[Finding(sentence) for sentence in data.findings],
     )
 
@@ -125,7 +150,7 @@ def worst_mistakes(test: Evaluation, held: ImageSet) -> list[Mistake]:
 def model_card(learner: ImageClassifier, data: ImageSource, result: FitResult, command: str) -> str:
     """``card.md``: what the model is, where it comes from and what it can do."""
     lines = [
-        f"# Image classifier: {data.origin}",
+        f"# Image classifier: {name_of(data.origin)}",
         "",
         f"- task: {learner.task}",
         f"- classes: {', '.join(data.classes)}",

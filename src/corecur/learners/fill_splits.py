@@ -1,0 +1,74 @@
+"""The splits a source of pictures lacks, taken from its training data class by class."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from torch import Tensor
+
+from corecur.data.images import ImageSet, ImageSource
+from corecur.data.splits import Shares, default_shares, make_splits
+from corecur.errors import ConfigError
+
+
+def fill_splits(
+    source: ImageSource, *, seed: int, validation: float | None = None, test: float | None = None
+) -> ImageSource:
+    """The source with a validation and a test split, the same for the same seed; a share of 0 leaves a split away.
+
+    Shares are of the training samples given; by default those of `default_shares`. A split the source has stays as it
+    is. Raises ConfigError for shares that leave nothing to train on, DataError for too few samples.
+
+    >>> from corecur.data.open_images import load_images
+    >>> filled = fill_splits(load_images("digits"), seed=0, validation=0.25, test=0)
+    >>> len(filled.train), len(filled.validation), filled.test
+    (1348, 449, None)
+    """
+    train = source.train
+    if train.labels is None:
+        raise ConfigError("training needs labels")
+    usual = default_shares(
+        len(train),
+        has_validation=source.validation is not None or validation is not None,
+        has_test=source.test is not None or test is not None,
+        classes=len(source.classes),
+    )
+    shares = Shares(
+        validation=usual.validation if validation is None or source.validation is not None else validation,
+        test=usual.test if test is None or source.test is not None else test,
+    )
+    if not shares.validation and not shares.test:
+        return source
+    splits = make_splits(train.labels, shares, seed=seed)
+    return dataclasses.replace(
+        source,
+        train=train.take(splits.train),
+        validation=_held_out(train, splits.validation) if shares.validation else source.validation,
+        test=_held_out(train, splits.test) if shares.test else source.test,
+    )
+
+
+def _held_out(train: ImageSet, index: Tensor) -> ImageSet:
+    """The samples at ``index`` (M,); rows of arrays are called ``train[5]``, which they no longer are."""
+    taken = train.take(index)
+    return dataclasses.replace(taken, names=tuple(re.sub(r"^train\[", "sample[", name) for name in taken.names))
+
+
+def share_in(value: Any) -> float | None:
+    """A validation or test argument as a share of the training data, or None where it is a source of its own.
+
+    >>> share_in("0.2"), share_in(0), share_in("photos/test")
+    (0.2, 0.0, None)
+    """
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    if not 0 <= value < 1:
+        raise ConfigError("a split is a source of its own or a share of the data", got=value, expected="0 up to 1")
+    return float(value)

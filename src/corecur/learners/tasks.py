@@ -1,0 +1,130 @@
+"""The tasks that can be learned, and which of them a source on disk is for."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from corecur.bundle.open import open_untrusted
+from corecur.data.class_folders import ELSEWHERE, list_folder
+from corecur.data.open_images import image_kind
+from corecur.data.path_table import PATH_COLUMNS
+from corecur.data.pictures import SUFFIXES
+from corecur.errors import BundleError, DataError
+from corecur.learners.image_classifier import ImageClassifier
+from corecur.names import Table
+from corecur.run_folder import find_bundle
+
+# Files and rows looked at; a source shows what it is in its first ones.
+_LOOKED_AT = 10_000
+_ROWS = 50
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of task: its learner, what tells a path that it is for it, and the sources it takes, in words."""
+
+    learner: type[ImageClassifier]
+    suits: Callable[[Path], bool]
+    sources: str
+
+
+def holds_pictures(path: Path) -> bool:
+    """Whether pictures can be read from a path, or are what it lacks (an empty folder, a table of missing files).
+
+    >>> holds_pictures(Path("no such path"))
+    True
+    """
+    kind = image_kind(path)
+    if kind == "folder":
+        found = _suffixes(path)
+        beside = (file for file in list_folder(path).others if file.suffix.casefold() in ELSEWHERE)
+        return not found or bool(SUFFIXES & found.keys()) or any(holds_pictures(file) for file in beside)
+    if kind == "csv":
+        lines = [line.casefold() for line in _first_lines(path)]
+        header = {cell.strip(' "') for cell in re.split("[,;\t]", lines[0])} if lines else set()
+        return not lines or bool(header & set(PATH_COLUMNS)) or any(s in line for line in lines for s in SUFFIXES)
+    return kind is not None or not path.exists() or path.suffix.casefold() in SUFFIXES
+
+
+TASKS = Table(
+    "task",
+    {
+        ImageClassifier.task: Task(
+            ImageClassifier,
+            holds_pictures,
+            "a folder with a folder of pictures for each class, a CSV file of picture paths and labels, "
+            "IDX, CIFAR, .npz or .npy files, or a sample name",
+        )
+    },
+)
+
+
+def find_task(source: str) -> str:
+    """The task a path or a sample name is for; DataError, with what was found there, where it is for none.
+
+    >>> find_task("digits")
+    'image-classification'
+    """
+    path = Path(source).expanduser()
+    for name, task in TASKS.items():
+        if image_kind(source) == "sample" or task.suits(path):
+            return name
+    raise DataError(
+        "there is nothing here that can be learned",
+        where=path,
+        got=_describe(path),
+        expected="; ".join(f"{task.sources} ({name})" for name, task in TASKS.items()),
+        do="give such a source, or name the task (--task) to hear what this one lacks for it",
+    )
+
+
+def load_learner(path: str | os.PathLike[str], *, device: str = "auto") -> ImageClassifier:
+    """The learner in a bundle or in a run folder, whatever its task; BundleError or RunError where there is none."""
+    bundle = open_untrusted(find_bundle(Path(path)))
+    task = bundle.preprocess.get("task") if isinstance(bundle.preprocess, dict) else None
+    if task is None:
+        raise BundleError(
+            "no-learner",
+            "this model file holds a network alone: neither how data become its inputs nor what its outputs mean",
+            where=bundle.path,
+            do="use it in Python: corecur.Model.load(path)",
+        )
+    if task not in TASKS:
+        raise BundleError("other-task", f"this model file is for the task {task!r}", where=bundle.path)
+    return TASKS[task].learner.from_bundle(bundle, device=device)
+
+
+def _describe(path: Path) -> str:
+    """What lies at a path, in a few words."""
+    if path.is_dir():
+        found = _suffixes(path)
+        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in found.most_common(5))
+        return f"{'more than ' * (found.total() >= _LOOKED_AT)}{found.total():,} files, none a picture: {kinds}"
+    if image_kind(path) == "csv":
+        return f"a table without picture files, which begins: {(_first_lines(path) or [''])[0][:80]}"
+    return f"a {path.suffix} file" if path.suffix else "a file of no known kind"
+
+
+def _suffixes(folder: Path) -> Counter[str]:
+    """How many files of each suffix lie in a folder and below it, hidden ones left out."""
+    return Counter(Path(name).suffix.casefold() or "without suffix" for name in islice(_names(folder), _LOOKED_AT))
+
+
+def _names(folder: Path) -> Iterator[str]:
+    for _, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (name for name in files if not name.startswith("."))
+
+
+def _first_lines(path: Path) -> list[str]:
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            return [line.strip()[:1000] for line in islice(file, _ROWS)]
+    except OSError as error:
+        raise DataError(f"the table cannot be read: {error.strerror}", where=path) from error
