@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from corecur.errors import BundleError, ConfigError, CorecurError
+from corecur.errors import BundleError, ConfigError, CorecurError, nearest
 from corecur.graph import unique_names
 from corecur.layers import LAYERS
 from corecur.layers import initializers as _initializers
@@ -202,9 +202,11 @@ def _build_layer(description: dict[str, Any], kind: str, custom: Custom) -> Any:
     elif kind in custom:
         cls = custom[kind]
     else:
+        guess = nearest(kind, LAYERS)
         raise BundleError(
             "unknown-layer",
-            f"the model has a layer of kind {kind!r}, which is not one of corecur's",
+            f"the model has a layer of kind {kind!r}, which is not one of corecur's"
+            + (f" (the nearest is {guess!r})" if guess else ""),
             do=f"if it is your own class, pass it: load(path, custom=[{kind if kind.isidentifier() else 'YourLayer'}])",
         )
     config = {key: _build_value(value, custom) for key, value in description["config"].items()}

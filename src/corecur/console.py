@@ -43,8 +43,13 @@ def say(text: str = "", *, end: str = "\n") -> None:
 
 
 def say_json(value: Any) -> None:
-    """Print one JSON value."""
-    say(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    """Print one JSON value, in plain ASCII where the stream cannot spell it otherwise."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, allow_nan=False)
+    say(text)
 
 
 def complain(text: str) -> None:

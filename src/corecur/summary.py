@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from corecur.engine.trainer import evaluating
 from corecur.errors import ConfigError
 from corecur.layers.layer import Layer
 from corecur.layers.symbolic import run_on_shapes
@@ -70,15 +71,12 @@ def layer_costs(
     modules = [m for m in model.modules() if id(m) in direct]
     handles = [*reach.handles, *(m.register_forward_pre_hook(before) for m in modules)]
     handles += [m.register_forward_hook(after) for m in modules]
-    training = model.training
-    model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(model):
             run_on_shapes(model, samples, {})
     finally:
         while open_counters:  # one stays open where a layer raised
             open_counters.pop().__exit__(None, None, None)
-        model.train(training)
         for handle in handles:
             handle.remove()
     return rows

@@ -341,6 +341,22 @@ def test_a_subclass_is_a_layer_of_a_functional_model() -> None:
     assert torch.equal(model(value), model.get_layer("dense")(part(value)))
 
 
+def test_a_layer_under_two_names_keeps_its_weights() -> None:
+    class Twins(Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = self.second = Dense(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(self.first(x))
+
+    model = Twins()
+    model(random(2, 3))
+    weight = model.first.weight
+    assert model(SymbolicTensor((None, 3))).shape == (None, 3)
+    assert model.first.weight is model.second.weight is weight
+
+
 def test_a_model_without_forward_says_so() -> None:
     with pytest.raises(ConfigError, match="Model has no forward"):
         Model()(random(2, 3))

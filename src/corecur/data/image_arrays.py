@@ -114,13 +114,13 @@ def pixel_scale(array: NDArray[Any], *, white: float | None = None, name: str = 
     return 255.0 / white
 
 
-def white_of(array: NDArray[Any]) -> float | None:
+def white_of(array: NDArray[Any], *, name: str = "images") -> float | None:
     """The value of white in an array of pictures: 1 or 255 for floats, None for integers, which always count to 255.
 
     >>> white_of(np.array([0.5])), white_of(np.array([7], dtype=np.uint8))
     (1.0, None)
     """
-    return 255.0 / pixel_scale(array) if array.dtype.kind == "f" else None
+    return 255.0 / pixel_scale(array, name=name) if array.dtype.kind == "f" else None
 
 
 def array_part(images: Any, labels: Any, *, split: str, where: str) -> Part:

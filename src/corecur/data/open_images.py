@@ -107,7 +107,7 @@ def load_images(
     files = {split: len(part) for split, part in gathered.parts.items() if not isinstance(part.pictures, np.ndarray)}
     step = count_steps(progress, sum(files.values()) + files.get("train", 0))
     preparation, sizes = _fit_preparation(gathered.parts["train"], size, origin, step)
-    sets, bad, on_disk = _prepare(gathered.parts, numbers, preparation, step)
+    sets, bad, on_disk = _prepare(gathered.parts, numbers, preparation, origin, step)
     bad = [*gathered.bad, *bad]
     if not skip_bad:
         refuse_bad_files(bad, total=sum(map(len, sets.values())) + len(bad), where=origin)
@@ -152,7 +152,9 @@ def load_split(
     origin, gathered = _gather(source, labels)
     part = _only_part(gathered, split, origin)
     numbers = class_numbers(part.labels, classes, where=origin)
-    sets, bad, on_disk = _prepare({split: part}, {split: numbers}, preparation, count_steps(progress, len(part)))
+    sets, bad, on_disk = _prepare(
+        {split: part}, {split: numbers}, preparation, origin, count_steps(progress, len(part))
+    )
     bad = [*gathered.bad, *bad]
     if not skip_bad or len(sets[split]) == 0:
         refuse_bad_files(bad, total=len(sets[split]) + len(bad), where=origin)
@@ -290,7 +292,7 @@ def _fit_preparation(
     if isinstance(part.pictures, np.ndarray):
         sizes = [(int(part.pictures.shape[1]), int(part.pictures.shape[2]))]
         channels = 1 if part.pictures.shape[3] == 1 else 3
-        white = white_of(part.pictures)
+        white = white_of(part.pictures, name=f"{origin}: train images")
     else:
         found = read_headers(part.pictures, step=step)
         headers = [header for header in found if isinstance(header, Header)]
@@ -306,7 +308,7 @@ def _fit_preparation(
 
 
 def _prepare(
-    parts: dict[str, Part], numbers: dict[str, Any], preparation: Preparation, step: Step | None
+    parts: dict[str, Part], numbers: dict[str, Any], preparation: Preparation, origin: str, step: Step | None
 ) -> tuple[dict[str, ImageSet], list[BadFile], bool]:
     """Every split as tensors, the files that could not be read, and whether the pixels are kept in a temporary file."""
     shape = {"height": preparation.height, "width": preparation.width, "channels": preparation.channels}
@@ -317,7 +319,9 @@ def _prepare(
         labels = torch.from_numpy(numbers[split])  # (N,)
         if isinstance(part.pictures, np.ndarray):
             white = preparation.white
-            images = prepare_arrays(part.pictures, **shape, white=white, on_disk=on_disk, name=f"{split} images")
+            images = prepare_arrays(
+                part.pictures, **shape, white=white, on_disk=on_disk, name=f"{origin}: {split} images"
+            )
             sets[split] = ImageSet(images, labels, tuple(part.names))
             continue
         images, kept, unread = decode_files(part.pictures, **shape, on_disk=on_disk, step=step)

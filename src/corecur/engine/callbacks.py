@@ -142,10 +142,15 @@ class Monitor:
             return True
         return False
 
+    def beats(self, reference: float) -> bool:
+        """Whether the best value is better than this one by more than ``min_delta``."""
+        return self.best is not None and self.sign * (self.best - reference) > self.min_delta
+
 
 class EarlyStopping(Callback):
     """Stops when a result has not improved for ``patience`` epochs; restores the best weights if asked.
 
+    With a ``baseline``, only results better than it count as an improvement that is worth waiting on for.
     Stands after a ``WeightAverage``, whose averages are then what is kept and restored.
     """
 
@@ -174,7 +179,6 @@ class EarlyStopping(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._best = Monitor(self.monitor, self.mode, self.min_delta)
-        self._best.best = self.baseline
         self._waited = 0
         self._weights: dict[str, Tensor] | None = None
         self.stopped_epoch = None
@@ -182,13 +186,14 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if epoch < self.start_from_epoch or not self._best.is_due(self.trainer):
             return
+        self._waited += 1
         if self._best.improves(logs):
-            self._waited, self.best_epoch = 0, epoch
+            self.best_epoch = epoch
             if self.restore_best_weights:
                 self._weights = copy_of(self.model.state_dict())
-            return
-        self._waited += 1
-        if self._waited >= max(1, self.patience):
+            if self.baseline is None or self._best.beats(self.baseline):
+                self._waited = 0
+        elif self._waited >= max(1, self.patience):
             self.stopped_epoch = epoch
             self.trainer.stop_training = True
 

@@ -138,6 +138,8 @@ class Trainer:
         finally:
             for callback in self._callbacks:
                 callback.close()
+            # What is left is the training alone, which can be copied; a terminal cannot, and data need not.
+            self._callbacks, self.batches = (), None
 
     def _run_epochs(
         self, batches: Batches, epochs: range, validation: Batches | None, validate_every: int
@@ -184,6 +186,8 @@ class Trainer:
         self._layers_with_penalty = [m for m in self.network.modules() if isinstance(m, Layer) and m.penalizes]
         self._callbacks = tuple(callbacks)
         for callback in self._callbacks:
+            if not isinstance(callback, Callback):
+                raise ConfigError("this is no callback", got=repr(callback), expected="an object of a Callback class")
             callback.attach(self)
 
     def _check_targets(self, batches: Batches) -> None:
@@ -250,7 +254,7 @@ class Trainer:
         """Mean loss and metrics over all batches, the network in evaluation mode."""
         self._reset_metrics()
         total, samples = torch.zeros((), device=self.device), 0
-        with _evaluating(self.network):
+        with evaluating(self.network):
             for batch in batches:
                 output = self._forward(batch)
                 total += self._loss_of(batch, output, batch.weights) * _size_of(batch)
@@ -261,7 +265,7 @@ class Trainer:
     @torch.no_grad()
     def predict(self, batches: Batches) -> Iterator[Any]:
         """The network's output for each batch, in evaluation mode."""
-        with _evaluating(self.network):
+        with evaluating(self.network):
             for batch in batches:
                 yield self._forward(batch)
 
@@ -393,15 +397,23 @@ def _as_float32(output: Any) -> Any:
     return type(output)(_as_float32(value) for value in output)
 
 
-class _evaluating:  # noqa: N801 - reads as a statement: with _evaluating(network)
-    """Puts a network in evaluation mode and back."""
+class evaluating:  # noqa: N801 - reads as a statement: with evaluating(network)
+    """Puts a network in evaluation mode, and each module in it back into the mode it was in.
+
+    >>> network = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
+    >>> with evaluating(network):
+    ...     modes = [module.training for module in network]
+    >>> modes, [module.training for module in network]
+    ([False, False], [True, False])
+    """
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
-        self.was_training = network.training
+        self.in_training = [module for module in network.modules() if module.training]
 
     def __enter__(self) -> None:
         self.network.eval()
 
     def __exit__(self, *_: object) -> None:
-        self.network.train(self.was_training)
+        for module in self.in_training:
+            module.training = True

@@ -20,6 +20,8 @@ from corecur.layers.initializers import Initializer, find_initializer
 from corecur.layers.regularizers import Regularizer, find_regularizer
 from corecur.layers.symbolic import Shape, call_symbolically, symbols_in, trial_tensors
 
+_FINDERS: dict[str, Callable[[str], object]] = {"_initializer": find_initializer, "_regularizer": find_regularizer}
+
 
 class LayerOptions(TypedDict, total=False):
     """What every layer's constructor takes besides its own arguments."""
@@ -28,6 +30,7 @@ class LayerOptions(TypedDict, total=False):
     input_shape: tuple[int | None, ...] | None
     trainable: bool
     activity_regularizer: str | Regularizer | None
+    dtype: str | None
 
 
 def accepted_arguments(cls: type) -> dict[str, inspect.Parameter]:
@@ -64,6 +67,10 @@ class LayerType(type):
             if parameter.kind is parameter.VAR_KEYWORD:
                 config |= config.pop(name, {})
         layer.__dict__["_config"] = config
+        for name, value in config.items():  # a mistyped name is refused here, not when the weights are made
+            find = next((find for ending, find in _FINDERS.items() if name.endswith(ending)), None)
+            if find is not None and isinstance(value, str):
+                find(value)
         return layer
 
 
@@ -99,8 +106,12 @@ class Layer(nn.Module, metaclass=LayerType):
         input_shape: tuple[int | None, ...] | None = None,
         trainable: bool = True,
         activity_regularizer: str | Regularizer | None = None,
+        dtype: str | None = None,
     ) -> None:
         super().__init__()
+        if dtype not in (None, "float32"):
+            raise ConfigError("a layer's dtype is None or 'float32'", got=repr(dtype), do="use compile(precision=…)")
+        self.dtype = dtype
         self.name = name
         self.input_shape: Shape | None = None if input_shape is None else (None, *input_shape)
         self.built = False
@@ -125,10 +136,22 @@ class Layer(nn.Module, metaclass=LayerType):
             self._build_from(args, kwargs)
         elif isinstance(first, Tensor):
             self.check_input(first.shape)
-        output = super().__call__(*args, **kwargs)
+        if self.dtype is None:
+            output = super().__call__(*args, **kwargs)
+        else:
+            output = self._call_in_float32(args, kwargs)
         if self._activity_regularizer is not None and self.training:
             self._activity_penalty = self._activity_regularizer(output) / max(1, output.shape[0])
         return output
+
+    def _call_in_float32(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Compute in float32 whatever the precision of the other layers: for the last ones, as Keras advises."""
+        device = next((a.device.type for a in args if isinstance(a, Tensor)), "cpu")
+        if device == "meta":  # shapes only, and no autocast to leave
+            return super().__call__(*args, **kwargs)
+        raised = tuple(a.float() if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
+        with torch.autocast(device, enabled=False):
+            return super().__call__(*raised, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; a subclass defines this, or ``call`` under Keras' name."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from corecur.data.images import ImageSet, ImageSource
 from corecur.data.splits import Shares, default_shares, make_splits
-from corecur.errors import ConfigError
+from corecur.errors import ConfigError, DataError
 
 
 def fill_splits(
@@ -41,7 +41,16 @@ def fill_splits(
     )
     if not shares.validation and not shares.test:
         return source
-    splits = make_splits(train.labels, shares, seed=seed)
+    try:
+        splits = make_splits(train.labels, shares, seed=seed)
+    except DataError as error:
+        raise DataError(
+            "there are too few samples to set some aside",
+            where=source.origin,
+            got=f"{len(train):,} samples of {len(source.classes):,} classes",
+            expected="three samples of a class or more: to learn from, to validate with, to test on",
+            do="collect more, or give validation and test data of their own",
+        ) from error
     return dataclasses.replace(
         source,
         train=train.take(splits.train),

@@ -28,7 +28,7 @@ from corecur.data.open_images import load_images, load_split
 from corecur.engine.accuracy import Accuracy
 from corecur.engine.budget import Budget, TimeBudget
 from corecur.engine.callbacks import Callback, EarlyStopping
-from corecur.engine.crossentropy import Crossentropy, class_scores
+from corecur.engine.crossentropy import Crossentropy
 from corecur.engine.progress import ProgressBar, clock
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError
@@ -322,14 +322,10 @@ class ImageClassifier(Learner):
         training = network.training
         network.eval()
         parts = []
-
-        def answer(view: Tensor) -> Tensor:  # (B, H, W, C) -> (B, K), a float32 softmax even of bfloat16 logits
-            return class_scores(network(view), from_logits=False).softmax(1)
-
         for part in torch.split(images, _PREDICT_BATCH):
             inputs = preprocess.normalisation(part.to(self._device))  # (B, H, W, C) float32
             with runtime.precision(self._precision, self._device):
-                parts.append(average_over_views(answer, inputs, preprocess.views).cpu())
+                parts.append(average_over_views(network, inputs, preprocess.views).cpu())
         network.train(training)
         return torch.cat(parts)
 

@@ -51,7 +51,7 @@ def blocks(
     for number, width in enumerate(widths):
         x = _block(x, width, depth, halve=number >= len(widths) - pools)
     x = GlobalMaxPooling2D()(x)  # (B, H', W', C) -> (B, C)
-    x = Rescaling(_LOGIT_SCALE)(Dense(classes, use_bias=False)(x))
+    x = Rescaling(_LOGIT_SCALE)(Dense(classes, use_bias=False, dtype="float32")(x))
     return Model(inputs, Activation("softmax")(x), name="blocks")
 
 
@@ -91,7 +91,7 @@ def textbook(shape: tuple[int, int, int], classes: int, *, widths: tuple[int, ..
     for width in widths[-2:]:
         model.add(Conv2D(width, 3, activation="relu"))
         model.add(MaxPooling2D(2))
-    for layer in (Flatten(), Dense(128, "relu"), Dense(classes, "softmax")):
+    for layer in (Flatten(), Dense(128, "relu"), Dense(classes, "softmax", dtype="float32")):
         model.add(layer)
     return model
 

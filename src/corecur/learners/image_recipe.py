@@ -122,7 +122,7 @@ def choose_recipe(
     height, width, channels = shape
     grey, size = channels == 1, min(height, width)
     given = dict(overrides or {})
-    pools = min(5, max(1, round(math.log2(size / 4))))
+    pools = min(5, max(int(size > 1), round(math.log2(size / 4))))
     count = max(2, pools)
     widest = widest or (128 if grey else 256)
     epochs = int(given.get("epochs") or default_epochs(samples))

@@ -1,0 +1,41 @@
+"""What is measured: contenders that do the same work, gathered in a case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class Work(Protocol):
+    """One contender at work, in a process of its own."""
+
+    def prove(self) -> Sequence[float]:
+        """Numbers that show the work is the same: they must agree with the first contender's."""
+
+    def run(self) -> int:
+        """One block, which is timed; the number of units (steps, imports) in it."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A name and how to make its work: ``maker`` is ``module:callable``, called with ``settings`` in the process."""
+
+    name: str
+    maker: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    tolerance: float = 1e-4  # relative difference of the proof from that of the first contender
+
+
+@dataclass(frozen=True)
+class Case:
+    """Contenders for one job; ratios are to the first, which also runs against itself as the control."""
+
+    name: str
+    title: str
+    unit: str
+    contenders: tuple[Contender, ...]
+    judged: str  # the contender that has a target
+    target: float  # the highest median ratio it may have
+    flops: float | None = None  # of one unit, where it has a meaning

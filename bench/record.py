@@ -1,0 +1,49 @@
+"""Results for people, as Markdown, and for the record, as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.harness import CONTROL_LIMIT, Result
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def markdown(result: Result) -> str:
+    """A table of the standings and what they mean."""
+    threads = f"{result.threads} thread" + ("s" if result.threads > 1 else "")
+    lines = [
+        f"### {result.title}, {threads}",
+        "",
+        f"| contender | ms per {result.unit} | ratio (95 % interval) | share of GEMM peak | proof differs by |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for s in result.standings:
+        share = "" if s.share is None else f"{s.share:.0%}".replace("%", " %")
+        lines.append(f"| {s.name} | {s.milliseconds:.2f} | {s.ratio} | {share} | {s.difference:.1e} |")
+    return "\n".join([*lines, "", verdict(result)])
+
+
+def verdict(result: Result) -> str:
+    """Whether the target was met, or why nobody can tell."""
+    peak = "" if result.peak_gflops is None else f" GEMM peak {result.peak_gflops:.0f} GFLOP/s."
+    blocks = f"{len(result.standings[0].raw)} blocks each.{peak}"
+    if not result.accepted:
+        limit = f"{CONTROL_LIMIT:.0%}".replace("%", " %")
+        return f"REJECTED: the control is off by more than {limit}, so the machine was too busy to tell. {blocks}"
+    word = "met" if result.met else "MISSED"
+    return f"Target for {result.judged}, at most {result.target:g}: {word}. {blocks}"
+
+
+def write(name: str, results: Sequence[Result], machine: Mapping[str, Any], *, folder: Path = RESULTS) -> Path:
+    """Keep all figures, raw times included, in ``results/<name>-<date>.json``; failures and rejections too."""
+    stamp = "".join(mark for mark in str(machine["date"])[:16] if mark.isdigit())
+    path = folder / f"{name}-{stamp}.json"
+    rows = [dataclasses.asdict(r) | {"accepted": r.accepted, "met": r.met} for r in results]
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": machine, "results": rows}, indent=1) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,75 @@
+"""What the harness makes of times and proofs; how long anything takes is never tested."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bench.contender import Case, Contender
+from bench.harness import CONTROL, GateError, Result, Standing, largest_difference, measure, passed_gate
+from bench.ratio import Ratio
+from bench.worker import Worker, WorkerError
+
+
+def importing(module: str) -> Contender:
+    return Contender(f"import {module}", "bench.importing:FreshImport", {"module": module})
+
+
+def stand_in(name: str, proof: list[float], tolerance: float = 1e-4) -> Any:
+    return SimpleNamespace(contender=Contender(name, "", tolerance=tolerance), prove=lambda: proof)
+
+
+def test_gate_lets_equal_work_through() -> None:
+    workers = [stand_in("a", [2.0, 1.0]), stand_in("b", [2.0, 1.00005]), stand_in("c", [2.01, 1.0], tolerance=0.01)]
+    assert passed_gate(workers) == pytest.approx([0.0, 5e-5, 5e-3])
+
+
+@pytest.mark.parametrize("proof", [[2.0, 1.1], [2.0], [2.0, math.nan], [2.0, math.inf], []])
+def test_gate_stops_other_work(proof: list[float]) -> None:
+    with pytest.raises(GateError, match="'b' does other work than 'a'"):
+        passed_gate([stand_in("a", [2.0, 1.0]), stand_in("b", proof)])
+
+
+def test_difference_is_relative() -> None:
+    assert largest_difference([1001.0, 0.0], [1000.0, 0.0]) == pytest.approx(1e-3)
+    assert largest_difference([], []) == 0.0
+
+
+def result(*, control: float, judged: float) -> Result:
+    def standing(name: str, median: float) -> Standing:
+        return Standing(name, 5.0, Ratio(median, median, median), 0.0, None, (5.0,))
+
+    standings = (standing("a", 1.0), standing("b", judged), standing(CONTROL, control))
+    return Result("case", "title", "step", 1, standings, None, judged="b", target=1.05)
+
+
+@pytest.mark.parametrize(
+    ("control", "judged", "accepted", "met"),
+    [(1.0, 1.05, True, True), (0.98, 1.06, True, False), (1.04, 1.0, False, True), (0.96, 1.2, False, False)],
+)
+def test_verdict(control: float, judged: float, accepted: bool, met: bool) -> None:
+    found = result(control=control, judged=judged)
+    assert (found.accepted, found.met) == (accepted, met)
+
+
+def test_every_contender_runs_twice_a_round_in_a_process_of_its_own() -> None:
+    case = Case("x", "X", "import", (importing("json"), importing("string")), judged="import string", target=100.0)
+    found = measure(case, rounds=2, threads=1)
+    assert [s.name for s in found.standings] == ["import json", "import string", CONTROL]
+    assert [len(s.raw) for s in found.standings] == [4, 4, 4]
+    assert found.standings[0].ratio == Ratio(1.0, 1.0, 1.0)
+    assert all(s.milliseconds > 0 and s.share is None for s in found.standings)
+    assert found.met
+
+
+def test_a_contender_that_fails_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    worker = Worker(importing("no_such_module_here"), threads=1)
+    try:
+        with pytest.raises(WorkerError, match="'import no_such_module_here' failed: CalledProcessError"):
+            worker.prove()
+    finally:
+        worker.close()
+    assert "No module named" in capfd.readouterr().err

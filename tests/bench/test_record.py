@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from bench import machine
+from bench.harness import CONTROL, Result, Standing
+from bench.ratio import Ratio
+from bench.record import markdown, write
+
+RESULT = Result(
+    "fit-32",
+    "training step, batch 32",
+    "step",
+    1,
+    (
+        Standing("loop by hand", 8.0, Ratio(1.0, 1.0, 1.0), 0.0, 0.4, (8.0, 8.1)),
+        Standing("Model.fit", 6.4, Ratio(0.8, 0.78, 0.83), 1e-7, 0.5, (6.4, 6.5)),
+        Standing(CONTROL, 8.0, Ratio(1.01, 0.99, 1.02), 0.0, 0.4, (8.0, 8.0)),
+    ),
+    150.0,
+    judged="Model.fit",
+    target=1.05,
+)
+
+
+def test_table_has_a_row_for_each_contender_and_a_verdict() -> None:
+    text = markdown(RESULT)
+    assert "### training step, batch 32, 1 thread\n" in text
+    assert "| Model.fit | 6.40 | 0.800 (0.780 … 0.830) | 50 % | 1.0e-07 |" in text
+    assert text.endswith("Target for Model.fit, at most 1.05: met. 2 blocks each. GEMM peak 150 GFLOP/s.")
+
+
+def test_a_busy_machine_and_a_missed_target_are_said() -> None:
+    *others, control = RESULT.standings
+    busy = replace(RESULT, standings=(*others, replace(control, ratio=Ratio(1.2, 1.0, 1.3))))
+    assert "REJECTED" in markdown(busy)
+    assert "MISSED" in markdown(replace(RESULT, target=0.5))
+
+
+def test_record_holds_the_raw_times_and_the_verdict(tmp_path: Path) -> None:
+    described = {"date": "2026-01-02T03:04:05+00:00", "commit": "abc"}
+    path = write("fit", [RESULT], described, folder=tmp_path / "results")
+    assert path.name == "fit-202601020304.json"
+    found = json.loads(path.read_text("utf-8"))
+    assert found["machine"] == described
+    (row,) = found["results"]
+    assert row["accepted"] and row["met"]
+    assert row["standings"][1]["raw"] == [6.4, 6.5]
+    assert row["standings"][1]["ratio"] == {"median": 0.8, "low": 0.78, "high": 0.83}
+
+
+def test_the_machine_is_described_in_plain_json() -> None:
+    found = machine.describe()
+    assert json.loads(json.dumps(found)) == found
+    assert found["versions"]["torch"]
+    assert found["cores"] >= 1
