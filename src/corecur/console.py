@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # Where nobody sees a screen, a table's lines are as long as what they hold.
 _ENDLESS = 100_000
+_MOST_CLASSES = 40
 
 
 def speak_any_language() -> None:
@@ -87,12 +89,17 @@ def say_result(result: FitResult) -> None:
 
 
 def say_evaluation(result: Evaluation) -> None:
-    """The table of the classes, and the accuracy with its interval."""
+    """The table of the classes (of many, the weakest), and the accuracy with its interval."""
     table = _new_table("class", right=("precision", "recall", "F1", "samples"))
-    for row in result.per_class:
+    rows, left_out = result.per_class, max(0, len(result.classes) - _MOST_CLASSES)
+    if left_out:
+        rows = sorted(rows, key=lambda row: row.f1 if math.isfinite(row.f1) else 1.0)[:_MOST_CLASSES]
+    for row in rows:
         table.add_row(_cell(row.name), *map(percent, (row.precision, row.recall, row.f1)), f"{row.support:,}")
     say()
     _say_table(table)
+    if left_out:
+        say(f"… and {left_out:,} classes that do better; the report and --json have them all")
     say(f"\n{result.sentence()}")
 
 

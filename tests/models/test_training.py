@@ -315,6 +315,26 @@ def test_an_optimizer_gets_the_names_of_the_weights() -> None:
     assert [p is model.layers[0].weight for p in orthogonal] == [True]
 
 
+CLIPS: dict[str, Callable[[list[Tensor]], object]] = {
+    "clipnorm": lambda parameters: [nn.utils.clip_grad_norm_(p, 0.02) for p in parameters],
+    "clipvalue": lambda parameters: nn.utils.clip_grad_value_(parameters, 0.02),
+    "global_clipnorm": lambda parameters: nn.utils.clip_grad_norm_(parameters, 0.02),
+}
+
+
+@pytest.mark.parametrize("kind", CLIPS)
+def test_an_optimizer_s_clipping_is_done(kind: str) -> None:
+    model, raw = network(), network()
+    model.compile(SGD(1.0, **{kind: 0.02}), "sparse_categorical_crossentropy")
+    model.fit(X, Y, batch_size=N, shuffle=False, verbose=0)
+    F.cross_entropy(raw(X).logits, Y).backward()
+    parameters = list(raw.parameters())
+    CLIPS[kind](parameters)
+    torch.optim.SGD(parameters, lr=1.0).step()
+    for mine, theirs in zip(model.parameters(), parameters, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
 def test_a_made_optimizer_is_used_as_it_is() -> None:
     model = network()
     made = torch.optim.SGD([model.layers[1].bias], lr=0.1)

@@ -136,10 +136,7 @@ class Layer(nn.Module, metaclass=LayerType):
             self._build_from(args, kwargs)
         elif isinstance(first, Tensor):
             self.check_input(first.shape)
-        if self.dtype is None:
-            output = super().__call__(*args, **kwargs)
-        else:
-            output = self._call_in_float32(args, kwargs)
+        output = super().__call__(*args, **kwargs) if self.dtype is None else self._call_in_float32(args, kwargs)
         if self._activity_regularizer is not None and self.training:
             self._activity_penalty = self._activity_regularizer(output) / max(1, output.shape[0])
         return output
