@@ -16,16 +16,15 @@ RESULTS = Path(__file__).parent / "results"
 def markdown(result: Result) -> str:
     """A table of the standings and what they mean."""
     threads = f"{result.threads} thread" + ("s" if result.threads > 1 else "")
-    lines = [
-        f"### {result.title}, {threads}",
-        "",
-        f"| contender | ms per {result.unit} | ratio (95 % interval) | share of GEMM peak | proof differs by |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    for s in result.standings:
-        share = "" if s.share is None else f"{s.share:.0%}".replace("%", " %")
-        lines.append(f"| {s.name} | {s.milliseconds:.2f} | {s.ratio} | {share} | {s.difference:.1e} |")
-    return "\n".join([*lines, "", verdict(result)])
+    head = ["contender", f"ms per {result.unit}", "ratio (95 % interval)"]
+    rows = [[s.name, f"{s.milliseconds:.2f}", str(s.ratio)] for s in result.standings]
+    if result.peak_gflops is not None:
+        head += ["share of GEMM peak", "losses differ by"]
+        for row, s in zip(rows, result.standings, strict=True):
+            row += [f"{s.share or 0:.0%}".replace("%", " %"), f"{s.difference:.1e}"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"### {result.title}, {threads}\n\n{table}\n\n{verdict(result)}"
 
 
 def verdict(result: Result) -> str:

@@ -19,7 +19,10 @@ from corecur.layers.activation import (
     ReLU,
     Softmax,
     find_activation,
+    in_place,
 )
+from corecur.layers.conv import Conv2D
+from corecur.layers.dense import Dense
 from corecur.layers.symbolic import SymbolicTensor
 
 from .reference import Array, draw, tensor
@@ -147,3 +150,42 @@ def test_softmax_over_another_axis() -> None:
 def test_logits_stay_on_the_output(layer: Any) -> None:
     x = torch.randn(3, 4)
     assert layer(x).logits is x
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh"])
+def test_in_place_gives_values_and_gradients_of_the_function_over_its_input(name: str) -> None:
+    function = find_activation(name)
+    twin = in_place(function)
+    assert twin is not None
+    results = []
+    for apply in (function, twin):
+        x = torch.linspace(-2, 2, 9, dtype=torch.float64, requires_grad=True)
+        product = x * 1.5
+        y = apply(product)
+        assert (y is product) == (apply is twin)
+        (gradient,) = torch.autograd.grad(y.square().sum(), x)
+        results.append((y.detach(), gradient))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
+
+
+def test_in_place_is_for_functions_of_single_elements_known_by_identity() -> None:
+    class Unhashable:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    assert in_place(find_activation("softmax")) is None
+    assert in_place(find_activation(None)) is None
+    assert in_place(Unhashable()) is None
+
+
+@pytest.mark.parametrize(
+    "layer", [lambda: Conv2D(3, 2, activation="relu"), lambda: Dense(3, "relu")], ids=["conv", "dense"]
+)
+def test_layers_that_activate_in_place_leave_their_input_alone(layer: Callable[[], Any]) -> None:
+    made, x = layer(), torch.randn(2, 4, 4, 3)
+    before = x.clone()
+    y = made(x)
+    assert torch.equal(x, before)
+    assert (y >= 0).all() and (y == 0).any()

@@ -245,7 +245,7 @@ class ImageClassifier(Learner):
         budget: Budget | None = None
         per_sample = self._seconds_per_sample(data.train.images)
         if seconds is not None:
-            held_back = _SECONDS_FOR_REPORT + per_sample * self._view_count() * (
+            held_back = _SECONDS_FOR_REPORT + 1.25 * per_sample * self._view_count() * (
                 0 if data.test is None else len(data.test)
             )
             budget = TimeBudget(max(1.0, seconds - (time.perf_counter() - began) - min(held_back, seconds / 3)))
