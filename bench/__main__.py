@@ -23,15 +23,16 @@ def main() -> int:
     )
     parser.add_argument("cases", nargs="*", metavar="CASE", help="fit, import (default: both)")
     parser.add_argument("--threads", type=int, nargs="+", default=None, help="default: 1 and all cores")
-    parser.add_argument("--rounds", type=int, default=10, help="rounds of two blocks each (default: 10)")
+    parser.add_argument("--rounds", type=int, default=4, help="rounds of two blocks in a sitting (default: 4)")
+    parser.add_argument("--sittings", type=int, default=3, help="times all processes start anew (default: 3)")
     parser.add_argument("--peers", action="store_true", help="let Keras and Lightning join fit")
     parser.add_argument("--write", action="store_true", help="keep the results in bench/results")
     options = parser.parse_args()
     unknown = set(options.cases) - {"fit", "import"}
     if unknown:
         parser.error(f"no case {', '.join(sorted(unknown))}; there are fit and import")
-    if options.rounds < 1 or any(threads < 1 for threads in options.threads or ()):
-        parser.error("--rounds and --threads are to be 1 or more")
+    if min(options.rounds, options.sittings, *(options.threads or ())) < 1:
+        parser.error("--rounds, --sittings and --threads are to be 1 or more")
     for name in options.cases or ("fit", "import"):
         if not run(name, options):
             return 1
@@ -52,11 +53,12 @@ def run(name: str, options: argparse.Namespace) -> bool:
     for threads in options.threads or every:
         for case in jobs[name]():
             try:
-                results.append(measure(case, rounds=options.rounds, threads=threads))
+                found = measure(case, rounds=options.rounds, threads=threads, sittings=options.sittings)
             except (GateError, WorkerError) as error:
                 print(f"FAILED: {case.title}: {error}", file=sys.stderr)
                 return False
-            print(record.markdown(results[-1]) + "\n", flush=True)
+            results.append(found)
+            print(record.markdown(found) + "\n", flush=True)
     if options.write:
         print(f"written: {record.write(name, results, described)}")
     return True

@@ -26,13 +26,13 @@ class GateError(RuntimeError):
 
 @dataclass(frozen=True)
 class Standing:
-    """One contender's times; ``ratio`` is to the first contender, ``share`` of the products' peak."""
+    """One contender's times; ``ratio`` is to the first contender."""
 
     name: str
     milliseconds: float  # the median of one unit
     ratio: Ratio
     difference: float  # largest relative difference of its proof
-    share: float | None
+    share: float | None  # of the peak of large products
     raw: tuple[float, ...]  # milliseconds of a unit in each block, in the order they ran
 
 
@@ -65,12 +65,43 @@ class Result:
         return next(s for s in self.standings if s.name == self.judged).ratio.median <= self.target
 
 
-def measure(case: Case, *, rounds: int, threads: int) -> Result:
-    """Run a case: a round is every contender once in a random order, and once more in the reverse order.
+@dataclass(frozen=True)
+class Sitting:
+    """What one set of processes gave: for each contender its times of a unit, and how far its proof is from the first."""
+
+    seconds: tuple[list[float], ...]
+    differences: list[float]
+    peak: list[float]  # seconds of one floating-point operation in large products
+
+
+def measure(case: Case, *, rounds: int, threads: int, sittings: int = 1) -> Result:
+    """Run a case in several sittings, each with new processes: how memory falls out differs from process to process.
 
     GateError where contenders do different work; WorkerError where one fails.
     """
     order = random.Random(0)
+    control = dataclasses.replace(case.contenders[0], name=CONTROL)
+    contenders = (*case.contenders, control)
+    held = [sit(case, contenders, rounds=rounds, threads=threads, order=order) for _ in range(sittings)]
+    seconds = [[time for sitting in held for time in sitting.seconds[k]] for k in range(len(contenders))]
+    peak = [time for sitting in held for time in sitting.peak]
+    gflops = 1e-9 / min(peak) if peak else None
+    standings = tuple(
+        Standing(
+            name=contender.name,
+            milliseconds=statistics.median(times) * 1e3,
+            ratio=Ratio.of(in_pairs(times), in_pairs(seconds[0])),
+            difference=max(sitting.differences[k] for sitting in held),
+            share=case.flops * min(peak) / statistics.median(times) if case.flops is not None and peak else None,
+            raw=tuple(round(time * 1e3, 4) for time in times),
+        )
+        for k, (contender, times) in enumerate(zip(contenders, seconds, strict=True))
+    )
+    return Result(case.name, case.title, case.unit, threads, standings, gflops, case.judged, case.target)
+
+
+def sit(case: Case, contenders: Sequence[Contender], *, rounds: int, threads: int, order: random.Random) -> Sitting:
+    """The gate, then rounds: every contender once in a random order, and once more in the reverse order."""
     with contextlib.ExitStack() as stack:
 
         def started(contender: Contender) -> Worker:
@@ -78,24 +109,17 @@ def measure(case: Case, *, rounds: int, threads: int) -> Result:
             stack.callback(worker.close)
             return worker
 
-        control = dataclasses.replace(case.contenders[0], name=CONTROL)
-        workers = [started(contender) for contender in (*case.contenders, control)]
+        workers = [started(contender) for contender in contenders]
         differences = passed_gate(workers)
-        peak = None if case.flops is None else started(Contender("GEMM", "bench.peak:Products"))
-        for worker in workers * _WARM_UPS:
+        products = [started(Contender("GEMM", "bench.peak:Products"))] if case.flops is not None else []
+        for worker in (workers + products) * _WARM_UPS:
             worker.warm_up()
         for _ in range(rounds):
             turn = order.sample(workers, len(workers))
-            for worker in (*turn, *reversed(turn)):
+            for worker in (*turn, *reversed(turn), *products):
                 worker.block()
-            if peak is not None:
-                peak.block()
-        gflops = None if peak is None else 1e-9 / min(peak.seconds_per_unit)
-        standings = [
-            _standing(worker, workers[0], difference, case.flops, gflops)
-            for worker, difference in zip(workers, differences, strict=True)
-        ]
-    return Result(case.name, case.title, case.unit, threads, tuple(standings), gflops, case.judged, case.target)
+        peak = [time for worker in products for time in worker.seconds_per_unit]
+        return Sitting(tuple(worker.seconds_per_unit for worker in workers), differences, peak)
 
 
 def passed_gate(workers: Sequence[Worker]) -> list[float]:
@@ -121,16 +145,3 @@ def largest_difference(numbers: Sequence[float], reference: Sequence[float]) -> 
         return math.inf
     pairs = zip(numbers, reference, strict=True)
     return max((round(abs(a - b) / max(abs(b), 1e-12), 12) for a, b in pairs), default=0.0)
-
-
-def _standing(worker: Worker, first: Worker, difference: float, flops: float | None, gflops: float | None) -> Standing:
-    times = worker.seconds_per_unit
-    typical = statistics.median(times)
-    return Standing(
-        name=worker.contender.name,
-        milliseconds=typical * 1e3,
-        ratio=Ratio.of(in_pairs(times), in_pairs(first.seconds_per_unit)),
-        difference=difference,
-        share=None if flops is None or gflops is None else flops / typical / (gflops * 1e9),
-        raw=tuple(round(seconds * 1e3, 4) for seconds in times),
-    )

@@ -149,8 +149,8 @@ def least_seconds(work: Callable[[], object], repeats: int = 2) -> float:
 def keep_freed_memory() -> None:
     """Let glibc keep large freed buffers, which a training asks for again in its next step; elsewhere do nothing.
 
-    Otherwise they go back to the system, which hands them out again page by page: a fifth of the time of a step of a
-    small CNN.
+    Otherwise they go back to the system, which hands them out again page by page; ``python -m bench fit`` shows what
+    that costs a small CNN.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return

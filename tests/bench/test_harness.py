@@ -57,7 +57,7 @@ def test_verdict(control: float, judged: float, accepted: bool, met: bool) -> No
 
 def test_every_contender_runs_twice_a_round_in_a_process_of_its_own() -> None:
     case = Case("x", "X", "import", (importing("json"), importing("string")), judged="import string", target=100.0)
-    found = measure(case, rounds=2, threads=1)
+    found = measure(case, rounds=1, sittings=2, threads=1)
     assert [s.name for s in found.standings] == ["import json", "import string", CONTROL]
     assert [len(s.raw) for s in found.standings] == [4, 4, 4]
     assert found.standings[0].ratio == Ratio(1.0, 1.0, 1.0)

@@ -457,3 +457,21 @@ def test_a_copy_of_a_state_stays_as_it_was() -> None:
         net.weight.add_(1)
     assert not torch.equal(kept["weight"], net.weight)
     assert not kept["weight"].requires_grad
+
+
+def test_verbose_callbacks_say_what_they_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer = Trainer(
+        Sequential([Dense(1, input_shape=(3,))]),
+        loss=MeanSquaredError(),
+        optimizer=torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1),  # changes nothing, so nothing improves
+    )
+    listening = [
+        EarlyStopping("loss", patience=2, verbose=1),
+        ReduceLROnPlateau("loss", factor=0.5, patience=1, verbose=1),
+        ModelCheckpoint(tmp_path / "m-{epoch}", verbose=1),
+    ]
+    fitted(listening, epochs=9, trainer=trainer)
+    said = capsys.readouterr().out
+    assert "epoch 3: loss has not improved since epoch 1, stopping" in said
+    assert "epoch 2: learning rate lowered to 0.05" in said
+    assert f"epoch 1: saved {tmp_path / 'm-1'}" in said

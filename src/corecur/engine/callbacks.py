@@ -165,6 +165,7 @@ class EarlyStopping(Callback):
         restore_best_weights: bool = False,
         start_from_epoch: int = 0,
         only_when_stopped: bool = False,
+        verbose: int = 0,
     ) -> None:
         self.monitor = monitor
         self.min_delta = min_delta
@@ -174,6 +175,7 @@ class EarlyStopping(Callback):
         self.restore_best_weights = restore_best_weights
         self.start_from_epoch = start_from_epoch
         self.only_when_stopped = only_when_stopped
+        self.verbose = verbose
         self.best_epoch = 0
         self.stopped_epoch: int | None = None
 
@@ -196,6 +198,8 @@ class EarlyStopping(Callback):
         elif self._waited >= max(1, self.patience):
             self.stopped_epoch = epoch
             self.trainer.stop_training = True
+            if self.verbose:
+                print(f"epoch {epoch + 1}: {self.monitor} has not improved since epoch {self.best_epoch + 1}, stopping")
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         # A schedule that ran to its end leaves better weights than the best epoch of a small validation split.
@@ -214,12 +218,14 @@ class ModelCheckpoint(Callback):
         save_best_only: bool = False,
         save_weights_only: bool = False,
         mode: str = "auto",
+        verbose: int = 0,
     ) -> None:
         self.filepath = str(filepath)
         self.monitor = monitor
         self.save_best_only = save_best_only
         self.save_weights_only = save_weights_only
         self.mode = mode
+        self.verbose = verbose
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._best = Monitor(self.monitor, self.mode)
@@ -235,6 +241,8 @@ class ModelCheckpoint(Callback):
             ) from error
         save = self.model.save_weights if self.save_weights_only else self.model.save
         save(path)
+        if self.verbose:
+            print(f"epoch {epoch + 1}: saved {path}")
 
 
 class LearningRateScheduler(Callback):
@@ -267,6 +275,7 @@ class ReduceLROnPlateau(Callback):
         min_delta: float = 1e-4,
         cooldown: int = 0,
         min_lr: float = 0.0,
+        verbose: int = 0,
     ) -> None:
         self.monitor = monitor
         self.factor = factor
@@ -275,6 +284,7 @@ class ReduceLROnPlateau(Callback):
         self.min_delta = min_delta
         self.cooldown = cooldown
         self.min_lr = min_lr
+        self.verbose = verbose
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._watched = Monitor(self.monitor, self.mode)
@@ -294,6 +304,8 @@ class ReduceLROnPlateau(Callback):
         lowered = self._plateau.update(self._watched.value(logs), rate)
         if lowered != rate:
             self.trainer.learning_rate = lowered
+            if self.verbose:
+                print(f"epoch {epoch + 1}: learning rate lowered to {lowered:g}")
 
 
 class TerminateOnNaN(Callback):
