@@ -67,7 +67,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Sitting:
-    """What one set of processes gave: for each contender its times of a unit, and how far its proof is from the first."""
+    """What one set of processes gave: each contender's times of a unit, and how far its proof is from the first."""
 
     seconds: tuple[list[float], ...]
     differences: list[float]
