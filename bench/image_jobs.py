@@ -31,6 +31,7 @@ class Job(NamedTuple):
 
 JOBS = {
     "digits": Job("digits", seeds=(0, 1, 2, 3, 4)),
+    "mnist-1-epoch": Job("mnist", ("--epochs", "1"), seeds=(0, 1, 2)),
     "mnist-2-epochs": Job("mnist", ("--epochs", "2"), seeds=(0, 1, 2)),
     "mnist": Job("mnist"),
     "sign-digits": Job("sign_digits"),
