@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from corecur.errors import ConfigError, ShapeError
 from corecur.layers.layer import Layer, snake_case
+from corecur.layers.masks import carried, mask_of, with_mask
 from corecur.layers.symbolic import Node, SymbolicTensor, replace_symbols, symbols_in
 
 
@@ -53,7 +54,9 @@ class Graph:
         }
         for node in self.nodes:
             if len(node.args) == 1 and isinstance(node.args[0], SymbolicTensor) and not node.kwargs:
-                result = node.layer(values[id(node.args[0])])
+                value = values[id(node.args[0])]
+                result = node.layer(value)
+                result = result if isinstance(node.layer, Layer) else carried(node.layer, value, result)
             else:
                 result = node.layer(*replace_symbols(node.args, values), **replace_symbols(node.kwargs, values))
             if len(node.outputs) == 1:
@@ -69,8 +72,10 @@ def as_input(value: Any, dtype: torch.dtype) -> Any:
     >>> as_input(torch.tensor([3], dtype=torch.uint8), torch.float32)
     tensor([3.])
     """
-    whole = isinstance(value, Tensor) and not value.is_floating_point()
-    return value.to(dtype) if whole and dtype.is_floating_point else value
+    if not isinstance(value, Tensor) or value.is_floating_point() or not dtype.is_floating_point:
+        return value
+    converted, mask = value.to(dtype), mask_of(value)
+    return converted if mask is None else with_mask(converted, mask)
 
 
 def _in_order(outputs: Any, known: set[int]) -> Iterator[Node]:

@@ -24,11 +24,12 @@ from corecur.engine.optimizers import find_optimizer
 from corecur.engine.outputs import find_losses, find_metrics, joined
 from corecur.engine.progress import ProgressBar
 from corecur.engine.rate_range import RateRange, find_rate
-from corecur.engine.schedules import Schedule
-from corecur.engine.trainer import Clipping, Trainer, checked_class_weights
+from corecur.engine.trainer import Trainer, checked_class_weights
+from corecur.engine.trainer_for import trainer_for
 from corecur.errors import ConfigError, ShapeError
 from corecur.graph import Graph, as_input, unique_names
 from corecur.layers.layer import Layer
+from corecur.layers.masks import carried
 from corecur.layers.symbolic import Shape, SymbolicTensor, call_symbolically, symbols_in
 
 
@@ -117,6 +118,9 @@ class Model(Layer):
                 do="prepare the data as at training, or build a model for this shape",
             )
 
+    def compute_mask(self, inputs: Any, mask: Any) -> None:
+        """None: the layers inside carry the mask, and the last of them gave the output its own."""
+
     def _name_of(self, layer: nn.Module) -> str:
         return next(name for name, child in self.named_children() if child is layer)
 
@@ -161,25 +165,8 @@ class Model(Layer):
         """The trainer of this model; made at the first use after ``compile``, which needs a built model."""
         if self._trainer is None:
             self._require_compiled()
-            optimizer = self._optimizer
-            if not isinstance(optimizer, torch.optim.Optimizer):
-                named = {n: p for n, p in self.named_parameters() if p.requires_grad}
-                made = optimizer.make(list(named.values()), names=list(named)) if named else None
-            else:
-                made = optimizer
-            rate = getattr(optimizer, "learning_rate", None)
-            self._trainer = Trainer(
-                self,
-                loss=self._loss,
-                optimizer=made,
-                metrics=self._metrics,
-                rate=rate.rate_at if isinstance(rate, Schedule) else None,
-                clipping=Clipping(
-                    norm=getattr(optimizer, "global_clipnorm", None),
-                    value=getattr(optimizer, "clipvalue", None),
-                    norm_each=getattr(optimizer, "clipnorm", None),
-                ),
-                precision=self._precision,
+            self._trainer = trainer_for(
+                self, self._optimizer, loss=self._loss, metrics=self._metrics, precision=self._precision
             )
         return self._trainer
 
@@ -217,11 +204,13 @@ class Model(Layer):
         initial_epoch: int = 0,
         validation_batch_size: int | None = None,
         validation_freq: int = 1,
+        bptt_steps: int | None = None,
     ) -> History:
         """Train for ``epochs`` on arrays, tensors, a Dataset, a DataLoader or ``Batches``.
 
         ``validation_split`` takes the last share of the samples; ``validation_data`` is (x, y), (x, y, weights) or
-        any source of batches. Shuffling follows torch's seed.
+        any source of batches. Shuffling follows torch's seed. ``bptt_steps`` truncates back-propagation through time:
+        sequences are cut into pieces of so many steps, one update each, and recurrent states go on from piece to piece.
         """
         self._require_compiled()
         validation = self._validation(validation_data, validation_batch_size or batch_size)
@@ -232,7 +221,7 @@ class Model(Layer):
         batches = self._batches(x, y, sample_weight, batch_size=batch_size, shuffle=shuffle, seed=seed)
         self._build_on(batches)
         trainer = self.trainer
-        trainer.class_weights = checked_class_weights(class_weight)
+        trainer.class_weights, trainer.bptt_steps = checked_class_weights(class_weight), bptt_steps
         listening = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
         if verbose:
             listening.append(ProgressBar(epochs))
@@ -477,7 +466,8 @@ class Sequential(Model):
         if self._output is not None:
             x = as_input(x, self._first.dtype)
         for layer in self._modules.values():
-            x = layer(x)  # type: ignore[misc]
+            output = layer(x)  # type: ignore[misc]
+            x = output if isinstance(layer, Layer) else carried(layer, x, output)
         return x
 
     @property

@@ -5,6 +5,7 @@ B batch.
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from corecur import runtime
 from corecur.data.batches import Batch, Batches
+from corecur.data.time_pieces import TimePieces
 from corecur.engine.budget import Budget, StepBudget
 from corecur.engine.callbacks import Callback, Logs
 from corecur.engine.loss import Loss, spread
@@ -26,6 +28,7 @@ from corecur.engine.optimizer import set_rate
 from corecur.engine.outputs import JointLoss
 from corecur.errors import ConfigError, DataError, ShapeError
 from corecur.layers.layer import Layer
+from corecur.layers.masks import mask_of, with_mask
 
 #: What happens in a training, in this order; each is a method of every callback.
 EVENTS = (
@@ -69,6 +72,8 @@ class Trainer:
     """Trains, evaluates and runs one network.
 
     ``rate(step, progress)`` gives the learning rate of each step; parameter groups keep their ratio to the first.
+    ``bptt_steps`` truncates back-propagation through time: each batch (B, T, …) is cut into pieces of so many steps, an
+    update each, and recurrent layers carry their states from piece to piece (Williams & Peng 1990).
 
     >>> from corecur.data.batches import TensorBatches
     >>> from corecur.engine.losses import MeanSquaredError
@@ -91,6 +96,7 @@ class Trainer:
         clipping: Clipping | None = None,
         precision: torch.dtype = torch.float32,
         class_weights: Mapping[int, float] | None = None,
+        bptt_steps: int | None = None,
     ) -> None:
         self.network = network
         self.loss = loss
@@ -100,6 +106,7 @@ class Trainer:
         self.clipping = clipping if clipping is not None and not clipping.idle else None
         self.precision = precision
         self.class_weights = class_weights
+        self.bptt_steps = bptt_steps
         self.step = 0
         self.epoch = 0
         self.stop_training = False
@@ -173,7 +180,7 @@ class Trainer:
     ) -> None:
         """Get ready for ``train_step``: what ``fit`` does first, and what a loop of your own calls once."""
         runtime.keep_freed_memory()
-        length = operator.length_hint(batches) or None
+        length = operator.length_hint(self._pieces(batches)) or None
         self.batches = batches
         self.budget = budget or StepBudget(None if length is None else epochs * length)
         self._steps_before = self.step - initial_epoch * (length or 0)
@@ -206,26 +213,43 @@ class Trainer:
         began, waited = time.perf_counter(), 0.0
         heard = [c for c in self._callbacks if c.hears_batches]
         total, samples = torch.zeros((), device=self.device), 0
-        for number, (batch, seconds) in enumerate(_timed(batches.epoch(self.epoch))):
-            waited += seconds
-            for callback in heard:
-                callback.on_train_batch_begin(number, {})
-            loss, size = self.train_step(batch)
-            total.add_(loss, alpha=size)
-            samples += size
-            for callback in heard:
-                callback.on_train_batch_end(number, {"loss": loss})
-            if self.stop_training or self.budget.spent(self.steps_done):
-                self.stop_training = True
-                break
+        with self._carrying():
+            for number, (batch, seconds) in enumerate(_timed(self._pieces(batches).epoch(self.epoch))):
+                waited += seconds
+                for callback in heard:
+                    callback.on_train_batch_begin(number, {})
+                loss, size = self.train_step(batch)
+                total.add_(loss, alpha=size)
+                samples += size
+                for callback in heard:
+                    callback.on_train_batch_end(number, {"loss": loss})
+                if self.stop_training or self.budget.spent(self.steps_done):
+                    self.stop_training = True
+                    break
         self.seconds_waiting += waited
         seconds = time.perf_counter() - began
         results = {"loss": float(total) / max(1, samples)} | {m.name: m.result() for m in self.metrics}
         timing = {"seconds": seconds, "waiting": waited / max(seconds, 1e-9)}
         return results | {"learning_rate": self.learning_rate} | timing
 
+    def _pieces(self, batches: Batches) -> Batches:
+        """The batches, cut along time where back-propagation is truncated."""
+        if self.bptt_steps is None:
+            return batches
+        from corecur.layers.recurrent import reset_states
+
+        return TimePieces(batches, self.bptt_steps, before_each=lambda: reset_states(self.network))
+
+    def _carrying(self) -> contextlib.AbstractContextManager[object]:
+        """Where back-propagation is truncated: recurrent layers keep their states from call to call."""
+        if self.bptt_steps is None:
+            return contextlib.nullcontext()
+        from corecur.layers.recurrent import carrying_state
+
+        return carrying_state(self.network)
+
     def train_step(self, batch: Batch) -> tuple[Tensor, int]:
-        """One update from one batch; the loss (a scalar, detached) and the number of samples in it."""
+        """One update from one batch; the loss (a scalar, detached) and how many samples (or real steps) it averages."""
         optimizer = self.optimizer
         if optimizer is None:
             raise ConfigError(
@@ -247,18 +271,19 @@ class Trainer:
         self.step += 1
         with torch.no_grad():
             self._update_metrics(batch, output)
-        return loss.detach(), _size_of(batch)
+        return loss.detach(), self._size_of(batch, output)
 
     @torch.no_grad()
     def evaluate(self, batches: Batches) -> Logs:
         """Mean loss and metrics over all batches, the network in evaluation mode."""
         self._reset_metrics()
         total, samples = torch.zeros((), device=self.device), 0
-        with evaluating(self.network):
-            for batch in batches:
+        with evaluating(self.network), self._carrying():
+            for batch in self._pieces(batches):
                 output = self._forward(batch)
-                total += self._loss_of(batch, output, batch.weights) * _size_of(batch)
-                samples += _size_of(batch)
+                size = self._size_of(batch, output)
+                total += self._loss_of(batch, output, batch.weights) * size
+                samples += size
                 self._update_metrics(batch, output)
         return {"loss": float(total) / max(1, samples)} | {m.name: m.result() for m in self.metrics}
 
@@ -306,6 +331,9 @@ class Trainer:
                 raise DataError("there are no targets to compare the outputs with", do="pass y beside x")
             if isinstance(self.loss, Loss) and not isinstance(output, Tensor):
                 raise ShapeError("one loss cannot judge several outputs", do="compile with a list of losses")
+        mask = mask_of(output)
+        if mask is not None and isinstance(self.loss, Loss):
+            return self.loss(batch.targets, output, weights, mask=mask)  # type: ignore[arg-type]
         return self.loss(batch.targets, output, weights)
 
     def _weights_of(self, batch: Batch, output: Any) -> Tensor | None:
@@ -330,8 +358,19 @@ class Trainer:
 
     def _update_metrics(self, batch: Batch, output: Any) -> None:
         targets: Any = batch.targets
+        weights, mask = batch.weights, mask_of(output)
+        if mask is not None:
+            weights = mask.float() if weights is None else mask * spread(weights, mask)
         for metric in self.metrics:
-            metric.update(targets, output, batch.weights)
+            metric.update(targets, output, weights)
+
+    def _size_of(self, batch: Batch, output: Any) -> int:
+        """How many samples a batch has; real steps, where the loss is a mean over those or batches are cut in time."""
+        mask = mask_of(output)
+        if mask is not None:
+            return int(mask.sum())
+        first = batch.inputs[0] if isinstance(batch.inputs, tuple) else batch.inputs
+        return int(first.shape[0]) * (1 if self.bptt_steps is None else int(first.shape[1]))
 
 
 def checked_class_weights(weights: Mapping[int, float] | None) -> Mapping[int, float] | None:
@@ -376,11 +415,6 @@ def _forget_gradients(optimizer: torch.optim.Optimizer) -> None:
             parameter.grad = None
 
 
-def _size_of(batch: Batch) -> int:
-    first = batch.inputs[0] if isinstance(batch.inputs, tuple) else batch.inputs
-    return int(first.shape[0])
-
-
 def _as_float32(output: Any) -> Any:
     """The same outputs in float32, logits included."""
     if isinstance(output, Tensor):
@@ -391,7 +425,7 @@ def _as_float32(output: Any) -> Any:
         if logits is not None:
             converted.logits = logits.float()  # type: ignore[attr-defined]
             converted.logits_of = getattr(output, "logits_of", None)  # type: ignore[attr-defined]
-        return converted
+        return with_mask(converted, mask_of(output))
     if isinstance(output, Mapping):
         return {key: _as_float32(value) for key, value in output.items()}
     return type(output)(_as_float32(value) for value in output)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, ClassVar, TypedDict
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from corecur.errors import ConfigError, ShapeError, nearest
 from corecur.layers.initializers import Initializer, find_initializer
+from corecur.layers.masks import checked_mask, mask_of, takes_mask, with_mask
 from corecur.layers.regularizers import Regularizer, find_regularizer
 from corecur.layers.symbolic import Shape, call_symbolically, symbols_in, trial_tensors
 
@@ -94,10 +96,17 @@ class Layer(nn.Module, metaclass=LayerType):
     rank: ClassVar[int | None] = None
     #: Whether the number of channels is fixed once the layer is built.
     fixes_channels: ClassVar[bool] = False
+    #: Whether a mask passes through as it is, because every step is treated alike and alone.
+    supports_masking: ClassVar[bool] = False
     #: State names in the order of Keras' ``get_weights``, each with the permutation to Keras' layout (None: as it is).
     keras_weights: ClassVar[tuple[tuple[str, tuple[int, ...] | None], ...]] = ()
 
     _config: dict[str, Any]
+    _takes_mask: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._takes_mask = takes_mask(cls)
 
     def __init__(
         self,
@@ -121,6 +130,7 @@ class Layer(nn.Module, metaclass=LayerType):
         self.activity_regularizer = activity_regularizer
         self._activity_regularizer = find_regularizer(activity_regularizer)
         self._activity_penalty: Tensor | None = None
+        self._told_of_mask = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         first = args[0] if args else None
@@ -136,10 +146,51 @@ class Layer(nn.Module, metaclass=LayerType):
             self._build_from(args, kwargs)
         elif isinstance(first, Tensor):
             self.check_input(first.shape)
+        mask = self._mask_for(first, kwargs)
         output = super().__call__(*args, **kwargs) if self.dtype is None else self._call_in_float32(args, kwargs)
+        if mask is not None:
+            output = self._masked(first, output, mask)
         if self._activity_regularizer is not None and self.training:
             self._activity_penalty = self._activity_regularizer(output) / max(1, output.shape[0])
         return output
+
+    def _mask_for(self, first: Any, kwargs: dict[str, Any]) -> Any:
+        """The mask of a call, given or carried by the input; put into ``kwargs`` where ``forward`` takes one."""
+        takes = self._takes_mask
+        mask = kwargs.get("mask") if takes else kwargs.pop("mask", None)
+        if isinstance(first, (list, tuple)):
+            if mask is None and any(mask_of(x) is not None for x in first):
+                mask = [mask_of(x) for x in first]
+        else:
+            mask = mask_of(first) if mask is None else mask
+            if mask is not None and isinstance(first, Tensor):
+                mask = checked_mask(mask, first, self.title)
+        if takes and mask is not None:
+            kwargs["mask"] = mask
+        return mask
+
+    def _masked(self, first: Any, output: Any, mask: Any) -> Any:
+        """The output with the mask that goes on from here, unless ``forward`` gave it one."""
+        result = output[0] if isinstance(output, (list, tuple)) and output else output
+        if not isinstance(result, Tensor) or (result is not first and mask_of(result) is not None):
+            return output
+        onwards = self.compute_mask(first, mask)
+        if result is first and onwards is not mask_of(first):
+            result = result.view_as(result)  # what the caller holds stays as it is
+        if onwards is not None or mask_of(result) is not None:
+            with_mask(result, onwards)
+        return result if output is first or isinstance(output, Tensor) else type(output)([result, *output[1:]])
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """The mask of the output: that of the input where ``supports_masking``, else None. Keras' name."""
+        if self.supports_masking:
+            return mask
+        if not self._takes_mask and not self._told_of_mask:
+            self._told_of_mask = True
+            warnings.warn(
+                f"{self.title} does not know masks: padding counts as data from here on", UserWarning, stacklevel=4
+            )
+        return None
 
     def _call_in_float32(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Compute in float32 whatever the precision of the other layers: for the last ones, as Keras advises."""

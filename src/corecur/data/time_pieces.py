@@ -1,0 +1,81 @@
+"""Batches of long sequences cut along time, for back-propagation through a part of the past.
+
+B batch, T time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from torch import Tensor
+
+from corecur.data.batches import Batch, Batches, Field, TensorBatches, checked_start
+from corecur.errors import ConfigError, ShapeError
+
+
+class TimePieces(Batches):
+    """The batches of ``batches`` in pieces of ``steps`` along axis 1, the last piece of each as short as need be.
+
+    ``before_each()`` is called before the first piece of each batch. Raises ConfigError for fewer than one step,
+    ShapeError where inputs and targets have not the same number of steps.
+
+    >>> import torch
+    >>> pieces = TimePieces(TensorBatches(torch.arange(10).view(1, 10), torch.arange(10).view(1, 10)), 4)
+    >>> len(pieces), [piece.inputs.tolist() for piece in pieces]
+    (3, [[[0, 1, 2, 3]], [[4, 5, 6, 7]], [[8, 9]]])
+    """
+
+    def __init__(self, batches: Batches, steps: int, *, before_each: Callable[[], object] | None = None) -> None:
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise ConfigError("back-propagation goes back a whole number of steps, 1 or more", got=repr(steps))
+        self.batches, self.steps, self.before_each = batches, steps, before_each
+        self.batch_size, self.samples = batches.batch_size, batches.samples
+
+    def __len__(self) -> int:
+        if not isinstance(self.batches, TensorBatches):
+            raise TypeError("the number of pieces is not known before the batches are read")
+        return len(self.batches) * -(-_times(self.batches.inputs) // self.steps)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The pieces of one epoch, after the first ``start``."""
+        left = checked_start(start)
+        for batch in self.batches.epoch(epoch):
+            whole = _checked(batch)
+            if self.before_each is not None:
+                self.before_each()
+            for first in range(0, whole, self.steps):
+                if left:
+                    left -= 1
+                    continue
+                yield _cut(batch, first, first + self.steps)
+
+
+def _times(field: Field) -> int:
+    first = field if isinstance(field, Tensor) else field[0]
+    return int(first.shape[1]) if first.dim() > 1 else 0
+
+
+def _checked(batch: Batch) -> int:
+    """The number of steps, where all tensors of the batch have it."""
+    fields = [field for field in (batch.inputs, batch.targets) if field is not None]
+    times = {_times(part) for field in fields for part in ((field,) if isinstance(field, Tensor) else field)}
+    if len(times) != 1 or batch.targets is None:
+        raise ShapeError(
+            "back-propagation can be truncated where inputs and targets have a value at every step",
+            got="no targets" if batch.targets is None else f"{sorted(times)} steps",
+            do="give targets (batch, time, …) and a network that returns sequences, or leave bptt_steps out",
+        )
+    return times.pop()
+
+
+def _cut(batch: Batch, first: int, last: int) -> Batch:
+    def piece(field: Field | None) -> Field | None:
+        if field is None:
+            return None
+        return field[:, first:last] if isinstance(field, Tensor) else tuple(part[:, first:last] for part in field)
+
+    weights = batch.weights
+    if weights is not None and weights.dim() > 1:
+        weights = weights[:, first:last]
+    inputs = piece(batch.inputs)
+    return batch._replace(inputs=inputs, targets=piece(batch.targets), weights=weights)
