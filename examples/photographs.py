@@ -21,9 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, default=Path("photographs-model"), help="where the model file goes")
     asked = parser.parse_args(arguments)
 
-    settings = {} if asked.epochs is None else {"epochs": asked.epochs}
+    settings = {"epochs": asked.epochs, "size": asked.size}
+    settings = {name: value for name, value in settings.items() if value is not None}
     learner = ImageClassifier(seed=0, **settings)
-    data = learner.read(asked.folder, size=asked.size)
+    data = learner.read(asked.folder)
     for finding in data.findings:
         print(f"! {finding}")
     recipe = learner.choose(data)

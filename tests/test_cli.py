@@ -288,7 +288,7 @@ USAGE = {
     "share above one": (["train", "digits", "--validation", "1.5"], "share"),
     "shares above one": (["train", "digits", "--validation", "0.6", "--test", "0.6"], "nothing to train on"),
     "tiny size": (["train", "digits", "--size", "1"], "size"),
-    "nothing to predict": (["predict", "model"], "PICTURE"),
+    "nothing to predict": (["predict", "model"], "SOURCE"),
     "unknown format": (["predict", "model", "a.png", "--format", "xml"], "format"),
     "two formats": (["predict", "model", "a.png", "--format", "csv", "--json"], "--json or --format csv"),
     "no labels shown": (["predict", "model", "a.png", "--top", "0"], "top"),

@@ -6,16 +6,17 @@ import pytest
 import torch
 
 from corecur import console
-from corecur.learners.evaluation import evaluate_classifier, predictions
+from corecur.learners.evaluation import evaluate_classifier, predictions, probabilities_listing
 from corecur.learners.image_recipe import ImageRecipe
-from corecur.learners.learner import FitResult
+from corecur.learners.learner import FitResult, NoReading
 
 Captured = pytest.CaptureFixture[str]
 
 
 def test_a_table_keeps_a_long_name_on_its_line(capsys: Captured) -> None:
     name = "deep/" * 60 + "picture.png"
-    console.say_predictions(predictions(torch.tensor([[0.75, 0.25]]), [name], ["cat", "dog"]), top=3)
+    answers = predictions(torch.tensor([[0.75, 0.25]]), [name], ["cat", "dog"])
+    console.say_listing(probabilities_listing(answers, what="file", top=3))
     header, row = capsys.readouterr().out.splitlines()
     assert row == f"{name}  cat         75.0 %  dog 25.0 %"
     assert header.split() == ["file", "label", "probability", "then"]
@@ -25,7 +26,7 @@ def test_of_many_classes_the_weakest_are_shown(capsys: Captured) -> None:
     labels = torch.arange(100)
     answers = torch.where(labels < 7, labels + 1, labels)  # the first seven are wrong
     result = evaluate_classifier(torch.eye(100)[answers], labels, [f"class {k}" for k in range(100)])
-    console.say_evaluation(result)
+    console.say_outcome(result)
     said = capsys.readouterr().out
     assert all(f"class {k} " in said for k in range(8))
     assert "… and 60 classes that do better" in said and said.count("\nclass ") == 41
@@ -33,7 +34,7 @@ def test_of_many_classes_the_weakest_are_shown(capsys: Captured) -> None:
 
 def test_the_recipe_can_be_typed_back(capsys: Captured) -> None:
     recipe = ImageRecipe(widths=(8, 16), test_time_views=True)
-    console.say_recipe(recipe, "image-classification")
+    console.say_recipe(recipe, NoReading(), "image-classification")
     lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if line.startswith("  --")]
     settings = {name[2:].replace("-", "_"): value for name, value in lines}
     read = settings | {"widths": tuple(settings["widths"].split(","))}
@@ -52,7 +53,7 @@ def test_files_are_counted_on_a_terminal_only(capsys: Captured, monkeypatch: pyt
     for done in (10, 1000):
         console.count_files(done, 1000)
     console.count_files(3, 30)
-    assert capsys.readouterr().err == "reading pictures: 10 of 1,000\rreading pictures: 1,000 of 1,000\n"
+    assert capsys.readouterr().err == "reading files: 10 of 1,000\rreading files: 1,000 of 1,000\n"
 
 
 def test_json_is_json(capsys: Captured) -> None:

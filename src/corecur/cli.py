@@ -11,13 +11,16 @@ import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from corecur import console
 from corecur.errors import ConfigError, CorecurError, nearest, phrase
 from corecur.version import __version__
+
+if TYPE_CHECKING:
+    from corecur.learners.learner import Learner
 
 app = typer.Typer(
     name="corecur",
@@ -42,7 +45,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the Python trace of a
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, …", rich_help_panel=_MACHINE)]
 SkipBad = Annotated[
     bool,
-    typer.Option("--skip-bad", help="Set unreadable pictures aside instead of refusing.", rich_help_panel=_DATA),
+    typer.Option("--skip-bad", help="Set unreadable samples aside instead of refusing.", rich_help_panel=_DATA),
 ]
 
 
@@ -68,11 +71,13 @@ def train(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A folder of class folders, a CSV, IDX, CIFAR or .npz file, or a sample name such as digits.",
+            help="Pictures, texts or series: a folder, a CSV, .ts, .npz, … file, or a sample name such as digits.",
         ),
     ],
-    task: Annotated[str, typer.Option(help="auto looks at the source; or image-classification.")] = "auto",
-    model: Annotated[str, typer.Option(help="Network: auto, blocks or textbook.", rich_help_panel=_TRAINING)] = "auto",
+    task: Annotated[str, typer.Option(help="auto looks at the source; or a task by name.")] = "auto",
+    model: Annotated[
+        str, typer.Option(help="Network: auto, or one that --show-recipe names.", rich_help_panel=_TRAINING)
+    ] = "auto",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the training data.", rich_help_panel=_TRAINING)
     ] = None,
@@ -129,13 +134,9 @@ def train(
     began = time.perf_counter()
     with _errors_for_people(debug):
         from corecur import runtime
-        from corecur.learners.image_classifier import describe_source
         from corecur.learners.tasks import TASKS, find_task
         from corecur.run_folder import check_writable
 
-        settings = recipe_settings(context.args, _option_names(context))
-        named = {"model": None if model == "auto" else model, "epochs": epochs, "batch_size": batch_size}
-        settings |= {k: v for k, v in {**named, "learning_rate": learning_rate}.items() if v is not None}
         if time_ is not None and epochs is not None:
             raise ConfigError("a training ends after --epochs or after --time", do="give one of them")
         seconds = None if time_ is None else parse_seconds(time_)
@@ -144,16 +145,19 @@ def train(
         if deterministic:
             runtime.use_determinism()
         kind = TASKS[find_task(source) if task == "auto" else task].learner
+        settings = named_settings(context.args, _option_names(context), kind)
+        named = {"model": None if model == "auto" else model, "epochs": epochs, "batch_size": batch_size, "size": size}
+        settings |= {k: v for k, v in {**named, "learning_rate": learning_rate}.items() if v is not None}
         learner = kind(seed=seed, device=device, precision=precision, threads=threads, **settings)
         check_writable(out, None if show_recipe else source)
         progress, say = (None, _say_nothing) if json_ else (console.count_files, console.say)
-        data = learner.read(source, size=size, skip_bad=skip_bad, progress=progress, validation=validation, test=test)
-        for line in (*describe_source(data), *(f"! {finding}" for finding in data.findings)):
+        data = learner.read(source, skip_bad=skip_bad, progress=progress, validation=validation, test=test)
+        for line in (*learner.describe(data), *(f"! {finding}" for finding in data.findings)):
             say(line)
         if show_recipe and json_:
             console.say_json({"task": learner.task, "recipe": learner.choose(data, seconds=seconds).model_dump()})
         elif show_recipe:
-            console.say_recipe(learner.choose(data, seconds=seconds), learner.task)
+            console.say_recipe(learner.choose(data, seconds=seconds), learner.reading, learner.task)
         if show_recipe:
             return
         result = learner.fit(
@@ -169,7 +173,7 @@ def train(
 @app.command()
 def evaluate(
     bundle: Bundle,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled pictures, in any form that train takes.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Labelled samples, in any form that train takes.")],
     device: Device = "auto",
     skip_bad: SkipBad = False,
     json_: Json = False,
@@ -186,13 +190,15 @@ def evaluate(
             return
         for finding in result.findings:
             console.say(f"! {finding}")
-        console.say_evaluation(result)
+        console.say_outcome(result)
 
 
 @app.command()
 def predict(
     bundle: Bundle,
-    sources: Annotated[list[str], typer.Argument(metavar="PICTURE…", help="Picture files, or folders of them.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE…", help="Files, folders of them, or - for standard input.")
+    ],
     format_: Annotated[
         Literal["table", "json", "csv"], typer.Option("--format", help="table, json or csv.", rich_help_panel=_OUTPUT)
     ] = "table",
@@ -204,7 +210,7 @@ def predict(
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what is on pictures: the label of each, with probabilities."""
+    """Answer for new samples: pictures, texts, series, as the model was trained on."""
     with _errors_for_people(debug):
         from corecur.learners.tasks import load_learner
 
@@ -216,9 +222,9 @@ def predict(
         if json_ or format_ == "json":
             console.say_json([answer.as_json() for answer in answers])
         elif format_ == "csv":
-            console.say(console.as_csv(answers, learner.classes), end="")
+            console.say(console.as_csv(*learner.spreadsheet(answers)), end="")
         else:
-            console.say_predictions(answers, top=top)
+            console.say_listing(learner.listing(answers, top=top))
 
 
 @app.command()
@@ -290,14 +296,14 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
-def recipe_settings(extra: list[str], options: list[str]) -> dict[str, Any]:
-    """What the command does not know itself, as recipe settings by name; ``options`` are those it knows.
+def named_settings(extra: list[str], options: list[str], kind: type[Learner[Any, Any, Any]]) -> dict[str, Any]:
+    """What the command does not know itself, as settings of a learner by name; ``options`` are those it knows.
 
-    >>> recipe_settings(["--mixup", "0.2", "--widths=16,32"], [])
+    >>> from corecur.learners.image_classifier import ImageClassifier
+    >>> named_settings(["--mixup", "0.2", "--widths=16,32"], [], ImageClassifier)
     {'mixup': '0.2', 'widths': ('16', '32')}
     """
-    from corecur.learners.image_recipe import ImageRecipe
-
+    fields = kind.recipe_model.model_fields | kind.reading_model.model_fields
     settings: dict[str, Any] = {}
     words = iter(extra)
     for word in words:
@@ -305,8 +311,8 @@ def recipe_settings(extra: list[str], options: list[str]) -> dict[str, Any]:
             raise ConfigError(f"unexpected argument {word!r}", do="one SOURCE at a time; quote paths with spaces")
         name, has_value, value = word.lstrip("-").partition("=")
         key = name.replace("-", "_")
-        if key not in ImageRecipe.model_fields:
-            known = [*options, *(field.replace("_", "-") for field in ImageRecipe.model_fields)]
+        if key not in fields:
+            known = [*options, *(field.replace("_", "-") for field in fields)]
             guess = nearest(name, known)
             raise ConfigError(
                 f"there is no option {word.partition('=')[0]}",
@@ -317,7 +323,7 @@ def recipe_settings(extra: list[str], options: list[str]) -> dict[str, Any]:
             value = next(words, "")
         if not value or value.startswith("--"):
             raise ConfigError(f"--{name} needs a value", expected=f"--{name} VALUE")
-        settings[key] = tuple(value.split(",")) if key == "widths" else value
+        settings[key] = tuple(value.split(",")) if "tuple[" in str(fields[key].annotation) else value
     return settings
 
 

@@ -1,32 +1,26 @@
-"""What the command prints: lines and tables for people, one JSON value or CSV for scripts.
-
-K classes.
-"""
+"""What the command prints: lines and tables for people, one JSON value or CSV for scripts."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import math
 import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from corecur.engine.progress import clock
-from corecur.report.charts import percent
+from corecur.report.page import NUMBER
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rich.table import Table
 
-    from corecur.learners.evaluation import Evaluation, Prediction
-    from corecur.learners.image_recipe import ImageRecipe
-    from corecur.learners.learner import FitResult
+    from corecur.learners.learner import FitResult, Listing, Outcome
 
 # Where nobody sees a screen, a table's lines are as long as what they hold.
 _ENDLESS = 100_000
-_MOST_CLASSES = 40
 
 
 def speak_any_language() -> None:
@@ -63,24 +57,23 @@ def complain(text: str) -> None:
 def count_files(done: int, total: int) -> None:
     """Show, on a terminal and for many files, how many have been read."""
     if total >= 500 and sys.stderr.isatty():
-        print(
-            f"reading pictures: {done:,} of {total:,}", end="\n" if done >= total else "\r", file=sys.stderr, flush=True
-        )
+        print(f"reading files: {done:,} of {total:,}", end="\n" if done >= total else "\r", file=sys.stderr, flush=True)
 
 
-def say_recipe(recipe: ImageRecipe, task: str) -> None:
-    """The settings of a recipe, each with its value and what it is."""
+def say_recipe(recipe: BaseModel, reading: BaseModel, task: str) -> None:
+    """The settings of a recipe and of how sources are read, each with its value and what it is."""
     say(f"task: {task}\nrecipe (change any setting by name, for example --epochs 5):")
-    for name, field in type(recipe).model_fields.items():
-        value = getattr(recipe, name)
-        shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        say(f"  --{name.replace('_', '-'):<20} {shown:<16} {field.description}")
+    for settings in (recipe, reading):
+        for name, field in type(settings).model_fields.items():
+            value = getattr(settings, name)
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            say(f"  --{name.replace('_', '-'):<20} {shown:<16} {field.description}")
 
 
 def say_result(result: FitResult) -> None:
     """How a training went, and what to do next."""
     if result.test is not None:
-        say_evaluation(result.test)
+        say_outcome(result.test)
     if result.run is not None:
         say(f"\nreport: {result.run.report}\nmodel:  {result.run.bundle}")
         say(f"time:   {clock(result.seconds)}, of which training {clock(result.train_seconds)}\n\nnext:")
@@ -88,58 +81,44 @@ def say_result(result: FitResult) -> None:
             say(f"  {command}")
 
 
-def say_evaluation(result: Evaluation) -> None:
-    """The table of the classes (of many, the weakest), and the accuracy with its interval."""
-    table = _new_table("class", right=("precision", "recall", "F1", "samples"))
-    rows, left_out = result.per_class, max(0, len(result.classes) - _MOST_CLASSES)
-    if left_out:
-        rows = sorted(rows, key=lambda row: row.f1 if math.isfinite(row.f1) else 1.0)[:_MOST_CLASSES]
+def say_outcome(outcome: Outcome) -> None:
+    """What a test is made of, as a table, and its sentence."""
+    listing = outcome.listing()
+    if listing is not None:
+        say()
+        say_listing(listing)
+    say(f"\n{outcome.sentence()}")
+
+
+def say_listing(listing: Listing) -> None:
+    """A table and its remark; columns of numbers stand right."""
+    header, rows, remark = listing
+    table = _new_table()
+    for number, title in enumerate(header):
+        numeric = number > 0 and all(NUMBER.fullmatch(row[number]) for row in rows)
+        table.add_column(title, justify="right", no_wrap=True) if numeric else table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(_cell(row.name), *map(percent, (row.precision, row.recall, row.f1)), f"{row.support:,}")
-    say()
+        table.add_row(*map(_cell, row))
     _say_table(table)
-    if left_out:
-        say(f"… and {left_out:,} classes that do better; the report and --json have them all")
-    say(f"\n{result.sentence()}")
+    if remark:
+        say(remark)
 
 
-def say_predictions(answers: Sequence[Prediction], *, top: int) -> None:
-    """A table of the answers, with the next most probable labels."""
-    table = _new_table("file", "label", right=("probability",))
-    if top > 1:
-        table.add_column("then", overflow="fold")
-    for answer in answers:
-        others = list(answer.probabilities.items())[1:top]
-        then = ", ".join(f"{label} {percent(share)}" for label, share in others)
-        cells = (answer.name, answer.label, percent(answer.probability), then)
-        table.add_row(*(_cell(cell) for cell in cells[: len(table.columns)]))
-    _say_table(table)
+def as_csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Header and rows as the text of a CSV file.
 
-
-def as_csv(answers: Sequence[Prediction], classes: Sequence[str]) -> str:
-    """The answers with the probability of every class.
-
-    >>> as_csv([], ["cat", "dog"])
-    'file,label,probability,cat,dog\\n'
+    >>> as_csv(["file", "label"], [["a,b.png", "cat"]])
+    'file,label\\n"a,b.png",cat\\n'
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "label", "probability", *classes])
-    for answer in answers:
-        shares = (f"{answer.probabilities[name]:.6f}" for name in classes)
-        writer.writerow([answer.name, answer.label, f"{answer.probability:.6f}", *shares])
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue()
 
 
-def _new_table(*left: str, right: Sequence[str] = ()) -> Table:
+def _new_table() -> Table:
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    for title in left:
-        table.add_column(title, overflow="fold")
-    for title in right:
-        table.add_column(title, justify="right", no_wrap=True)
-    return table
+    return Table(box=None, pad_edge=False)
 
 
 def _cell(text: str) -> Any:

@@ -14,7 +14,7 @@ import torch
 from corecur.data.open_images import load_images
 from corecur.engine.callbacks import EarlyStopping, LambdaCallback
 from corecur.errors import BundleError, ConfigError, DataError
-from corecur.learners.image_classifier import ImageClassifier, describe_source
+from corecur.learners.image_classifier import ImageClassifier
 
 QUICK = {"widths": (8, 16), "threads": 1, "epochs": 2}
 
@@ -182,13 +182,13 @@ def test_a_bundle_whose_parts_do_not_fit_is_refused(tmp_path: Path) -> None:
 
 def test_the_source_in_lines_for_a_person() -> None:
     data = ImageClassifier().read("digits")
-    assert describe_source(data) == [
+    assert ImageClassifier().describe(data) == [
         "digits (sample): 10 classes, 8 × 8 grey pictures; 1,258 training, 180 validation, 359 test",
         "classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
         "training samples a class: 121 to 128",
     ]
     many = ImageClassifier().read(np.zeros((60, 4, 4, 3), np.uint8), np.arange(60) % 20)
-    first, names, counts = describe_source(many)
+    first, names, counts = ImageClassifier().describe(many)
     assert (
         "20 classes, 4 × 4 colour" in first
         and names.endswith("11, …")

@@ -10,8 +10,8 @@ from corecur.data.images import ImageSet
 from corecur.data.open_images import load_images
 from corecur.learners.evaluation import evaluate_classifier
 from corecur.learners.image_classifier import ImageClassifier
-from corecur.learners.image_report import build_report, model_card, name_of, next_commands, worst_mistakes
-from corecur.learners.learner import FitResult
+from corecur.learners.image_report import build_report, worst_mistakes
+from corecur.learners.learner import FitResult, name_of
 
 
 def test_the_worst_mistakes_are_the_surest_first() -> None:
@@ -28,11 +28,11 @@ def test_the_worst_mistakes_are_the_surest_first() -> None:
 
 def test_next_commands_name_a_picture_where_there_is_one(split_shades: Path) -> None:
     bundle = Path("my runs/bundle")
-    predict, evaluate, info = next_commands(bundle, load_images(split_shades))
+    predict, evaluate, info = ImageClassifier().next_commands(bundle, load_images(split_shades))
     assert predict == f"corecur predict 'my runs/bundle' {split_shades}/test/dark/0.png"
     assert evaluate == "corecur evaluate 'my runs/bundle' FOLDER" and info == "corecur info 'my runs/bundle'"
     digits = ImageClassifier().read("digits")
-    assert next_commands(bundle, digits)[0] == "corecur predict 'my runs/bundle' PICTURE"
+    assert ImageClassifier().next_commands(bundle, digits)[0] == "corecur predict 'my runs/bundle' PICTURE"
 
 
 def test_names_of_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,4 +52,4 @@ def test_a_report_without_test_and_validation() -> None:
     assert report.filters is not None and report.filters.shape == (32, 3, 3, 3)
     assert [seen.maps.shape[1:] for seen in report.activations] == [(6, 6)] * 3
     assert report.class_counts == {"training": {"0": 6, "1": 6}}
-    assert "- not tested" in model_card(learner, data, result, "")
+    assert "- not tested" in learner.card(data, result, "")

@@ -16,9 +16,11 @@ from torch import Tensor
 
 from corecur.engine.intervals import wilson
 from corecur.errors import DataError
+from corecur.learners.learner import Listing
 from corecur.report.charts import ClassScore, percent
 
 LEVEL = 0.95
+_MOST_CLASSES = 40
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,15 @@ class Evaluation:
             },
         }
 
+    def listing(self) -> Listing:
+        """The classes as a table for people; of many, the weakest."""
+        rows, left_out = self.per_class, max(0, len(self.classes) - _MOST_CLASSES)
+        if left_out:
+            rows = sorted(rows, key=lambda row: row.f1 if math.isfinite(row.f1) else 1.0)[:_MOST_CLASSES]
+        cells = [(r.name, *map(percent, (r.precision, r.recall, r.f1)), f"{r.support:,}") for r in rows]
+        remark = f"… and {left_out:,} classes that do better; the report and --json have them all" if left_out else ""
+        return ("class", "precision", "recall", "F1", "samples"), cells, remark
+
     def sentence(self) -> str:
         """The result in words."""
         low, high = self.interval
@@ -139,3 +150,33 @@ def predictions(probabilities: Tensor, names: Sequence[str], classes: Sequence[s
         ranked = sorted(zip(classes, row, strict=True), key=lambda pair: -pair[1])
         found.append(Prediction(name, ranked[0][0], ranked[0][1], dict(ranked)))
     return found
+
+
+def probabilities_listing(answers: Sequence[Prediction], *, what: str, top: int) -> Listing:
+    """A table of the answers, with the next most probable labels; ``what`` heads the column of names.
+
+    >>> answers = predictions(torch.tensor([[0.75, 0.25]]), ["a.png"], ["cat", "dog"])
+    >>> probabilities_listing(answers, what="file", top=2)[1]
+    [('a.png', 'cat', '75.0 %', 'dog 25.0 %')]
+    """
+    rows = []
+    for answer in answers:
+        others = list(answer.probabilities.items())[1:top]
+        then = ", ".join(f"{label} {percent(share)}" for label, share in others)
+        rows.append((answer.name, answer.label, percent(answer.probability), then)[: 3 + (top > 1)])
+    return (what, "label", "probability", "then")[: 3 + (top > 1)], rows, ""
+
+
+def probabilities_spreadsheet(
+    answers: Sequence[Prediction], classes: Sequence[str], *, what: str
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """The answers with the probability of every class, as header and rows of a CSV file.
+
+    >>> probabilities_spreadsheet([], ["cat", "dog"], what="file")[0]
+    ['file', 'label', 'probability', 'cat', 'dog']
+    """
+    rows = [
+        [a.name, a.label, f"{a.probability:.6f}", *(f"{a.probabilities[name]:.6f}" for name in classes)]
+        for a in answers
+    ]
+    return [what, "label", "probability", *classes], rows

@@ -1,21 +1,38 @@
-"""The splits a source of pictures lacks, taken from its training data class by class."""
+"""The splits a source of labelled samples lacks, taken from its training data class by class."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 from torch import Tensor
 
-from corecur.data.images import ImageSet, ImageSource
 from corecur.data.splits import Shares, default_shares, make_splits
 from corecur.errors import ConfigError, DataError
 
 
-def fill_splits(
-    source: ImageSource, *, seed: int, validation: float | None = None, test: float | None = None
-) -> ImageSource:
+class Samples(Protocol):
+    """Samples that may have labels: pictures, texts, series; a dataclass."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Class numbers (N,), or None."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What messages call each sample."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, index: Tensor) -> Self:
+        """The samples at ``index``."""
+
+
+S = TypeVar("S")
+
+
+def fill_splits(source: S, *, seed: int, validation: float | None = None, test: float | None = None) -> S:
     """The source with a validation and a test split, the same for the same seed; a share of 0 leaves a split away.
 
     Shares are of the training samples given; by default those of `default_shares`. A split the source has stays as it
@@ -26,18 +43,19 @@ def fill_splits(
     >>> len(filled.train), len(filled.validation), filled.test
     (1348, 449, None)
     """
-    train = source.train
+    found: Any = source  # a frozen dataclass with train, validation, test (Samples or None), classes and origin
+    train: Samples = found.train
     if train.labels is None:
         raise ConfigError("training needs labels")
     usual = default_shares(
         len(train),
-        has_validation=source.validation is not None or validation is not None,
-        has_test=source.test is not None or test is not None,
-        classes=len(source.classes),
+        has_validation=found.validation is not None or validation is not None,
+        has_test=found.test is not None or test is not None,
+        classes=len(found.classes),
     )
     shares = Shares(
-        validation=usual.validation if validation is None or source.validation is not None else validation,
-        test=usual.test if test is None or source.test is not None else test,
+        validation=usual.validation if validation is None or found.validation is not None else validation,
+        test=usual.test if test is None or found.test is not None else test,
     )
     if not shares.validation and not shares.test:
         return source
@@ -46,23 +64,27 @@ def fill_splits(
     except DataError as error:
         raise DataError(
             "there are too few samples to set some aside",
-            where=source.origin,
-            got=f"{len(train):,} samples of {len(source.classes):,} classes",
+            where=found.origin,
+            got=f"{len(train):,} samples of {len(found.classes):,} classes",
             expected="three samples of a class or more: to learn from, to validate with, to test on",
             do="collect more, or give validation and test data of their own",
         ) from error
-    return dataclasses.replace(
-        source,
+    filled: S = dataclasses.replace(
+        found,
         train=train.take(splits.train),
-        validation=_held_out(train, splits.validation) if shares.validation else source.validation,
-        test=_held_out(train, splits.test) if shares.test else source.test,
+        validation=_held_out(train, splits.validation) if shares.validation else found.validation,
+        test=_held_out(train, splits.test) if shares.test else found.test,
     )
+    return filled
 
 
-def _held_out(train: ImageSet, index: Tensor) -> ImageSet:
+def _held_out(train: Samples, index: Tensor) -> Samples:
     """The samples at ``index`` (M,); rows of arrays are called ``train[5]``, which they no longer are."""
-    taken = train.take(index)
-    return dataclasses.replace(taken, names=tuple(re.sub(r"^train\[", "sample[", name) for name in taken.names))
+    taken: Any = train.take(index)
+    held: Samples = dataclasses.replace(
+        taken, names=tuple(re.sub(r"^train\[", "sample[", name) for name in taken.names)
+    )
+    return held
 
 
 def share_in(value: Any) -> float | None:

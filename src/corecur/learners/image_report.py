@@ -1,13 +1,12 @@
-"""What an image training writes at its end: bundle, report, config.
+"""The report of an image training, gathered from the run.
 
 N samples, H height, W width, C channels, K classes.
 """
 
 from __future__ import annotations
 
-import shlex
 import time
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +17,9 @@ from corecur.data.images import ImageSet, ImageSource
 from corecur.engine.progress import clock
 from corecur.layers.conv import Conv2D
 from corecur.learners.evaluation import Evaluation
-from corecur.learners.learner import FitResult
-from corecur.report.classification import Activation, ClassificationReport, Mistake, write_classification_report
-from corecur.report.page import Finding
+from corecur.learners.learner import FitResult, name_of
+from corecur.report.classification import Activation, ClassificationReport, Mistake, classification_sections
+from corecur.report.page import Finding, Section
 from corecur.summary import summarize
 
 if TYPE_CHECKING:
@@ -32,63 +31,15 @@ _LAYERS_SHOWN = 3
 _MAPS_SHOWN = 32
 
 
-def begin_run(learner: ImageClassifier, data: ImageSource, result: FitResult, *, command: str) -> None:
-    """Write ``config.json`` without a result yet, so that a run which ends early says what it was; and a first line."""
-    if result.run is None:
-        return
-    result.run.write_config(_config(learner, data, command))
-    result.run.log(f"training on {len(data.train):,} pictures of {data.origin}")
-
-
-def write_run(learner: ImageClassifier, data: ImageSource, result: FitResult, *, command: str) -> None:
-    """Fill the run folder: ``bundle/``, ``report.html``, and the result in ``config.json``."""
-    run = result.run
-    if run is None:
-        return
-    run.log(f"trained {result.epochs_in_words()} in {result.train_seconds:.1f} s")
-    if result.test is not None:
-        run.log(result.test.sentence())
-    result.next_commands = next_commands(run.bundle, data)
-    learner.save(run.bundle, card=model_card(learner, data, result, command))
-    config = _config(learner, data, command)
-    write_classification_report(run.report, build_report(learner, data, result, config=config))
-    run.write_config(config | {"result": result.as_json()})
-
-
-def _config(learner: ImageClassifier, data: ImageSource, command: str) -> dict[str, Any]:
-    return {
-        "command": command,
-        "task": learner.task,
-        "source": data.origin,
-        "seed": learner.seed,
-        "recipe": {} if learner.recipe is None else learner.recipe.model_dump(),
-        "classes": list(data.classes),
-        "samples": _class_counts(data),
-        "findings": list(data.findings),
-        "environment": learner.environment,
-    }
-
-
-def name_of(origin: str) -> str:
-    """What a person calls a source: the last part of a path, a sample's name.
-
-    >>> name_of("../photos/"), name_of("digits")
-    ('photos', 'digits')
-    """
-    return Path(origin).resolve().name or origin
-
-
-def next_commands(bundle: Path, data: ImageSource) -> tuple[str, ...]:
-    """Commands to try with a new model; with a picture of the test split where that is a file."""
-    model, picture = shlex.quote(str(bundle)), "PICTURE"
-    if data.kind == "folder" and data.test is not None:
-        file = Path(data.origin, data.test.names[0])
-        picture = shlex.quote(str(file)) if file.is_file() else picture
-    return f"corecur predict {model} {picture}", f"corecur evaluate {model} FOLDER", f"corecur info {model}"
+def sections(
+    learner: ImageClassifier, data: ImageSource, result: FitResult, *, config: Mapping[str, Any]
+) -> list[Section]:
+    """The sections of the report."""
+    return classification_sections(build_report(learner, data, result, config=config))
 
 
 def build_report(
-    learner: ImageClassifier, data: ImageSource, result: FitResult, *, config: dict[str, Any]
+    learner: ImageClassifier, data: ImageSource, result: FitResult, *, config: Mapping[str, Any]
 ) -> ClassificationReport:
     """Everything the page shows, gathered from the run."""
     test: Evaluation | None = result.test
@@ -119,7 +70,7 @@ def build_report(
         confidences=None if test is None else test.probabilities.max(1).values.numpy(),
         correct=None if test is None else (test.probabilities.argmax(1) == test.labels).numpy(),
         mistakes=() if test is None or data.test is None else worst_mistakes(test, data.test),
-        class_counts=_class_counts(data),
+        class_counts=class_counts(data),
         sample_images=_sample_images(data.train, data.classes),
         filters=_first_filters(learner.network),
         activations=_activations(learner, data.train.images[:1]),
@@ -147,25 +98,13 @@ def worst_mistakes(test: Evaluation, held: ImageSet) -> list[Mistake]:
     ]
 
 
-def model_card(learner: ImageClassifier, data: ImageSource, result: FitResult, command: str) -> str:
-    """``card.md``: what the model is, where it comes from and what it can do."""
-    lines = [
-        f"# Image classifier: {name_of(data.origin)}",
-        "",
-        f"- task: {learner.task}",
-        f"- classes: {', '.join(data.classes)}",
-        f"- trained on {len(data.train):,} pictures, {time.strftime('%Y-%m-%d')}",
-        f"- {result.test.sentence()}" if result.test is not None else "- not tested",
-    ]
-    return "\n".join([*lines, f"- command: `{command}`"] if command else lines) + "\n"
-
-
 def _test_figures(test: Evaluation) -> dict[str, float]:
     low, high = test.interval
     return {"accuracy": test.accuracy, "low": low, "high": high, "samples": float(test.samples)}
 
 
-def _class_counts(data: ImageSource) -> dict[str, dict[str, int]]:
+def class_counts(data: ImageSource) -> dict[str, dict[str, int]]:
+    """How many samples of each class each split has."""
     splits = {"training": data.train, "validation": data.validation, "test": data.test}
     counts = {}
     for name, split in splits.items():

@@ -1,22 +1,82 @@
-"""What every learner is: files or arrays in, people's answers out, and all that is needed to do it again tomorrow."""
+"""What every learner is: files or arrays in, people's answers out, and all that is needed to do it again tomorrow.
+
+A learner of a task says how a source is read, which recipe suits it, what is trained on what, and how answers are
+shown; the rest (time budget, run folder, report, bundle) is here, once.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-from corecur.engine.callbacks import Logs
-from corecur.run_folder import RunFolder
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from corecur import runtime
+from corecur.bundle.open import Bundle, open_untrusted
+from corecur.data.batches import Batches
+from corecur.data.decoding import Progress
+from corecur.engine.budget import Budget, TimeBudget
+from corecur.engine.callbacks import Callback, EarlyStopping, Logs
+from corecur.engine.progress import ProgressBar, clock
+from corecur.engine.trainer import Trainer
+from corecur.errors import BundleError, ConfigError
+from corecur.learners.divergence import RefuseDivergence
+from corecur.learners.settings import checked_settings, divided
+from corecur.model_file import model_in, save_model
+from corecur.models import Model
+from corecur.report.page import Section, write_page
+from corecur.run_folder import MetricsLog, RunFolder, check_writable
 
 #: How a learner tells a person what it does; the command line prints it.
 Tell = Callable[[str], None]
+#: A table for people: its header, its rows, and a remark below it or nothing.
+Listing = tuple[Sequence[str], Sequence[Sequence[str]], str]
+
+# Seconds kept back from a time budget for the report and the bundle.
+_SECONDS_FOR_REPORT = 4.0
 
 
 def silence(line: str) -> None:
     """Tell nobody."""
+
+
+class Outcome(Protocol):
+    """What a test of any learner can say."""
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What is odd about the samples."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as JSON values."""
+
+    def sentence(self) -> str:
+        """The result in words, its interval included."""
+
+    def listing(self) -> Listing | None:
+        """The parts it is made of, as a table for people, or None."""
+
+
+class Source(Protocol):
+    """What ``read`` returns, whatever the task: samples in up to three splits."""
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from: a path, a sample's name."""
+
+    @property
+    def kind(self) -> str:
+        """Which form it has."""
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What is odd about it."""
 
 
 @dataclass
@@ -61,24 +121,366 @@ class FitResult:
         }
 
 
-class Learner(ABC):
-    """One task from raw data to answers; a subclass a task."""
+@dataclass(frozen=True)
+class Training:
+    """What is trained on what, for how long; ``stopping`` ends it where the validation gets no better.
+
+    ``test_seconds`` is about how long the test will take; a time budget keeps it back.
+    """
+
+    trainer: Trainer
+    batches: Batches
+    epochs: int
+    validation: Batches | None = None
+    validate_every: int = 1
+    stopping: EarlyStopping | None = None
+    test_seconds: float = 0.0
+
+
+class NoReading(BaseModel):
+    """A task whose sources are read in one way only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+D = TypeVar("D", bound=Source)
+R = TypeVar("R", bound=BaseModel)
+P = TypeVar("P", bound=BaseModel)
+T = TypeVar("T")
+
+
+class Learner(ABC, Generic[D, R, P]):
+    """One task from raw data to answers; a subclass a task.
+
+    ``settings`` are settings of the recipe and of how a source is read, by name; the rest follows from the data. The
+    same seed, machine, versions and number of threads give the same model; ``threads=None`` takes torch's number, or
+    one where other programs keep the cores busy.
+    """
 
     #: The name of the task, as ``--task`` takes it and a bundle keeps it.
     task: ClassVar[str]
+    #: What people call such a learner.
+    title: ClassVar[str]
+    #: How ``read`` gives the data back: what ``fit`` takes without reading.
+    source_type: ClassVar[type[Any]]
+    #: The settings by name: of the recipe (``R``), of how a source is read, and what a bundle keeps (``P``).
+    recipe_model: ClassVar[type[BaseModel]]
+    reading_model: ClassVar[type[BaseModel]] = NoReading
+    preprocess_model: ClassVar[type[BaseModel]]
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+        **settings: Any,
+    ) -> None:
+        runtime.check_seed(seed)
+        reading, self.settings = divided(settings, self.reading_model, self.recipe_model)
+        self.reading: Any = checked_settings(self.reading_model, reading)
+        self.check(self.settings)
+        self.seed = seed
+        self.device = device
+        self.precision = precision
+        self.threads = threads
+        self._device = runtime.find_device(device)
+        self._precision = runtime.find_precision(precision, self._device)
+        self.classes: tuple[str, ...] = ()
+        self.recipe: R | None = None
+        self._network: Model | None = None
+        self._preprocess: P | None = None
+
+    # What a task defines
 
     @abstractmethod
-    def fit(self, source: Any, labels: Any = None, **options: Any) -> FitResult:
-        """Train on a source."""
+    def read(
+        self,
+        source: Any,
+        labels: Any = None,
+        *,
+        validation: Any = None,
+        test: Any = None,
+        skip_bad: bool = False,
+        progress: Progress | None = None,
+    ) -> D:
+        """The source with its splits; what it lacks is taken from its training data.
+
+        ``validation`` and ``test`` are sources of their own or shares of the training data.
+        """
 
     @abstractmethod
-    def evaluate(self, source: Any, labels: Any = None, **options: Any) -> Any:
-        """Test on a labelled source."""
+    def describe(self, data: D) -> list[str]:
+        """What was found in a source, in lines for a person."""
 
     @abstractmethod
-    def predict(self, source: Any, **options: Any) -> list[Any]:
-        """Answer for each sample of a source."""
+    def choose(self, data: D, *, seconds: float | None = None) -> R:
+        """The recipe for this data, with this learner's settings in it; for so many seconds if they are given."""
 
     @abstractmethod
-    def save(self, path: str | Path) -> Path:
-        """Write the bundle."""
+    def set_up(self, data: D, recipe: R) -> None:
+        """Fit the preprocessing on the training split and build the network: ``_preprocess``, ``_network``, …"""
+
+    @abstractmethod
+    def plan(self, data: D, recipe: R) -> Training:
+        """Trainer and batches, after ``set_up``."""
+
+    @abstractmethod
+    def test(self, data: D) -> Outcome | None:
+        """The test of the trained network on the data's own test split, if it has one."""
+
+    @abstractmethod
+    def facts(self, data: D) -> dict[str, Any]:
+        """What ``config.json`` and the model card say of the data: classes, numbers of samples, …"""
+
+    @abstractmethod
+    def report(self, data: D, result: FitResult, config: Mapping[str, Any]) -> Sequence[Section]:
+        """The sections of the report."""
+
+    @abstractmethod
+    def evaluate(
+        self,
+        source: Any,
+        labels: Any = None,
+        *,
+        split: str = "test",
+        skip_bad: bool = False,
+        progress: Progress | None = None,
+    ) -> Outcome:
+        """Test on a labelled source: its test split if it has one, else all of it."""
+
+    @abstractmethod
+    def predict(self, source: Any, *, skip_bad: bool = False, progress: Progress | None = None) -> list[Any]:
+        """Answers, each with ``as_json()``, for files, folders, standard input (``-``), or Python values."""
+
+    @abstractmethod
+    def listing(self, answers: Sequence[Any], *, top: int) -> Listing:
+        """Answers as a table for people."""
+
+    @abstractmethod
+    def spreadsheet(self, answers: Sequence[Any]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """Answers as header and rows of a CSV file."""
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> None:
+        """Refuse settings of the recipe that are wrong whatever the data (ConfigError)."""
+        checked_settings(cls.recipe_model, settings)
+
+    def complete(self, data: D, *, validation: Any = None, test: Any = None) -> D:
+        """Data that ``read`` gave or the caller made, with the splits that it lacks."""
+        return data
+
+    def trial(self, data: D) -> Callable[[], object] | None:
+        """A piece of the work, a few milliseconds long, that tells how many threads serve this training best."""
+        return None
+
+    def check_loaded(self, bundle: Bundle) -> None:
+        """Refuse a bundle whose parts do not fit each other (BundleError)."""
+
+    def next_commands(self, bundle: Path, data: D) -> tuple[str, ...]:
+        """Commands to try with a new model."""
+        from shlex import quote
+
+        model = quote(str(bundle))
+        return f"corecur predict {model} SOURCE", f"corecur evaluate {model} SOURCE", f"corecur info {model}"
+
+    # What is the same for all
+
+    @property
+    def network(self) -> Model:
+        """The trained network; ConfigError before ``fit`` or ``load``."""
+        return self._trained(self._network)
+
+    @property
+    def preprocess(self) -> P:
+        """How samples become inputs; ConfigError before ``fit`` or ``load``."""
+        return self._trained(self._preprocess)
+
+    def _trained(self, part: T | None) -> T:
+        if part is None:
+            kind = type(self).__name__
+            raise ConfigError("this learner is not trained", do=f"call fit(source), or {kind}.load(path)")
+        return part
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Machine, versions, device and precision of this learner."""
+        precision = str(self._precision).removeprefix("torch.")
+        return runtime.describe() | {"device": str(self._device), "precision": precision}
+
+    def fit(
+        self,
+        source: Any,
+        labels: Any = None,
+        *,
+        validation: Any = None,
+        test: Any = None,
+        seconds: float | None = None,
+        out: str | Path | None = None,
+        name: str | None = None,
+        command: str = "",
+        skip_bad: bool = False,
+        callbacks: Sequence[Callback] = (),
+        tell: Tell = silence,
+        verbose: bool = False,
+        began: float | None = None,
+    ) -> FitResult:
+        """Train on a source, or on what ``read`` returned; test; write the run folder if ``out`` names its parent.
+
+        ``seconds`` bounds the whole fit instead of epochs. ``validation`` and ``test`` are sources or shares of the
+        training data. Raises DataError, ConfigError or RunError before any work where something is wrong.
+        """
+        began = time.perf_counter() if began is None else began
+        if out is not None:
+            check_writable(Path(out), source)
+        if isinstance(source, self.source_type):
+            data: D = self.complete(source, validation=validation, test=test)
+        else:
+            data = self.read(source, labels, validation=validation, test=test, skip_bad=skip_bad)
+        self._settle_threads(data)
+        left = None if seconds is None else max(1.0, seconds - (time.perf_counter() - began))
+        recipe = self.choose(data, seconds=left)
+        runtime.seed_everything(self.seed)
+        self.recipe = recipe
+        self.set_up(data, recipe)
+        self.network.to(self._device)
+        plan = self.plan(data, recipe)
+        self.advise(data, recipe, timed=seconds is not None, tell=tell)
+        run = None if out is None else RunFolder.create(Path(out), name or self.task)
+        planned = plan.epochs if seconds is None else None
+        result = FitResult(run=run, findings=data.findings, planned_epochs=planned)
+        with contextlib.nullcontext() if run is None else run:
+            config = self._config(data, command)
+            if run is not None:
+                run.write_config(config)
+                run.log(f"training on {data.origin}")
+            self._train(plan, result, seconds, began, callbacks, verbose)
+            tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
+            result.test = self.test(data)
+            result.seconds = time.perf_counter() - began
+            self._write_run(data, result, config)
+            result.seconds = time.perf_counter() - began
+        return result
+
+    def advise(self, data: D, recipe: R, *, timed: bool, tell: Tell) -> None:
+        """Say what is odd about the settings for this data, before training."""
+
+    def _settle_threads(self, data: D) -> None:
+        """Take the number of threads asked for, or what serves a piece of this training best."""
+        runtime.keep_freed_memory()
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+            return
+        piece = self.trial(data)
+        if piece is not None:
+            runtime.choose_threads(piece)
+
+    def _train(
+        self, plan: Training, result: FitResult, seconds: float | None, began: float, callbacks: Sequence[Callback],
+        verbose: bool,
+    ) -> None:  # fmt: skip
+        budget: Budget | None = None
+        if seconds is not None:
+            held_back = min(_SECONDS_FOR_REPORT + plan.test_seconds, seconds / 3)
+            budget = TimeBudget(max(1.0, seconds - (time.perf_counter() - began) - held_back))
+        listening = list(callbacks)
+        if plan.stopping is not None and plan.validation is not None:
+            listening.append(plan.stopping)
+        if result.run is not None:
+            listening.append(MetricsLog(result.run))
+        listening.append(RefuseDivergence())
+        if verbose:
+            listening.append(ProgressBar(plan.epochs if seconds is None else None))
+        started = time.perf_counter()
+        result.history = plan.trainer.fit(
+            plan.batches,
+            epochs=plan.epochs if seconds is None else 1_000_000,
+            validation=plan.validation,
+            validate_every=plan.validate_every,
+            budget=budget,
+            callbacks=listening,
+        )
+        result.train_seconds = time.perf_counter() - started
+
+    def _config(self, data: D, command: str) -> dict[str, Any]:
+        return {
+            "command": command,
+            "task": self.task,
+            "source": data.origin,
+            "seed": self.seed,
+            "recipe": {} if self.recipe is None else self.recipe.model_dump(),
+            "reading": self.reading.model_dump(),
+            **self.facts(data),
+            "findings": list(data.findings),
+            "environment": self.environment,
+        }
+
+    def _write_run(self, data: D, result: FitResult, config: dict[str, Any]) -> None:
+        """Fill the run folder: ``bundle/``, ``report.html``, and the result in ``config.json``."""
+        run = result.run
+        if run is None:
+            return
+        run.log(f"trained {result.epochs_in_words()} in {result.train_seconds:.1f} s")
+        if result.test is not None:
+            run.log(result.test.sentence())
+        result.next_commands = self.next_commands(run.bundle, data)
+        self.save(run.bundle, card=self.card(data, result, config["command"]))
+        page = f"{name_of(data.origin)}: {self.task.replace('-', ' ')}"
+        write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), self.report(data, result, config))
+        run.write_config(config | {"result": result.as_json()})
+
+    def card(self, data: D, result: FitResult, command: str) -> str:
+        """``card.md``: what the model is, where it comes from and what it can do."""
+        facts = {name: value for name, value in self.facts(data).items() if isinstance(value, (str, int, float, list))}
+        lines = [
+            f"# {self.title.capitalize()}: {name_of(data.origin)}",
+            "",
+            f"- task: {self.task}",
+            *(f"- {name}: {', '.join(map(str, v)) if isinstance(v, list) else v}" for name, v in facts.items()),
+            f"- trained {time.strftime('%Y-%m-%d')}",
+            f"- {result.test.sentence()}" if result.test is not None else "- not tested",
+        ]
+        return "\n".join([*lines, f"- command: `{command}`"] if command else lines) + "\n"
+
+    def save(self, path: str | Path, *, card: str | None = None) -> Path:
+        """Write the bundle: network, preprocessing and labels."""
+        network = self.network
+        return save_model(
+            network,
+            Path(path),
+            labels=list(self.classes) or None,
+            preprocess=self.preprocess.model_dump(mode="json"),
+            card=card or f"# {self.title.capitalize()}\n" + f"\nClasses: {', '.join(self.classes)}\n" * bool(self.classes),
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto", precision: str = "auto") -> Self:
+        """The learner in a bundle; BundleError if it holds none of this task."""
+        return cls.from_bundle(open_untrusted(path), device=device, precision=precision)
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, *, device: str = "auto", precision: str = "auto") -> Self:
+        """The learner in an opened bundle."""
+        try:
+            preprocess = cls.preprocess_model.model_validate(bundle.preprocess)
+        except (ValidationError, ConfigError) as error:
+            reason = error.what if isinstance(error, ConfigError) else error.errors()[0]["msg"]
+            raise BundleError(
+                "bad-preprocess", f"this is no {cls.title}: in preprocess.json, {reason}", where=bundle.path
+            ) from error
+        learner = cls(device=device, precision=precision)
+        learner._network = model_in(bundle).to(learner._device)
+        learner._preprocess = preprocess  # type: ignore[assignment]
+        learner.classes = tuple(bundle.labels or ())
+        learner.check_loaded(bundle)
+        return learner
+
+
+def name_of(origin: str) -> str:
+    """What a person calls a source: the last part of a path, a sample's name.
+
+    >>> name_of("../photos/"), name_of("digits")
+    ('photos', 'digits')
+    """
+    return Path(origin).resolve().name or origin

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from corecur.bundle.open import open_untrusted
 from corecur.data.class_folders import ELSEWHERE, list_folder
@@ -17,6 +18,7 @@ from corecur.data.path_table import PATH_COLUMNS
 from corecur.data.pictures import SUFFIXES
 from corecur.errors import BundleError, DataError
 from corecur.learners.image_classifier import ImageClassifier
+from corecur.learners.learner import Learner
 from corecur.names import Table
 from corecur.run_folder import find_bundle
 
@@ -27,19 +29,22 @@ _ROWS = 50
 
 @dataclass(frozen=True)
 class Task:
-    """One kind of task: its learner, what tells a path that it is for it, and the sources it takes, in words."""
+    """One kind of task: its learner, what tells a path or a sample name that it is for it, and its sources in words."""
 
-    learner: type[ImageClassifier]
-    suits: Callable[[Path], bool]
+    learner: type[Learner[Any, Any, Any]]
+    suits: Callable[[str], bool]
     sources: str
 
 
-def holds_pictures(path: Path) -> bool:
-    """Whether pictures can be read from a path, or are what it lacks (an empty folder, a table of missing files).
+def holds_pictures(source: str | Path) -> bool:
+    """Whether pictures can be read from a source, or are what it lacks (an empty folder, a table of missing files).
 
-    >>> holds_pictures(Path("no such path"))
-    True
+    >>> holds_pictures("no such path"), holds_pictures("digits")
+    (True, True)
     """
+    path, kind = Path(source).expanduser(), image_kind(source)
+    if kind == "sample":
+        return True
     kind = image_kind(path)
     if kind == "folder":
         found = _suffixes(path)
@@ -52,6 +57,7 @@ def holds_pictures(path: Path) -> bool:
     return kind is not None or not path.exists() or path.suffix.casefold() in SUFFIXES
 
 
+# In this order: the last takes what none before it knows, and says what it lacks.
 TASKS = Table(
     "task",
     {
@@ -71,10 +77,10 @@ def find_task(source: str) -> str:
     >>> find_task("digits")
     'image-classification'
     """
+    name = next((name for name, task in TASKS.items() if task.suits(source)), None)
+    if name is not None:
+        return name
     path = Path(source).expanduser()
-    for name, task in TASKS.items():
-        if image_kind(source) == "sample" or task.suits(path):
-            return name
     raise DataError(
         "there is nothing here that can be learned",
         where=path,
@@ -84,7 +90,7 @@ def find_task(source: str) -> str:
     )
 
 
-def load_learner(path: str | os.PathLike[str], *, device: str = "auto") -> ImageClassifier:
+def load_learner(path: str | os.PathLike[str], *, device: str = "auto") -> Learner[Any, Any, Any]:
     """The learner in a bundle or in a run folder, whatever its task; BundleError or RunError where there is none."""
     bundle = open_untrusted(find_bundle(Path(path)))
     task = bundle.preprocess.get("task") if isinstance(bundle.preprocess, dict) else None

@@ -1,4 +1,4 @@
-"""The report of an image classifier: from what a run knows to one page.
+"""The report of a classifier: from what a run knows to one page.
 
 Shapes: N samples, H height, W width, C channels, K classes.
 """
@@ -77,6 +77,7 @@ class ClassificationReport:
     ``history`` holds one mapping per epoch (epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds,
     waiting: the share of time spent waiting for data). ``test`` holds accuracy, low, high (the ends of its 95 %
     interval) and samples. ``confusion`` is (K, K) with the truth in rows. ``class_counts`` is split → class → samples.
+    ``evidence`` are sections in place of those of pictures (mistakes, samples, filters) where samples are no pictures.
     ``filters`` is (N, H, W, C). ``confidences`` and ``correct`` are (N,): the probability of each test answer, and
     whether it was right. ``best_epoch`` is the epoch whose weights were kept, where the run knows it.
     """
@@ -104,6 +105,7 @@ class ClassificationReport:
     config: Mapping[str, object] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
+    evidence: Sequence[Section] = ()
 
 
 def write_classification_report(path: str | os.PathLike[str], report: ClassificationReport) -> Path:
@@ -122,9 +124,7 @@ def classification_sections(report: ClassificationReport) -> list[Section]:
         _curves(report),
         _confusion(report),
         _per_class(report),
-        _mistakes(report),
-        _samples(report),
-        _first_layers(report),
+        *(report.evidence or (_mistakes(report), _samples(report), _first_layers(report))),
         Section(
             "Network", [Code(report.network_summary)] if report.network_summary else [Text("No summary was kept.")]
         ),
