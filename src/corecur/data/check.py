@@ -1,4 +1,4 @@
-"""What is wrong or odd about labelled pictures: errors before any work, findings to be told.
+"""What is wrong or odd about labelled samples: errors before any work, findings to be told.
 
 Shapes: N samples, K classes.
 """
@@ -20,21 +20,21 @@ FEW = 20
 NAMED = 5
 
 
-def refuse_classes(numbers: NDArray[np.int64], classes: Sequence[str], *, where: object) -> None:
+def refuse_classes(numbers: NDArray[np.int64], classes: Sequence[str], *, where: object, noun: str = "picture") -> None:
     """Raise DataError unless there are two classes or more with two samples each; ``numbers`` (N,) are class numbers.
 
     >>> refuse_classes(np.array([0, 0, 1, 1]), ("cat", "dog"), where="photos")
     """
     counts = np.bincount(numbers, minlength=len(classes))  # (K,)
     if len(numbers) == 0:
-        raise DataError("there are no pictures to train on", where=where)
+        raise DataError(f"there are no {noun}s to train on", where=where)
     if len(classes) < 2:
         raise DataError(
             "there is one class only: nothing can be told apart",
             where=where,
-            got=f"{len(numbers):,} pictures of {classes[0]!r}",
+            got=f"{len(numbers):,} {noun}s of {classes[0]!r}",
             expected="two classes or more",
-            do="add a class, for instance pictures of anything else",
+            do=f"add a class, for instance {noun}s of anything else",
         )
     lacking = [f"{classes[k]!r} ({counts[k]})" for k in np.flatnonzero(counts < 2).tolist()]
     if not lacking:
@@ -46,13 +46,13 @@ def refuse_classes(numbers: NDArray[np.int64], classes: Sequence[str], *, where:
         where=where,
         got=shown,
         expected="at least 2 samples of each class, better 20 or more: one to learn from, one to check",
-        do="are these labels classes, not numbers of their own for each picture?"
+        do=f"are these labels classes, not numbers of their own for each {noun}?"
         if many
         else "add samples or remove the class",
     )
 
 
-def class_findings(numbers: NDArray[np.int64], classes: Sequence[str]) -> list[str]:
+def class_findings(numbers: NDArray[np.int64], classes: Sequence[str], *, noun: str = "picture") -> list[str]:
     """Sentences on classes with few samples and on imbalance.
 
     >>> class_findings(np.repeat([0, 1], [100, 20]), ("cat", "dog"))
@@ -63,17 +63,19 @@ def class_findings(numbers: NDArray[np.int64], classes: Sequence[str]) -> list[s
     few = [f"{classes[k]!r} ({counts[k]})" for k in np.argsort(counts, kind="stable").tolist() if counts[k] < FEW]
     if few:
         shown = ", ".join(few[:NAMED]) + (f" and {len(few) - NAMED:,} more" if len(few) > NAMED else "")
-        findings.append(f"Few training pictures, so results will be uncertain: {shown}.")
+        findings.append(f"Few training {noun}s, so results will be uncertain: {shown}.")
     most, least = int(counts.argmax()), int(counts.argmin())
     if counts[most] >= IMBALANCE * counts[least]:
         findings.append(
-            f"Imbalance: {classes[most]!r} has {counts[most]:,} training pictures, "
+            f"Imbalance: {classes[most]!r} has {counts[most]:,} training {noun}s, "
             f"{classes[least]!r} has {counts[least]:,}."
         )
     return findings
 
 
-def missing_findings(numbers: NDArray[np.int64], classes: Sequence[str], *, split: str) -> list[str]:
+def missing_findings(
+    numbers: NDArray[np.int64], classes: Sequence[str], *, split: str, noun: str = "picture"
+) -> list[str]:
     """A sentence on classes that a split has no sample of.
 
     >>> missing_findings(np.array([0, 0]), ("cat", "dog"), split="test")
@@ -84,7 +86,7 @@ def missing_findings(numbers: NDArray[np.int64], classes: Sequence[str], *, spli
     if not missing:
         return []
     shown = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED:,} more classes" if len(missing) > NAMED else "")
-    return [f"The {split} split has no picture of {shown}."]
+    return [f"The {split} split has no {noun} of {shown}."]
 
 
 def duplicate_findings(splits: Mapping[str, ImageSet]) -> list[str]:

@@ -41,7 +41,7 @@ def gather_folder(source: Path) -> Gathered:
     ('folder', ['cat/1.png', 'cat/2.png', 'dog/1.png'])
     """
     listing = list_folder(source)
-    split_folders = _split_folders(source, listing)
+    split_folders = find_split_folders(source, listing)
     findings: list[str] = []
     if split_folders is None:
         parts = {"train": _gather_classes(source, listing, source, findings)}
@@ -91,8 +91,8 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
-def _split_folders(source: Path, listing: Listing) -> dict[str, Path] | None:
-    """Folder of each split, or None where the folders are classes.
+def find_split_folders(source: Path, listing: Listing) -> dict[str, Path] | None:
+    """Folder of each split, or None where the folders are classes; raises DataError where both stand side by side.
 
     ``train`` may be a class too (of vehicles, say): it is a split where it holds folders, or where nothing but split
     names stands beside it.
