@@ -28,7 +28,8 @@ UNTRACKED = {"__pycache__", "runs", "build", "dist"}
 LEVELS = (
     ("errors", "version"),
     ("names",),
-    ("runtime", "bundle", "data", "layers"),
+    ("runtime", "bundle", "data", "kernels"),
+    ("layers",),
     ("engine",),
     ("graph", "run_folder"),
     ("models",),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from corecur.engine.crf_loss import CRFLoss
 from corecur.engine.crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -19,6 +20,7 @@ from corecur.engine.crossentropy import (
 )
 from corecur.engine.focal import BinaryFocalCrossentropy, CategoricalFocalCrossentropy
 from corecur.engine.loss import Loss, Reduction, aligned
+from corecur.engine.quantile_loss import PinballLoss
 from corecur.errors import ConfigError, ShapeError
 from corecur.names import Table
 
@@ -26,6 +28,7 @@ __all__ = [
     "LOSSES",
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
+    "CRFLoss",
     "CategoricalCrossentropy",
     "CategoricalFocalCrossentropy",
     "Crossentropy",
@@ -34,6 +37,7 @@ __all__ = [
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "PinballLoss",
     "SparseCategoricalCrossentropy",
     "find_loss",
 ]
@@ -121,10 +125,12 @@ LOSSES: Table[type[Loss]] = Table(
         "binary_focal_crossentropy": BinaryFocalCrossentropy,
         "categorical_crossentropy": CategoricalCrossentropy,
         "categorical_focal_crossentropy": CategoricalFocalCrossentropy,
+        "crf": CRFLoss,
         "crossentropy": Crossentropy,
         "huber": Huber,
         "mean_absolute_error": MeanAbsoluteError,
         "mean_squared_error": MeanSquaredError,
+        "pinball": PinballLoss,
         "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
     },
     aliases={
@@ -133,6 +139,7 @@ LOSSES: Table[type[Loss]] = Table(
         "huber_loss": "huber",
         "mae": "mean_absolute_error",
         "mse": "mean_squared_error",
+        "quantile": "pinball",
         "scce": "sparse_categorical_crossentropy",
     },
 )

@@ -29,6 +29,7 @@ from corecur.engine.outputs import JointLoss
 from corecur.errors import ConfigError, DataError, ShapeError
 from corecur.layers.layer import Layer
 from corecur.layers.masks import mask_of, with_mask
+from corecur.layers.recurrent import carrying_state, reset_states
 
 #: What happens in a training, in this order; each is a method of every callback.
 EVENTS = (
@@ -236,17 +237,11 @@ class Trainer:
         """The batches, cut along time where back-propagation is truncated."""
         if self.bptt_steps is None:
             return batches
-        from corecur.layers.recurrent import reset_states
-
         return TimePieces(batches, self.bptt_steps, before_each=lambda: reset_states(self.network))
 
     def _carrying(self) -> contextlib.AbstractContextManager[object]:
         """Where back-propagation is truncated: recurrent layers keep their states from call to call."""
-        if self.bptt_steps is None:
-            return contextlib.nullcontext()
-        from corecur.layers.recurrent import carrying_state
-
-        return carrying_state(self.network)
+        return contextlib.nullcontext() if self.bptt_steps is None else carrying_state(self.network)
 
     def train_step(self, batch: Batch) -> tuple[Tensor, int]:
         """One update from one batch; the loss (a scalar, detached) and how many samples (or real steps) it averages."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from corecur.errors import ConfigError, ShapeError
 from corecur.layers.initializers import Initializer
 from corecur.layers.layer import Layer, LayerOptions
+from corecur.layers.masks import blank
 from corecur.layers.regularizers import Regularizer
 from corecur.layers.symbolic import Shape
 from corecur.names import Table
@@ -134,6 +135,8 @@ class Activation(Layer):
     tensor([[0., 2.]])
     """
 
+    supports_masking = True
+
     def __init__(self, activation: str | Function, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.activation = activation
@@ -149,6 +152,8 @@ class ReLU(Layer):
     >>> ReLU(max_value=6)(torch.tensor([[-1.0, 2.0, 9.0]]))
     tensor([[0., 2., 6.]])
     """
+
+    supports_masking = True
 
     def __init__(
         self,
@@ -183,6 +188,8 @@ class LeakyReLU(Layer):
     tensor([[-0.3000,  2.0000]])
     """
 
+    supports_masking = True
+
     def __init__(self, negative_slope: float = 0.3, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.negative_slope = negative_slope
@@ -197,6 +204,8 @@ class ELU(Layer):
     >>> ELU()(torch.tensor([[-1.0, 2.0]]))
     tensor([[-0.6321,  2.0000]])
     """
+
+    supports_masking = True
 
     def __init__(self, alpha: float = 1.0, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
@@ -215,6 +224,8 @@ class PReLU(Layer):
     >>> PReLU("ones", shared_axes=(1, 2))(torch.full((1, 5, 5, 3), -2.0)).unique().item()
     -2.0
     """
+
+    supports_masking = True
 
     def __init__(
         self,
@@ -256,21 +267,30 @@ class PReLU(Layer):
         if len(shape) != len(wanted) + 1 or any(w not in (1, s) for w, s in zip(wanted, shape[1:], strict=True)):
             raise ShapeError(f"{self.title} was built for samples of another shape", got=shape, expected=tuple(wanted))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        if mask is not None:  # the gradient of the slopes would take up a NaN there, times 0
+            x = blank(x, mask)
         return torch.relu(x) - self.alpha * torch.relu(-x)  # twice as fast as torch.where with its broadcast slope
 
 
 class Softmax(Layer):
     """Softmax over ``axis``; over the last axis, the result carries its logits.
 
+    Over time (``axis=1`` of (B, T, C)), steps that a mask leaves out get 0 and the others sum to 1.
+
     >>> Softmax()(torch.tensor([[0.0, 0.0]]))
     tensor([[0.5000, 0.5000]])
     """
+
+    supports_masking = True
 
     def __init__(self, axis: int = -1, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.axis = axis
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        if mask is not None and x.ndim > 2 and self.axis % x.ndim == 1:
+            y = torch.softmax(blank(x, mask, torch.finfo(x.dtype).min), dim=1)
+            return blank(y, mask)
         # a cross-entropy reads logits along the last axis only
         return softmax(x) if self.axis in (-1, x.ndim - 1) else torch.softmax(x, dim=self.axis)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import ClassVar, Literal, Unpack
+from typing import Any, ClassVar, Literal, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +21,10 @@ from corecur.errors import ConfigError, ShapeError
 from corecur.layers.activation import Function, find_activation, in_place
 from corecur.layers.initializers import Initializer
 from corecur.layers.layer import Layer, LayerOptions
+from corecur.layers.masks import blank
 from corecur.layers.regularizers import Regularizer
 from corecur.layers.symbolic import Shape, shape_of
+from corecur.layers.window_mask import window_mask
 
 Padding = Literal["valid", "same", "causal"]
 Size = int | tuple[int, ...]
@@ -149,7 +151,12 @@ class Convolution(Layer):
         return self._activate(channels_last(y))  # (B, F, S'…) -> (B, S'…, F)
 
     def window(self) -> tuple[int, int | Fraction] | None:
-        return (self._kernel[0] - 1) * self._dilation[0] + 1, self._strides[0]
+        return self.window_over_time, self._strides[0]
+
+    @property
+    def window_over_time(self) -> int:
+        """Positions that the kernel reaches over along the first spatial axis."""
+        return (self._kernel[0] - 1) * self._dilation[0] + 1
 
     def _constant_padding(self) -> tuple[int, ...] | None:
         """Zeros on both sides where they are equal for every size, so that torch pads inside the product."""
@@ -186,7 +193,10 @@ class Convolution(Layer):
 class Conv1D(Convolution):
     """Convolution over time: (B, T, C) -> (B, T', F); ``padding="causal"`` sees only the past.
 
-    ``weight`` is (F, C/G, k) as in ``nn.Conv1d``.
+    ``weight`` is (F, C/G, k) as in ``nn.Conv1d``. Steps that a mask leaves out count as zeros, as what lies outside
+    does, so that padding on either side changes nothing; which outputs are real, ``window_mask`` says. (With strides,
+    windows keep the places they have over the whole batch, which padding on the left moves, and on the right too with
+    ``padding="same"``.)
 
     >>> Conv1D(8, 3, padding="causal")(torch.zeros(2, 10, 4)).shape
     torch.Size([2, 10, 8])
@@ -197,6 +207,13 @@ class Conv1D(Convolution):
     convolve = staticmethod(F.conv1d)
     paddings = ("valid", "same", "causal")
     keras_weights = (("weight", (2, 1, 0)), ("bias", None))
+
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        return super().forward(x if mask is None else blank(x, mask))
+
+    def compute_mask(self, inputs: Any, mask: Tensor | None) -> Tensor | None:
+        """The mask of the windows."""
+        return None if mask is None else window_mask(mask, self.window_over_time, self._strides[0], self.padding)
 
 
 class Conv2D(Convolution):

@@ -5,7 +5,7 @@ B batch, S… spatial axes (T | H W | D H W), C channels.
 
 from __future__ import annotations
 
-from typing import ClassVar, Unpack
+from typing import Any, ClassVar, Unpack
 
 from torch import Tensor
 
@@ -49,6 +49,12 @@ class Cropping1D(Cropping):
 
     axes = 1
     rank = 3
+    supports_masking = True
+
+    def compute_mask(self, inputs: Any, mask: Tensor | None) -> Tensor | None:
+        """The mask cut in the same way."""
+        before, after = self._sides[0]
+        return None if mask is None else mask[:, before : mask.shape[1] - after]
 
 
 class Cropping2D(Cropping):

@@ -14,6 +14,7 @@ from corecur.errors import ConfigError
 from corecur.layers.activation import Function, find_activation, in_place
 from corecur.layers.initializers import Initializer
 from corecur.layers.layer import Layer, LayerOptions
+from corecur.layers.masks import blank
 from corecur.layers.regularizers import Regularizer
 from corecur.layers.symbolic import Shape
 
@@ -27,6 +28,7 @@ class Dense(Layer):
     """
 
     fixes_channels = True
+    supports_masking = True
     keras_weights = (("weight", (1, 0)), ("bias", None))
 
     def __init__(
@@ -67,7 +69,9 @@ class Dense(Layer):
                 (self.units,), initializer=self.bias_initializer, regularizer=self.bias_regularizer
             )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        if mask is not None:  # the gradient of the weights would take up a NaN there, times 0
+            x = blank(x, mask)
         return self._activate(F.linear(x, self.weight, self.bias))  # (…, C) -> (…, U)
 
     def window(self) -> tuple[int, int] | None:

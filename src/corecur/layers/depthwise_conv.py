@@ -6,7 +6,7 @@ B batch, S… spatial axes (T | H W), C channels in, M multiplier, k… kernel.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal, Unpack
+from typing import Any, ClassVar, Literal, Unpack
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,9 +14,12 @@ from torch import Tensor
 from corecur.layers.activation import Function
 from corecur.layers.conv import Convolution, Size, each_axis
 from corecur.layers.initializers import Initializer
+from corecur.layers.keras_weight import KerasWeight, permuted
 from corecur.layers.layer import LayerOptions
+from corecur.layers.masks import blank
 from corecur.layers.regularizers import Regularizer
 from corecur.layers.symbolic import Shape
+from corecur.layers.window_mask import window_mask
 
 
 class DepthwiseConvolution(Convolution):
@@ -73,17 +76,17 @@ class DepthwiseConvolution(Convolution):
                 (self.filters,), initializer=self.bias_initializer, regularizer=self.bias_regularizer
             )
 
-    def keras_state(self) -> Iterator[tuple[str, Tensor, tuple[int, ...] | None]]:
+    def keras_state(self) -> Iterator[KerasWeight]:
         by_channel = self.weight.view(self.groups, self.depth_multiplier, *self._kernel)  # (C·M, 1, k…) -> (C, M, k…)
-        yield "weight", by_channel, self.keras_order
+        yield permuted("weight", by_channel, self.keras_order)
         if self.bias is not None:
-            yield "bias", self.bias, None
+            yield permuted("bias", self.bias, None)
 
 
 class DepthwiseConv1D(DepthwiseConvolution):
     """Depthwise convolution over time: (B, T, C) -> (B, T', C·M).
 
-    ``weight`` is (C·M, 1, k) as in ``nn.Conv1d(C, C·M, k, groups=C)``.
+    ``weight`` is (C·M, 1, k) as in ``nn.Conv1d(C, C·M, k, groups=C)``. Masks as in ``Conv1D``.
 
     >>> import torch
     >>> DepthwiseConv1D(3, depth_multiplier=2)(torch.zeros(2, 10, 4)).shape
@@ -94,6 +97,13 @@ class DepthwiseConv1D(DepthwiseConvolution):
     rank = 3
     convolve = staticmethod(F.conv1d)
     keras_order = (2, 0, 1)
+
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        return super().forward(x if mask is None else blank(x, mask))
+
+    def compute_mask(self, inputs: Any, mask: Tensor | None) -> Tensor | None:
+        """The mask of the windows."""
+        return None if mask is None else window_mask(mask, self.window_over_time, self._strides[0], self.padding)
 
 
 class DepthwiseConv2D(DepthwiseConvolution):

@@ -53,6 +53,8 @@ class Dropout(Layer):
     tensor([[1., 1., 1.]])
     """
 
+    supports_masking = True
+
     def __init__(
         self, rate: float, *, noise_shape: tuple[int | None, ...] | None = None, **options: Unpack[LayerOptions]
     ) -> None:
@@ -79,6 +81,8 @@ class Dropout(Layer):
 
 class SpatialDropout(Layer):
     """Zeroes whole channels of a sample (Tompson et al. 2015)."""
+
+    supports_masking = True
 
     def __init__(self, rate: float, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
@@ -128,6 +132,8 @@ class GaussianDropout(Layer):
     tensor([[1., 1., 1.]])
     """
 
+    supports_masking = True
+
     def __init__(self, rate: float, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.rate = rate
@@ -146,6 +152,8 @@ class GaussianNoise(Layer):
     >>> GaussianNoise(0.1).eval()(torch.ones(1, 3))
     tensor([[1., 1., 1.]])
     """
+
+    supports_masking = True
 
     def __init__(self, stddev: float, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)

@@ -9,6 +9,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, ClassVar, TypedDict
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from corecur.errors import ConfigError, ShapeError, nearest
 from corecur.layers.initializers import Initializer, find_initializer
+from corecur.layers.keras_weight import KerasWeight, permuted
 from corecur.layers.masks import checked_mask, mask_of, takes_mask, with_mask
 from corecur.layers.regularizers import Regularizer, find_regularizer
 from corecur.layers.symbolic import Shape, call_symbolically, symbols_in, trial_tensors
@@ -39,7 +41,7 @@ def accepted_arguments(cls: type) -> dict[str, inspect.Parameter]:
     """The constructor's arguments, with the shared options in place of ``**options``."""
     parameters = dict(list(inspect.signature(cls.__init__).parameters.items())[1:])  # type: ignore[misc]
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        for option in LayerOptions.__annotations__:
+        for option in getattr(cls, "options_type", LayerOptions).__annotations__:
             parameters.setdefault(option, inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None))
     return {n: p for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
 
@@ -98,6 +100,8 @@ class Layer(nn.Module, metaclass=LayerType):
     fixes_channels: ClassVar[bool] = False
     #: Whether a mask passes through as it is, because every step is treated alike and alone.
     supports_masking: ClassVar[bool] = False
+    #: What the constructor's ``**options`` may hold.
+    options_type: ClassVar[type] = LayerOptions
     #: State names in the order of Keras' ``get_weights``, each with the permutation to Keras' layout (None: as it is).
     keras_weights: ClassVar[tuple[tuple[str, tuple[int, ...] | None], ...]] = ()
 
@@ -151,7 +155,8 @@ class Layer(nn.Module, metaclass=LayerType):
         if mask is not None:
             output = self._masked(first, output, mask)
         if self._activity_regularizer is not None and self.training:
-            self._activity_penalty = self._activity_regularizer(output) / max(1, output.shape[0])
+            values = output[0] if isinstance(output, tuple) else output  # without the states beside it
+            self._activity_penalty = self._activity_regularizer(values) / max(1, values.shape[0])
         return output
 
     def _mask_for(self, first: Any, kwargs: dict[str, Any]) -> Any:
@@ -310,12 +315,15 @@ class Layer(nn.Module, metaclass=LayerType):
         self.eval()
         try:
             with torch.no_grad():
-                nn.Module.__call__(self, *_first_sample(trial_args), **trial_kwargs)
+                nn.Module.__call__(self, *_first_sample(trial_args), **_first_sample(trial_kwargs))
         except BaseException:
             self.built = False
             raise
         finally:
             self.train(training)
+            for module in self.modules():  # the trial's sequences are nobody's: no state goes on from them
+                if module is not self and hasattr(module, "reset_states"):
+                    module.reset_states()
         if isinstance(args[0], Tensor):
             self.input_shape = (None, *args[0].shape[1:])
         self._finish_build(device)
@@ -364,21 +372,22 @@ class Layer(nn.Module, metaclass=LayerType):
         """A new, unbuilt layer from such a config."""
         return cls(**config)
 
-    def keras_state(self) -> Iterator[tuple[str, Tensor, tuple[int, ...] | None]]:
-        """State names, tensors and permutations in Keras' order, over this layer and the ones inside."""
+    def keras_state(self) -> Iterator[KerasWeight]:
+        """The weights in Keras' order, over this layer and the ones inside."""
         if self.keras_weights:
             for name, order in self.keras_weights:
                 tensor = getattr(self, name, None)
                 if tensor is not None:
-                    yield name, tensor, order
+                    yield permuted(name, tensor, order)
             return
         own = [*self.named_parameters(recurse=False), *self.named_buffers(recurse=False)]
-        yield from ((name, tensor, None) for name, tensor in own)
+        yield from (permuted(name, tensor, None) for name, tensor in own)
         for name, module in self.named_children():
             if isinstance(module, Layer):
-                yield from ((f"{name}.{inner}", t, order) for inner, t, order in module.keras_state())
+                yield from (replace(weight, name=f"{name}.{weight.name}") for weight in module.keras_state())
             else:
-                yield from ((f"{name}.{inner}", t, None) for inner, t in module.state_dict(keep_vars=True).items())
+                state = module.state_dict(keep_vars=True)
+                yield from (permuted(f"{name}.{inner}", tensor, None) for inner, tensor in state.items())
 
     def get_weights(self) -> list[np.ndarray[Any, Any]]:
         """The weights as NumPy arrays in Keras' order and layout.
@@ -390,9 +399,8 @@ class Layer(nn.Module, metaclass=LayerType):
         [(3, 4), (4,)]
         """
         arrays = []
-        for _, tensor, order in self.keras_state():
-            values = tensor.detach().cpu()
-            arrays.append((values if order is None else values.permute(order)).contiguous().numpy().copy())
+        for weight in self.keras_state():
+            arrays.append(weight.read().detach().cpu().contiguous().numpy().copy())
         return arrays
 
     def set_weights(self, weights: list[np.ndarray[Any, Any]]) -> None:
@@ -404,17 +412,17 @@ class Layer(nn.Module, metaclass=LayerType):
                 got=f"{len(weights)} arrays",
                 do="build the layer first, then pass the arrays in the order get_weights() returns them",
             )
-        for (name, tensor, order), array in zip(state, weights, strict=True):
-            target = tensor if order is None else tensor.permute(order)
+        for weight, array in zip(state, weights, strict=True):
+            expected = weight.read().shape
             values = torch.as_tensor(np.asarray(array))
-            if values.shape != target.shape:
+            if values.shape != expected:
                 raise ShapeError(
-                    f"weight {name!r} of {self.title} has another shape",
+                    f"weight {weight.name!r} of {self.title} has another shape",
                     got=tuple(values.shape),
-                    expected=tuple(target.shape),
+                    expected=tuple(expected),
                 )
             with torch.no_grad():
-                target.copy_(values)
+                weight.write(values)
 
     def count_params(self) -> int:
         """Number of values in the parameters."""
@@ -439,6 +447,8 @@ def _first_sample(args: Any) -> Any:
         return args[:1]
     if isinstance(args, (list, tuple)):
         return type(args)(_first_sample(a) for a in args)
+    if isinstance(args, dict):
+        return {key: _first_sample(value) for key, value in args.items()}
     return args
 
 

@@ -77,6 +77,15 @@ def lengths_of(mask: Tensor) -> Tensor:
     return mask.sum(1)
 
 
+def blank(x: Tensor, mask: Tensor, value: float = 0.0) -> Tensor:
+    """``x`` (B, T, …) with ``value`` at the steps that are not real: what stood there, NaN included, reaches nothing.
+
+    >>> blank(torch.tensor([[1.0, float("nan")]]), torch.tensor([[True, False]]))
+    tensor([[1., 0.]])
+    """
+    return x.masked_fill(~mask.view(*mask.shape, *(1,) * (x.ndim - mask.ndim)), value)
+
+
 def takes_mask(kind: type[nn.Module]) -> bool:
     """Whether the ``forward`` (or ``call``) of a class has an argument ``mask``.
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from corecur.errors import ConfigError, ShapeError
 from corecur.layers.layer import Layer, LayerOptions
+from corecur.layers.masks import blank, checked_mask
 from corecur.layers.symbolic import Shape, shape_of
 
 
@@ -40,6 +41,23 @@ class Merge(Layer):
             self._check([shape_of(x) for x in inputs])
         return self.merge(inputs)
 
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """Real where it is in every input; an input without a mask is real throughout."""
+        masks = self.masks_of(inputs, mask)
+        return functools.reduce(torch.logical_and, [m for m in masks if m is not None]) if any_of(masks) else None
+
+    def masks_of(self, inputs: Sequence[Tensor], mask: Any) -> list[Tensor | None]:
+        """The mask of each input, checked."""
+        if mask is None:
+            return [None] * len(inputs)
+        if not isinstance(mask, (list, tuple)) or len(mask) != len(inputs):
+            raise ShapeError(
+                f"{self.title} takes a list of masks, one for each input",
+                got=f"{len(mask)} masks" if isinstance(mask, (list, tuple)) else type(mask).__name__,
+                expected=f"{len(inputs)}, None where an input has none",
+            )
+        return [m if m is None else checked_mask(m, x, self.title) for m, x in zip(mask, inputs, strict=True)]
+
     @abstractmethod
     def merge(self, inputs: Sequence[Tensor]) -> Tensor:
         """The result for inputs of fitting shapes."""
@@ -62,6 +80,11 @@ class Merge(Layer):
     def wanted(self) -> str:
         """What the shapes have to be, for the message."""
         return "equal shapes, or sizes of 1 where they differ"
+
+
+def any_of(masks: Sequence[Tensor | None]) -> bool:
+    """Whether there is any mask at all."""
+    return any(mask is not None for mask in masks)
 
 
 class Add(Merge):
@@ -94,6 +117,10 @@ class Multiply(Merge):
     >>> Multiply()([torch.full((1, 2), 3.0), torch.full((1, 2), 2.0)])
     tensor([[6., 6.]])
     """
+
+    def forward(self, inputs: Sequence[Tensor], *, mask: Any = None) -> Tensor:
+        masks = self.masks_of(inputs, mask)  # each gradient has the other factor in it, NaN included
+        return super().forward([x if m is None else blank(x, m) for x, m in zip(inputs, masks, strict=True)])
 
     def merge(self, inputs: Sequence[Tensor]) -> Tensor:
         return functools.reduce(torch.mul, inputs)
@@ -148,6 +175,18 @@ class Concatenate(Merge):
     def merge(self, inputs: Sequence[Tensor]) -> Tensor:
         return torch.cat(tuple(inputs), self.axis)
 
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """Along time, the masks one after the other; along another axis, real where it is in every input."""
+        if self.axis % inputs[0].ndim != 1:
+            return super().compute_mask(inputs, mask)
+        masks = self.masks_of(inputs, mask)
+        if not any_of(masks):
+            return None
+        full = [
+            x.new_ones(x.shape[:2], dtype=torch.bool) if m is None else m for m, x in zip(masks, inputs, strict=True)
+        ]
+        return torch.cat(full, 1)
+
     def fits(self, shapes: list[Shape]) -> bool:
         rank = len(shapes[0])
         if any(len(shape) != rank for shape in shapes) or not -rank <= self.axis < rank:
@@ -190,6 +229,10 @@ class Dot(Merge):
         free = (*a.shape[1:-1], *b.shape[1:-1]) or (1,)
         a, b = (x.flatten(1, -2) if x.ndim > 2 else x.unsqueeze(1) for x in (a, b))  # (B, …, D) -> (B, n, D)
         return (a @ b.mT).reshape(a.shape[0], *free)
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """None: what is not real is summed over, or stands on two axes."""
+        return Layer.compute_mask(self, inputs, mask)
 
     def fits(self, shapes: list[Shape]) -> bool:
         if any(not -len(shape) < axis < len(shape) for shape, axis in zip(shapes, self._pair, strict=True)):

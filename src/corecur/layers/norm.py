@@ -5,7 +5,8 @@ B batch, S… spatial axes, C channels, G groups.
 
 from __future__ import annotations
 
-from typing import ClassVar, Unpack
+import math
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from corecur.errors import ConfigError, ShapeError
 from corecur.layers.conv import channels_first, channels_last, each_axis
 from corecur.layers.initializers import Initializer, find_initializer
 from corecur.layers.layer import Layer, LayerOptions
+from corecur.layers.masks import blank
 from corecur.layers.regularizers import Regularizer
 from corecur.layers.symbolic import Shape
 
@@ -71,13 +73,14 @@ class BatchNormalization(ScaledNormalization):
     ``nn.BatchNorm2d``, and so is the running variance: it takes the batch's variance with n - 1 in the denominator
     where Keras has n, n being the values of a channel in the batch. The running statistics are used in eval mode, when
     the layer is frozen (``trainable=False``, as in Keras), and for a batch of one value per channel, which has no
-    variance.
+    variance. Of masked sequences, the steps that are not real count for nothing.
 
     >>> BatchNormalization()(torch.tensor([[1.0], [3.0]])).flatten()
     tensor([-0.9995,  0.9995], grad_fn=<ViewBackward0>)
     """
 
     keras_weights = (("weight", None), ("bias", None), ("running_mean", None), ("running_var", None))
+    supports_masking = True
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
@@ -125,7 +128,15 @@ class BatchNormalization(ScaledNormalization):
         self.register_buffer("running_var", find_initializer(self.moving_variance_initializer)(variance))
         self.register_buffer("num_batches_tracked", torch.tensor(0))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        if mask is None or not self.training or x.is_meta:
+            return self._normalise(x if mask is None else blank(x, mask))
+        found = self._normalise(x[mask])  # (B, T, …, C) -> (real steps, …, C)
+        y = found.new_zeros(x.shape)
+        y[mask] = found
+        return y
+
+    def _normalise(self, x: Tensor) -> Tensor:
         uses_batch = self.training and self._trainable and x.numel() > x.shape[-1]
         if uses_batch:
             self.num_batches_tracked.add_(1)
@@ -148,7 +159,8 @@ class BatchNormalization(ScaledNormalization):
 class LayerNormalization(ScaledNormalization):
     """Each sample by its own mean and variance over ``axis``, the last axis or several last ones (Ba et al. 2016).
 
-    ``weight`` and ``bias`` have the shape of those axes, as in ``nn.LayerNorm``.
+    ``weight`` and ``bias`` have the shape of those axes, as in ``nn.LayerNorm``. A mask goes on unless
+    time is one of them; steps that are not real then count as zeros.
 
     >>> LayerNormalization()(torch.tensor([[1.0, 3.0]])).detach()
     tensor([[-0.9995,  0.9995]])
@@ -192,20 +204,29 @@ class LayerNormalization(ScaledNormalization):
         self._sizes = tuple(size for size in sizes if size is not None)
         self.make_scale(self._sizes)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
         if x.shape[-len(self._sizes) :] != self._sizes:
             raise ShapeError(f"{self.title} was built for (…, {self._sizes})", got=tuple(x.shape))
+        if mask is not None:  # the gradient of the scale would take up a NaN there, times 0
+            x = blank(x, mask)
         return torch.layer_norm(x, self._sizes, self.weight, self.bias, self.epsilon)
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """The mask, where each step is normalised alone."""
+        return mask if inputs.ndim - len(self._sizes) > 1 else None
 
 
 class GroupNormalization(ScaledNormalization):
     """Each sample and group of channels by its mean and variance (Wu & He 2018): (B, S…, C).
 
     ``groups=-1`` makes each channel a group of its own. ``weight`` and ``bias`` are (C,) as in ``nn.GroupNorm``.
+    Of masked sequences, mean and variance are those of the real steps.
 
     >>> GroupNormalization(groups=2)(torch.ones(2, 7, 7, 4)).shape
     torch.Size([2, 7, 7, 4])
     """
+
+    supports_masking = True
 
     def __init__(
         self,
@@ -248,7 +269,9 @@ class GroupNormalization(ScaledNormalization):
             )
         self.make_scale((channels,))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        if mask is not None:
+            return self._normalise_real(x, mask)
         if x.ndim == 3:  # as an image of height 1, so that torch takes its channels_last way
             return channels_last(self._normalise(x.unsqueeze(1))).squeeze(1)
         return channels_last(self._normalise(x))
@@ -256,3 +279,14 @@ class GroupNormalization(ScaledNormalization):
     def _normalise(self, x: Tensor) -> Tensor:
         cudnn = torch.backends.cudnn.enabled
         return torch.group_norm(channels_first(x), self._groups, self.weight, self.bias, self.epsilon, cudnn)
+
+    def _normalise_real(self, x: Tensor, mask: Tensor) -> Tensor:
+        groups = blank(x, mask).unflatten(-1, (self._groups, -1))  # (B, T, …, C) -> (B, T, …, G, C/G)
+        axes = (*range(1, groups.ndim - 2), groups.ndim - 1)  # all but B and G
+        count = mask.sum(1).clamp(min=1) * (math.prod(groups.shape[2:]) // self._groups)  # (B,), values of a group
+        count = count.view(-1, *(1,) * (groups.ndim - 1)).to(x.dtype)
+        centred = blank(groups - groups.sum(axes, keepdim=True) / count, mask)
+        variance = (centred * centred).sum(axes, keepdim=True) / count
+        y = (centred * torch.rsqrt(variance + self.epsilon)).flatten(-2)
+        y = y if self.weight is None else y * self.weight
+        return y if self.bias is None else y + self.bias

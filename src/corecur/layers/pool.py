@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import ClassVar, Literal, Unpack
+from typing import Any, ClassVar, Literal, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,9 @@ from torch import Tensor
 from corecur.errors import ConfigError, ShapeError
 from corecur.layers.conv import Size, channels_first, channels_last, each_axis, same_padding
 from corecur.layers.layer import Layer, LayerOptions
+from corecur.layers.masks import blank
 from corecur.layers.symbolic import shape_of
+from corecur.layers.window_mask import window_mask
 
 
 def pool_padding(size: int, window: int, stride: int) -> tuple[int, int]:
@@ -110,17 +112,34 @@ class Pooling(Layer):
         return y
 
 
-class MaxPooling1D(Pooling):
+class PoolingOverTime(Pooling):
+    """What the poolings of sequences share: steps that a mask leaves out neither win nor count."""
+
+    axes = 1
+    rank = 3
+
+    def compute_mask(self, inputs: Any, mask: Tensor | None) -> Tensor | None:
+        """The mask of the windows."""
+        return None if mask is None else window_mask(mask, self._size[0], self._strides[0], self.padding)
+
+
+class MaxPooling1D(PoolingOverTime):
     """The largest value of each window of time: (B, T, C) -> (B, T', C).
+
+    Of the steps that a mask leaves in; 0 where a window has none. Which outputs are real, ``window_mask`` says.
 
     >>> MaxPooling1D(2)(torch.tensor([[[1.0], [3.0], [2.0], [0.0]]])).flatten()
     tensor([3., 2.])
     """
 
-    axes = 1
-    rank = 3
     pool = staticmethod(torch.max_pool1d)
     past_the_end = (1, True)  # dilation, ceil_mode
+
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        if mask is None:
+            return super().forward(x)
+        y = super().forward(blank(x, mask, torch.finfo(x.dtype).min))
+        return y.masked_fill(y == torch.finfo(x.dtype).min, 0.0)
 
 
 class MaxPooling2D(Pooling):
@@ -149,17 +168,23 @@ class MaxPooling3D(Pooling):
     past_the_end = (1, True)
 
 
-class AveragePooling1D(Pooling):
+class AveragePooling1D(PoolingOverTime):
     """The mean of each window of time: (B, T, C) -> (B, T', C); padding does not count.
+
+    Neither do steps that a mask leaves out; a window of nothing else gives 0.
 
     >>> AveragePooling1D(2, padding="same")(torch.tensor([[[1.0], [3.0], [5.0]]])).flatten()
     tensor([2., 5.])
     """
 
-    axes = 1
-    rank = 3
     pool = staticmethod(torch.avg_pool1d)
     past_the_end = (True, False)  # ceil_mode, count_include_pad
+
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        if mask is None:
+            return super().forward(x)
+        share = super().forward(mask.to(x.dtype).unsqueeze(-1))  # (B, T, 1) -> (B, T', 1): how many of each window
+        return super().forward(blank(x, mask)) / share.masked_fill(share == 0, 1.0)
 
 
 class AveragePooling2D(Pooling):
@@ -223,6 +248,8 @@ class GlobalAverage(GlobalPooling):
 class GlobalMaxPooling1D(GlobalMax):
     """The largest value of each channel over time: (B, T, C) -> (B, C).
 
+    Of the steps that a mask leaves in; a sequence without any gives zeros.
+
     >>> GlobalMaxPooling1D()(torch.tensor([[[1.0], [3.0], [2.0]]]))
     tensor([[3.]])
     """
@@ -230,6 +257,12 @@ class GlobalMaxPooling1D(GlobalMax):
     axes = 1
     rank = 3
     pool = staticmethod(torch.adaptive_max_pool1d)
+
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        if mask is None:
+            return super().forward(x)
+        y = super().forward(blank(x, mask, torch.finfo(x.dtype).min))
+        return blank(y, mask.any(1))
 
 
 class GlobalMaxPooling2D(GlobalMax):
@@ -259,12 +292,21 @@ class GlobalMaxPooling3D(GlobalMax):
 class GlobalAveragePooling1D(GlobalAverage):
     """The mean of each channel over time: (B, T, C) -> (B, C).
 
+    Over the steps that a mask leaves in; a sequence without any gives zeros.
+
     >>> GlobalAveragePooling1D()(torch.tensor([[[1.0], [3.0], [2.0]]]))
     tensor([[2.]])
     """
 
     axes = 1
     rank = 3
+
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        if mask is None:
+            return super().forward(x)
+        count = mask.sum(1).clamp(min=1).to(x.dtype)  # (B,)
+        count = count.view(-1, 1, 1) if self.keepdims else count.unsqueeze(1)
+        return blank(x, mask).sum(1, self.keepdims) / count
 
 
 class GlobalAveragePooling2D(GlobalAverage):

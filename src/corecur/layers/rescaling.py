@@ -22,6 +22,8 @@ class Rescaling(Layer):
     tensor([[-1.,  1.]])
     """
 
+    supports_masking = True
+
     def __init__(self, scale: Factor, offset: Factor = 0.0, **options: Unpack[LayerOptions]) -> None:
         super().__init__(**options)
         self.scale = scale

@@ -100,6 +100,7 @@ class SeparableConv1D(SeparableConvolution):
     """Separable convolution over time: (B, T, C) -> (B, T', F).
 
     State names: ``depthwise.weight`` (C·M, 1, k), ``pointwise.weight`` (F, C·M, 1), ``pointwise.bias`` (F,).
+    Masks as in ``Conv1D``.
 
     >>> import torch
     >>> SeparableConv1D(8, 3)(torch.zeros(2, 10, 4)).shape
@@ -109,6 +110,10 @@ class SeparableConv1D(SeparableConvolution):
     rank = 3
     depthwise_type = DepthwiseConv1D
     pointwise_type = Conv1D
+
+    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        output: Tensor = self.pointwise(self.depthwise(x, mask=mask))  # which carries the mask on
+        return output
 
 
 class SeparableConv2D(SeparableConvolution):

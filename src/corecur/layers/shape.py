@@ -6,7 +6,7 @@ B batch; of public (B, H, W, C) tensors these are views wherever torch can make 
 from __future__ import annotations
 
 import math
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -32,6 +32,8 @@ class Flatten(Layer):
 
 class Reshape(Layer):
     """Another shape after the batch axis; one size may be -1: (B, …) -> (B, *target_shape).
+
+    A mask goes on where the time axis stays as it is.
 
     >>> Reshape((4, -1))(torch.zeros(2, 12)).shape
     torch.Size([2, 4, 3])
@@ -63,9 +65,18 @@ class Reshape(Layer):
             )
         return x.reshape(x.shape[0], *sizes)
 
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """The mask where time is still the first axis after the batch."""
+        first = self._sizes[0] if self._sizes else None
+        if first == -1 and self._known:
+            first = math.prod(inputs.shape[1:]) // self._known
+        return mask if first == inputs.shape[1] else super().compute_mask(inputs, mask)
+
 
 class Permute(Layer):
     """Other order of the axes after the batch axis, counted from 1: a view.
+
+    A mask goes on where time stays first.
 
     >>> Permute((2, 1))(torch.zeros(2, 10, 64)).shape
     torch.Size([2, 64, 10])
@@ -92,3 +103,7 @@ class Permute(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.permute(self._order)
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """The mask where time stays the first axis after the batch."""
+        return mask if self._order[1:2] == (1,) else super().compute_mask(inputs, mask)

@@ -6,7 +6,7 @@ B batch, S… spatial axes (T | H W | D H W), C channels.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import ClassVar, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -48,6 +48,11 @@ class UpSampling1D(UpSampling):
 
     axes = 1
     rank = 3
+    supports_masking = True
+
+    def compute_mask(self, inputs: Any, mask: Tensor | None) -> Tensor | None:
+        """The mask, each step as often as its values."""
+        return None if mask is None else mask.repeat_interleave(self._factors[0], dim=1)
 
 
 class UpSampling2D(UpSampling):

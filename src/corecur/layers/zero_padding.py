@@ -53,6 +53,8 @@ class ZeroPadding(Layer):
 class ZeroPadding1D(ZeroPadding):
     """Zeros before and after: (B, T, C) -> (B, T', C); ``padding`` is a number or (before, after).
 
+    To a mask, the steps added are not real.
+
     >>> import torch
     >>> ZeroPadding1D((2, 1))(torch.zeros(2, 10, 4)).shape
     torch.Size([2, 13, 4])
@@ -60,6 +62,11 @@ class ZeroPadding1D(ZeroPadding):
 
     axes = 1
     rank = 3
+    supports_masking = True
+
+    def compute_mask(self, inputs: Any, mask: Tensor | None) -> Tensor | None:
+        """The mask with what is added marked as not real."""
+        return None if mask is None else F.pad(mask, self._sides[2:])
 
 
 class ZeroPadding2D(ZeroPadding):

@@ -1,0 +1,170 @@
+"""Which kernel runs a recurrence, and why: one pure function over one table.
+
+A kernel is a row of ``KERNELS``. The first row that does not refuse is taken; the last one refuses nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from corecur.errors import ConfigError
+from corecur.kernels.cell import Work
+from corecur.kernels.fused import OPERATIONS, follows_autocast, run_fused
+from corecur.kernels.time_loop import run_compiled, run_plain
+from corecur.names import Table
+
+#: The kind and the activation of what the package does not know.
+OWN = "own"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the choice of a kernel depends on. ``kind`` and the activations are names, or ``"own"`` for a user's own."""
+
+    kind: str
+    activation: str = "tanh"
+    recurrent_activation: str = "sigmoid"
+    recurrent_dropout: bool = False
+    zoneout: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A kernel's name and the reason it was taken."""
+
+    kernel: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One way to run a recurrence: what it is, why it cannot do a request (None if it can), and how it runs."""
+
+    what: str
+    refuses: Callable[[Request], str | None]
+    run: Callable[[Work], tuple[Tensor, list[Tensor]]]
+    #: Whether it runs in the precision of ``torch.autocast``; in float32 otherwise.
+    follows_autocast: Callable[[Work], bool] = lambda work: False
+
+
+def _fused_refuses(request: Request) -> str | None:
+    if (request.kind, request.activation) not in OPERATIONS:
+        known = [activation for kind, activation in OPERATIONS if kind == request.kind]
+        if not known:
+            return f"torch has no fused operation for the kind {request.kind}"
+        return f"torch's operation for {request.kind} takes the activation {' or '.join(known)}"
+    if request.recurrent_activation != "sigmoid" and request.kind != "simple_rnn":
+        return f"the gates of torch's operation are sigmoid, not {request.recurrent_activation}"
+    if request.recurrent_dropout or request.zoneout:
+        return f"torch's operation has no {'recurrent dropout' if request.recurrent_dropout else 'zoneout'}"
+    return None
+
+
+def _compiled_refuses(request: Request) -> str | None:
+    if request.kind == OWN:
+        return "a cell of one's own is Python code"
+    if OWN in (request.activation, request.recurrent_activation):
+        return "an activation function of one's own is Python code"
+    return None
+
+
+def _plain_refuses(request: Request) -> None:
+    return None
+
+
+KERNELS: Table[Kernel] = Table(
+    "kernel",
+    {
+        "fused": Kernel("one torch operation over the whole sequence", _fused_refuses, run_fused, follows_autocast),
+        "scripted loop": Kernel("a loop over time compiled by TorchScript", _compiled_refuses, run_compiled),
+        "python loop": Kernel("a loop over time in Python", _plain_refuses, run_plain),
+    },
+)
+
+
+def choose(request: Request, *, asked: str | None = None) -> Choice:
+    """The first kernel that can do the request, or the one asked for; ConfigError where that one cannot.
+
+    >>> choose(Request("lstm")).kernel
+    'fused'
+    >>> choose(Request("gru", activation="relu"))
+    Choice(kernel='scripted loop', reason="torch's operation for gru takes the activation tanh")
+    """
+    if asked is not None:
+        refusal = KERNELS[asked].refuses(request)
+        if refusal is not None:
+            raise ConfigError(f"the kernel {asked!r} cannot run this layer: {refusal}", got=request)
+        return Choice(asked, "it was asked for")
+    refusals: list[str] = []
+    for name, kernel in KERNELS.items():
+        refusal = kernel.refuses(request)
+        if refusal is None:
+            return Choice(name, "; ".join(refusals) or kernel.what)
+        refusals.append(refusal)
+    raise ConfigError("no kernel can run this layer", got=request)  # the last row refuses nothing
+
+
+def explain(request: Request) -> str:
+    """Every kernel, and why it is taken, not needed or not able.
+
+    >>> print(explain(Request("classic_gru")))
+    fused: no, torch has no fused operation for the kind classic_gru
+    scripted loop: taken, a loop over time compiled by TorchScript
+    python loop: not needed
+    """
+    taken = choose(request).kernel
+    lines = []
+    for name, kernel in KERNELS.items():
+        refusal = kernel.refuses(request)
+        verdict = f"taken, {kernel.what}" if name == taken else f"no, {refusal}" if refusal else "not needed"
+        lines.append(f"{name}: {verdict}")
+    return "\n".join(lines)
+
+
+class _Paths(threading.local):
+    asked: str | None = None
+    last: Choice | None = None
+
+
+_paths = _Paths()
+
+
+def last_path() -> Choice | None:
+    """The kernel that ran last in this thread, and the reason; None before the first."""
+    return _paths.last
+
+
+def decide(request: Request) -> Choice:
+    """The kernel that runs now: the one chosen, or the one ``asking_for`` asks for; ``last_path`` tells of it."""
+    _paths.last = choose(request, asked=_paths.asked)
+    return _paths.last
+
+
+@contextlib.contextmanager
+def asking_for(kernel: str) -> Iterator[None]:
+    """Inside the block every recurrence of this thread runs by this kernel, or raises ConfigError.
+
+    >>> with asking_for("python loop"):
+    ...     pass
+    """
+    KERNELS[kernel]  # an unknown name is refused here
+    before, _paths.asked = _paths.asked, kernel
+    try:
+        yield
+    finally:
+        _paths.asked = before
+
+
+def run(request: Request, work: Work) -> tuple[Tensor, list[Tensor]]:
+    """Run the work by the kernel chosen for the request: outputs (B, T, P) and the last state."""
+    kernel, device = KERNELS[decide(request).kernel], work.x.device.type
+    if not torch.is_autocast_enabled(device) or kernel.follows_autocast(work):
+        return kernel.run(work)
+    with torch.autocast(device, enabled=False):
+        return kernel.run(work)

@@ -1,0 +1,83 @@
+"""The choice of a kernel is total, gives reasons, and an explicit request is met or refused."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from corecur import kernels
+from corecur.errors import ConfigError
+from corecur.kernels.cell import RECURRENCES
+from corecur.kernels.choose import KERNELS, OWN, Choice, Request, asking_for, choose, explain, last_path
+from corecur.layers.activation import ACTIVATIONS
+from corecur.layers.lstm import LSTM
+from corecur.layers.simple_rnn import SimpleRNN
+
+EVERY = [
+    Request(kind, activation=phi, recurrent_activation=sigma, recurrent_dropout=dropped, zoneout=zoned)
+    for kind, phi, sigma, dropped, zoned in itertools.product(
+        [*RECURRENCES, OWN, "?"], [*ACTIVATIONS, OWN], ["sigmoid", "hard_sigmoid", OWN], [False, True], [False, True]
+    )
+]
+
+
+def test_every_request_gets_a_kernel_and_a_reason() -> None:
+    for request in EVERY:
+        choice = choose(request)
+        assert choice.kernel in KERNELS
+        assert choice.reason
+        assert KERNELS[choice.kernel].refuses(request) is None
+        assert explain(request).count("taken") == 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "kernel", "reason"),
+    [
+        (Request("lstm"), "fused", "one torch operation"),
+        (Request("gru"), "fused", "one torch operation"),
+        (Request("simple_rnn", activation="relu"), "fused", "one torch operation"),
+        (Request("simple_rnn", activation="relu", recurrent_activation="relu"), "fused", "one torch operation"),
+        (Request("simple_rnn", activation="elu"), "scripted loop", "tanh or relu"),
+        (Request("classic_gru"), "scripted loop", "no fused operation"),
+        (Request("lstm", recurrent_activation="hard_sigmoid"), "scripted loop", "hard_sigmoid"),
+        (Request("lstm", recurrent_dropout=True), "scripted loop", "recurrent dropout"),
+        (Request("gru", zoneout=True), "scripted loop", "zoneout"),
+        (Request("gru", activation=OWN), "python loop", "one's own"),
+        (Request(OWN), "python loop", "one's own"),
+    ],
+)  # fmt: skip
+def test_what_is_chosen(request_: Request, kernel: str, reason: str) -> None:
+    choice = choose(request_)
+    assert choice.kernel == kernel
+    assert reason in choice.reason
+
+
+def test_an_explicit_request_is_met_or_refused_with_the_reason() -> None:
+    assert choose(Request("lstm"), asked="scripted loop") == Choice("scripted loop", "it was asked for")
+    with pytest.raises(ConfigError, match=r"'fused' cannot run .* no fused operation for the kind classic_gru"):
+        choose(Request("classic_gru"), asked="fused")
+    with pytest.raises(ConfigError, match="scripted loop"):
+        choose(Request("lstm"), asked="scriptd loop")
+
+
+def test_the_last_path_is_what_ran() -> None:
+    x = torch.zeros(1, 2, 3)
+    LSTM(4)(x)
+    assert kernels.last_path() == choose(Request("lstm"))
+    SimpleRNN(4, "elu")(x)
+    assert (last_path() or Choice("", "")).kernel == "scripted loop"
+
+
+def test_asking_holds_inside_the_block_only() -> None:
+    x, layer = torch.randn(2, 3, 3), LSTM(4)
+    expected = layer(x)
+    for kernel in ("scripted loop", "python loop"):
+        with asking_for(kernel):
+            torch.testing.assert_close(layer(x), expected)
+            assert last_path() == Choice(kernel, "it was asked for")
+    layer(x)
+    assert last_path() == choose(Request("lstm"))
+    with asking_for("fused"), pytest.raises(ConfigError, match="python loop|fused"):
+        SimpleRNN(4, "elu")(x)
