@@ -19,6 +19,7 @@ __all__ = [
     "Model",
     "RunError",
     "Sequential",
+    "SequenceTagger",
     "ShapeError",
     "__version__",
     "callbacks",
@@ -32,8 +33,12 @@ __all__ = [
 # Learners are loaded at first use: each needs several times the code that layers and models need.
 if TYPE_CHECKING:
     from corecur.learners.image_classifier import ImageClassifier
+    from corecur.learners.sequence_tagger import SequenceTagger
 else:
-    _LEARNERS = {"ImageClassifier": "corecur.learners.image_classifier"}
+    _LEARNERS = {
+        "ImageClassifier": "corecur.learners.image_classifier",
+        "SequenceTagger": "corecur.learners.sequence_tagger",
+    }
 
     def __getattr__(name: str) -> type:
         if name not in _LEARNERS:

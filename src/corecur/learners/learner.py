@@ -252,7 +252,10 @@ class Learner(ABC, Generic[D, R, P]):
 
     @abstractmethod
     def predict(self, source: Any, *, skip_bad: bool = False, progress: Progress | None = None) -> list[Any]:
-        """Answers, each with ``as_json()``, for files, folders, standard input (``-``), or Python values."""
+        """Answers, each with ``as_json()``, for Python values, or for a path or a list of paths.
+
+        ``Path("-")`` is standard input. A string is a path only to learners whose samples are not texts.
+        """
 
     @abstractmethod
     def listing(self, answers: Sequence[Any], *, top: int) -> Listing:
@@ -446,12 +449,13 @@ class Learner(ABC, Generic[D, R, P]):
     def save(self, path: str | Path, *, card: str | None = None) -> Path:
         """Write the bundle: network, preprocessing and labels."""
         network = self.network
+        classes = [f"Classes: {', '.join(self.classes)}", ""] if self.classes else []
         return save_model(
             network,
             Path(path),
             labels=list(self.classes) or None,
             preprocess=self.preprocess.model_dump(mode="json"),
-            card=card or f"# {self.title.capitalize()}\n" + f"\nClasses: {', '.join(self.classes)}\n" * bool(self.classes),
+            card=card or "\n".join([f"# {self.title.capitalize()}", "", *classes]),
         )
 
     @classmethod

@@ -16,9 +16,12 @@ from corecur.data.class_folders import ELSEWHERE, list_folder
 from corecur.data.open_images import image_kind
 from corecur.data.path_table import PATH_COLUMNS
 from corecur.data.pictures import SUFFIXES
+from corecur.data.text.open_tagged import READERS
+from corecur.data.text.text_kinds import text_kind
 from corecur.errors import BundleError, DataError
 from corecur.learners.image_classifier import ImageClassifier
 from corecur.learners.learner import Learner
+from corecur.learners.sequence_tagger import SequenceTagger
 from corecur.names import Table
 from corecur.run_folder import find_bundle
 
@@ -61,6 +64,11 @@ def holds_pictures(source: str | Path) -> bool:
 TASKS = Table(
     "task",
     {
+        SequenceTagger.task: Task(
+            SequenceTagger,
+            lambda source: text_kind(source) in READERS,
+            "a CoNLL or CoNLL-U file, or a folder with one each for train, dev and test",
+        ),
         ImageClassifier.task: Task(
             ImageClassifier,
             holds_pictures,

@@ -1,0 +1,284 @@
+"""SequenceTagger: sentences with a tag for each word → a network that tags any sentence.
+
+N sentences, B batch, T time (words), K tags.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from corecur import runtime
+from corecur.bundle.open import Bundle
+from corecur.data.decoding import Progress
+from corecur.data.random_keys import permutation
+from corecur.data.text.length_buckets import BucketBatches
+from corecur.data.text.open_tagged import READERS, load_tagged, load_tagged_split
+from corecur.data.text.tagged_sets import TaggedSet, TaggedSource
+from corecur.data.text.text_files import AUTO, TextReader
+from corecur.data.text.text_kinds import text_kind
+from corecur.data.text.token_arrays import TokenArrays
+from corecur.data.text.tokenizers import choose_tokenizer
+from corecur.engine.accuracy import Accuracy
+from corecur.engine.callbacks import EarlyStopping
+from corecur.engine.crf_loss import CRFLoss
+from corecur.engine.crossentropy import SparseCategoricalCrossentropy
+from corecur.engine.loss import Loss
+from corecur.engine.trainer import Clipping, Trainer
+from corecur.errors import BundleError, DataError
+from corecur.layers.crf import CRF
+from corecur.learners import tagger_report
+from corecur.learners.fill_splits import share_in
+from corecur.learners.learner import FitResult, Learner, Listing, Training
+from corecur.learners.tagger_inputs import SpellOut, TaggerPreprocess, doubts, fit_tagger_inputs
+from corecur.learners.tagger_recipe import TaggerRecipe, choose_tagger
+from corecur.learners.tagging_evaluation import TaggedSentence, TaggingEvaluation, evaluate_tagging
+from corecur.report.page import Section
+
+_PREDICT_BATCH = 256
+_MOST_SHOWN = 12  # tags named when a source is described
+_MOST_TAGS = 5000
+
+
+class TaggedReading(BaseModel):
+    """How tagged sentences are read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoding: str = Field(AUTO, description="encoding of the files; auto tries UTF-8 first")
+
+
+class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
+    """Learns to give every word of a sentence a tag: parts of speech, names of people and places.
+
+    ``fit`` takes a CoNLL or CoNLL-U file or a folder of them, or in Python lists of words beside lists of tags.
+
+    >>> sentences, tags = [["a", "cat", "sleeps"], ["a", "dog", "runs"]] * 20, [["DET", "NOUN", "VERB"]] * 40
+    >>> tagger = SequenceTagger(epochs=8, units=8, threads=1)
+    >>> _ = tagger.fit(sentences, tags)
+    >>> tagger.predict([["a", "dog", "sleeps"]])[0].tags
+    ('DET', 'NOUN', 'VERB')
+    """
+
+    task = "sequence-tagging"
+    title = "sequence tagger"
+    source_type = TaggedSource
+    recipe_model = TaggerRecipe
+    reading_model = TaggedReading
+    preprocess_model = TaggerPreprocess
+
+    def read(
+        self,
+        source: Any,
+        labels: Any = None,
+        *,
+        validation: Any = None,
+        test: Any = None,
+        skip_bad: bool = False,
+        progress: Progress | None = None,
+    ) -> TaggedSource:
+        given = {"validation": validation, "test": test}
+        parts = {name: None if share_in(part) is not None else part for name, part in given.items()}
+        found = load_tagged(source, labels, encoding=self.reading.encoding, skip_bad=skip_bad, **parts)
+        return self.complete(found, validation=validation, test=test)
+
+    def complete(self, data: TaggedSource, *, validation: Any = None, test: Any = None) -> TaggedSource:
+        shares = {
+            "test": 0.0 if data.test is not None else share_in(test),
+            "validation": 0.0 if data.validation is not None else share_in(validation),
+        }
+        usual = 0.1 if len(data.train) >= 20 else 0.0
+        order = permutation(len(data.train), self.seed, stream="splits")
+        parts: dict[str, Any] = {}
+        for name, share in shares.items():
+            count = round(len(data.train) * (usual if share is None else share))
+            if count:
+                parts[name], order = data.train.take(order[:count].sort().values), order[count:]
+        if not parts:
+            return data
+        if not len(order):
+            raise DataError("no sentence is left to learn from", where=data.origin, do="take smaller shares")
+        return dataclasses.replace(data, train=data.train.take(order.sort().values), **parts)
+
+    def describe(self, data: TaggedSource) -> list[str]:
+        splits = {"training": data.train, "validation": data.validation, "test": data.test}
+        shown = ", ".join(f"{len(s):,} {name} ({s.words:,} words)" for name, s in splits.items() if s is not None)
+        tags = ", ".join(data.classes[:_MOST_SHOWN]) + (", …" if len(data.classes) > _MOST_SHOWN else "")
+        return [f"{data.origin} ({data.kind}): sentences: {shown}", f"{len(data.classes)} tags: {tags}"]
+
+    def choose(self, data: TaggedSource, *, seconds: float | None = None) -> TaggerRecipe:
+        return choose_tagger(tokens=data.train.words, overrides=self.settings)
+
+    def set_up(self, data: TaggedSource, recipe: TaggerRecipe) -> None:
+        if len(data.classes) > _MOST_TAGS:
+            raise DataError(
+                "there are too many different tags",
+                where=data.origin,
+                got=f"{len(data.classes):,} tags: {', '.join(data.classes[:3])}, …",
+                expected=f"{_MOST_TAGS:,} at most",
+                do="check that the last column holds the tags",
+            )
+        self.classes = data.classes
+        self._preprocess = fit_tagger_inputs(data.train.sentences, min_count=recipe.min_count)
+        self._network = recipe.build_network(
+            words=len(self._preprocess.words), letters=len(self._preprocess.letters), tags=len(data.classes)
+        )
+
+    def plan(self, data: TaggedSource, recipe: TaggerRecipe) -> Training:
+        held = None if data.validation is None else self._batches(data.validation, tagged=True)
+        loss: Loss = CRFLoss() if recipe.crf else SparseCategoricalCrossentropy(from_logits=True)
+        trainer = Trainer(
+            self.network,
+            loss=loss,
+            optimizer=recipe.optimizer_for(self.network),
+            metrics=[Accuracy()],
+            rate=recipe.schedule.rate_at,
+            clipping=Clipping(norm=5.0),
+            precision=self._precision,
+        )
+        return Training(
+            trainer=trainer,
+            batches=self._batches(data.train, tagged=True, recipe=recipe),
+            validation=held,
+            epochs=recipe.epochs,
+            stopping=EarlyStopping("val_accuracy", mode="max", patience=recipe.patience, restore_best_weights=True),
+        )
+
+    def _batches(self, part: TaggedSet, *, tagged: bool, recipe: TaggerRecipe | None = None) -> BucketBatches:
+        """Batches of sentences; those of the recipe for training, others in order of length."""
+        preprocess, training = self.preprocess, recipe is not None
+        words = preprocess.numbers(part.sentences)
+        places, table = preprocess.spelled(part.sentences)
+        doubt = None
+        if recipe is not None and recipe.word_dropout:
+            doubt = doubts(part.sentences, preprocess.words, strength=recipe.word_dropout)
+        return BucketBatches(
+            (words, places),
+            self._tag_numbers(part) if tagged else None,
+            batch_size=_PREDICT_BATCH if recipe is None else recipe.batch_size,
+            shuffle=training,
+            by_length=not training,
+            seed=self.seed,
+            transform=SpellOut(table, doubt=doubt, seed=self.seed),
+            device=self._device,
+        )
+
+    def _tag_numbers(self, part: TaggedSet) -> TokenArrays:
+        """The tags as class numbers."""
+        numbers = {tag: number for number, tag in enumerate(self.classes)}
+        return TokenArrays.of([[numbers[tag] for tag in tags] for tags in part.tags or ()])
+
+    @torch.no_grad()
+    def tags_of(self, part: TaggedSet) -> list[tuple[str, ...]]:
+        """The tags of each sentence, in the order given."""
+        network = self.network
+        found: list[tuple[str, ...]] = [()] * len(part)
+        training = network.training
+        network.eval()
+        with runtime.precision(self._precision, self._device):
+            for batch in self._batches(part, tagged=False):
+                best = network(*batch.inputs).argmax(-1).tolist()  # (B, T)
+                rows = [] if batch.index is None else batch.index.tolist()
+                for row, numbers in zip(rows, best, strict=True):
+                    found[row] = tuple(self.classes[k] for k in numbers[: len(part.sentences[row])])
+        network.train(training)
+        return found
+
+    def test(self, data: TaggedSource) -> TaggingEvaluation | None:
+        return None if data.test is None else self._evaluate(data.test)
+
+    def _evaluate(self, part: TaggedSet) -> TaggingEvaluation:
+        return evaluate_tagging(part.tags or (), self.tags_of(part))
+
+    def evaluate(
+        self,
+        source: Any,
+        labels: Any = None,
+        *,
+        split: str = "test",
+        skip_bad: bool = False,
+        progress: Progress | None = None,
+    ) -> TaggingEvaluation:
+        part, findings = load_tagged_split(
+            source, labels, classes=self.classes, split=split, encoding=self.reading.encoding, skip_bad=skip_bad
+        )
+        return dataclasses.replace(self._evaluate(part), findings=findings)
+
+    def predict(self, source: Any, *, skip_bad: bool = False, progress: Progress | None = None) -> list[TaggedSentence]:
+        """Tags for a sentence (a str, or a list of words), several of them, or the lines of files.
+
+        Of CoNLL files the words are read, their tags ignored; of any other file, and of standard
+        input (``Path("-")``), every line is a sentence.
+        """
+        part = _sentences(source, TextReader(encoding=self.reading.encoding, skip_bad=skip_bad))
+        tags = self.tags_of(part)
+        return [TaggedSentence(*answer) for answer in zip(part.names, part.sentences, tags, strict=True)]
+
+    def listing(self, answers: Sequence[TaggedSentence], *, top: int) -> Listing:
+        rows = [(a.name if n == 0 else "", word, tag)
+                for a in answers for n, (word, tag) in enumerate(zip(a.tokens, a.tags, strict=True))]  # fmt: skip
+        return ("sentence", "word", "tag"), rows, ""
+
+    def spreadsheet(self, answers: Sequence[TaggedSentence]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        return ["sentence", "word", "tag"], [
+            [a.name, word, tag] for a in answers for word, tag in zip(a.tokens, a.tags, strict=True)
+        ]
+
+    def facts(self, data: TaggedSource) -> dict[str, Any]:
+        splits = {"training": data.train, "validation": data.validation, "test": data.test}
+        return {
+            "classes": list(data.classes),
+            "sentences": {name: len(part) for name, part in splits.items() if part is not None},
+            "words": {name: part.words for name, part in splits.items() if part is not None},
+        }
+
+    def report(self, data: TaggedSource, result: FitResult, config: Mapping[str, Any]) -> Sequence[Section]:
+        return tagger_report.sections(self, data, result, config=config)
+
+    def check_loaded(self, bundle: Bundle) -> None:
+        symbols, outputs = self.network.input_symbols, self.network.output_symbols
+        if len(symbols) != 2 or len(outputs) != 1 or outputs[0].shape[-1] != len(self.classes):
+            raise BundleError("bad-labels", "the labels do not fit the network's outputs", where=bundle.path)
+        sizes = [getattr(m, "input_dim", None) for m in self.network.modules() if hasattr(m, "input_dim")]
+        if sizes != [len(self.preprocess.words), len(self.preprocess.letters)]:
+            raise BundleError("bad-preprocess", "the vocabularies do not fit the network", where=bundle.path)
+
+    @property
+    def crf(self) -> CRF | None:
+        """The layer that knows which tags follow each other, if there is one."""
+        return next((module for module in self.network.modules() if isinstance(module, CRF)), None)
+
+
+def _sentences(source: Any, reader: TextReader) -> TaggedSet:
+    """Sentences to answer for, with what messages call them; those that are text are parted into words."""
+    if isinstance(source, (str, Path)):
+        source = [source]
+    if not isinstance(source, (list, tuple)) or not source:
+        raise DataError("there are no sentences here", got=repr(source)[:60], expected="a sentence, or a list of them")
+    found: list[tuple[str, str | tuple[str, ...]]] = []
+    for number, entry in enumerate(source):
+        if isinstance(entry, Path):
+            found += _read(entry, reader)
+        else:
+            found.append((f"sentence {number}", entry if isinstance(entry, str) else tuple(map(str, entry))))
+    tokenize = choose_tokenizer(entry for _, entry in found if isinstance(entry, str))
+    sentences = [(name, tuple(tokenize(entry)) if isinstance(entry, str) else entry) for name, entry in found]
+    if not any(words for _, words in sentences):
+        raise DataError("there is no word in what was given", got=f"{len(sentences)} empty sentences")
+    return TaggedSet(tuple(words for _, words in sentences), None, tuple(name for name, _ in sentences))
+
+
+def _read(path: Path, reader: TextReader) -> list[tuple[str, str | tuple[str, ...]]]:
+    """The sentences of a file: words of a CoNLL file, lines of any other and of standard input."""
+    kind = None if str(path) == "-" else text_kind(path)
+    if kind is not None and kind in READERS:
+        part = READERS[kind](path, reader)
+        return [] if part is None else list(zip(part.names, part.sentences, strict=True))
+    text = sys.stdin.read() if str(path) == "-" else reader.read(path) or ""
+    return [(f"{path.name}:{number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
