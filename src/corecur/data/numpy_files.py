@@ -52,6 +52,50 @@ def gather_npz(source: Path) -> Gathered:
     return Gathered("npz", parts)
 
 
+def read_npz(source: Path) -> dict[str, NDArray[Any]]:
+    """Every array of an ``.npz`` file by its name in lower case. Raises DataError for all that `gather_npz` refuses.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/a.npz", values=np.arange(3)); read_npz(Path(folder, "a.npz"))["values"].tolist()
+    [0, 1, 2]
+    """
+    try:
+        with zipfile.ZipFile(source) as archive:
+            members = [name for name in archive.namelist() if name.endswith(".npy")]
+            return {name.removesuffix(".npy").casefold(): _npz_array(source, archive, name) for name in members}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise _damaged(source, error) from error
+    except OSError as error:
+        raise DataError(f"the file cannot be read: {error.strerror or error}", where=source) from error
+
+
+def array_headers(source: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Shape and dtype of every array in an ``.npz`` file by its name, or of the one in an ``.npy`` file by "".
+
+    Reads headers only. Raises DataError for other files and object arrays.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/a.npy", np.zeros((2, 3))); array_headers(Path(folder, "a.npy"))
+    {'': ((2, 3), dtype('float64'))}
+    """
+    try:
+        if source.suffix.casefold() == ".npy":
+            with open(source, "rb") as file:
+                return {"": _header(file, source)}
+        found = {}
+        with zipfile.ZipFile(source) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as file:
+                    found[name.removesuffix(".npy").casefold()] = _header(file, f"{source}, {name}")
+        return found
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise _damaged(source, error) from error
+    except OSError as error:
+        raise DataError(f"the file cannot be read: {error.strerror or error}", where=source) from error
+
+
 def gather_npy(source: Path) -> Gathered:
     """Read an ``.npy`` file of pictures and the label file beside it: images.npy with labels.npy, x.npy with y.npy.
 

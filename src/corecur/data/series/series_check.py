@@ -1,0 +1,77 @@
+"""What is odd about labelled series: gaps, lengths, copies; to be told, not refused.
+
+Shapes: N series, T time, C channels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from corecur.data.series.recordings import SeriesPart
+from corecur.data.series.series_set import SeriesSet
+
+_MANY = 0.1
+
+
+def gap_findings(parts: Mapping[str, SeriesPart]) -> list[str]:
+    """Sentences on missing values and on lengths that differ.
+
+    >>> part = SeriesPart([np.array([[1.0], [np.nan]]), np.array([[1.0]])], None, ["a", "b"])
+    >>> gap_findings({"train": part})[0]
+    'The series differ in length: 1 to 2 steps; they are padded, and the padding is masked.'
+    """
+    lengths = {len(one) for part in parts.values() for one in part.series}
+    findings = []
+    if len(lengths) > 1:
+        findings.append(
+            f"The series differ in length: {min(lengths):,} to {max(lengths):,} steps; they are padded, and the "
+            "padding is masked."
+        )
+    for split, part in parts.items():
+        gaps = [(int(np.isnan(one).sum()), name) for one, name in zip(part.series, part.names, strict=True)]
+        missing, worst = sum(gap for gap, _ in gaps), max(gaps, default=(0, ""))
+        if missing:
+            share = missing / sum(one.size for one in part.series)
+            findings.append(
+                f"{missing:,} values of {sum(gap > 0 for gap, _ in gaps):,} {split} series are missing ({share:.2g} of "
+                f"all, most of them in {worst[1]}) and were filled by straight lines between the values around them."
+            )
+            if share > _MANY:
+                findings.append(f"More than a tenth of the {split} values is made up: results may not hold.")
+    return findings
+
+
+def copy_findings(sets: Mapping[str, SeriesSet]) -> list[str]:
+    """Sentences on series that are equal value for value, within a split and across splits.
+
+    >>> import torch
+    >>> twice = SeriesSet(torch.zeros(2, 4, 1), None, torch.tensor([0, 1]), ("a", "b"))
+    >>> copy_findings({"train": twice})
+    ['1 train series is an exact copy of another (b of a).']
+    """
+    findings: list[str] = []
+    seen: dict[bytes, tuple[str, str]] = {}
+    for split, series in sets.items():
+        copies: dict[str, list[str]] = {}
+        for name, digest in zip(series.names, _digests(series), strict=True):
+            earlier = seen.setdefault(digest, (split, name))
+            if earlier != (split, name):
+                copies.setdefault(earlier[0], []).append(f"{name} of {earlier[1]}")
+        for other, pairs in copies.items():
+            verb = "is an exact copy" if len(pairs) == 1 else "are exact copies"
+            of_what = "of another" if other == split else f"of one in the {other} split"
+            example = pairs[0] if len(pairs) == 1 else f"the first: {pairs[0]}"
+            findings.append(f"{len(pairs):,} {split} series {verb} {of_what} ({example}).")
+    return findings
+
+
+def _digests(series: SeriesSet) -> list[bytes]:
+    lengths = series.lengths.tolist()
+    rows = series.values.numpy()
+    return [
+        hashlib.blake2b(np.ascontiguousarray(r[:n]).data, digest_size=16).digest()
+        for r, n in zip(rows, lengths, strict=True)
+    ]
