@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from corecur.errors import ConfigError, ShapeError
 from corecur.layers.layer import Layer, snake_case
-from corecur.layers.masks import carried, mask_of, with_mask
+from corecur.layers.masks import call_plain, mask_of, with_mask
 from corecur.layers.symbolic import Node, SymbolicTensor, replace_symbols, symbols_in
 
 
@@ -55,8 +55,7 @@ class Graph:
         for node in self.nodes:
             if len(node.args) == 1 and isinstance(node.args[0], SymbolicTensor) and not node.kwargs:
                 value = values[id(node.args[0])]
-                result = node.layer(value)
-                result = result if isinstance(node.layer, Layer) else carried(node.layer, value, result)
+                result = node.layer(value) if isinstance(node.layer, Layer) else call_plain(node.layer, value)
             else:
                 result = node.layer(*replace_symbols(node.args, values), **replace_symbols(node.kwargs, values))
             if len(node.outputs) == 1:

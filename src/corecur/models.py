@@ -29,7 +29,7 @@ from corecur.engine.trainer_for import trainer_for
 from corecur.errors import ConfigError, ShapeError
 from corecur.graph import Graph, as_input, unique_names
 from corecur.layers.layer import Layer
-from corecur.layers.masks import carried
+from corecur.layers.masks import call_plain
 from corecur.layers.symbolic import Shape, SymbolicTensor, call_symbolically, symbols_in
 
 
@@ -466,8 +466,7 @@ class Sequential(Model):
         if self._output is not None:
             x = as_input(x, self._first.dtype)
         for layer in self._modules.values():
-            output = layer(x)  # type: ignore[misc]
-            x = output if isinstance(layer, Layer) else carried(layer, x, output)
+            x = layer(x) if isinstance(layer, Layer) else call_plain(layer, x)  # type: ignore[arg-type]
         return x
 
     @property

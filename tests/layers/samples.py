@@ -66,6 +66,7 @@ SAMPLES: dict[str, Sample] = {
     "Dropout": one(4, 3, rate=0.5),
     "ELU": one(4, 3, alpha=0.7),
     "Embedding": Sample({"input_dim": 9, "output_dim": 4, "mask_zero": True}, ((5,),), tokens=9),
+    "EmbeddingBag": Sample({"input_dim": 9, "output_dim": 4, "mode": "sqrtn", "use_bias": True}, ((5,),), tokens=9),
     "Flatten": one(3, 4, 2),
     "GRU": one(5, 3, units=4, return_sequences=True, reset_after=False),
     "GRUCell": one(3, units=4),

@@ -18,9 +18,12 @@ def every_path(emissions: Array, scores: Scores) -> tuple[list[tuple[int, ...]],
     a, start, end = (x.numpy() for x in scores)
     paths = list(itertools.product(range(emissions.shape[1]), repeat=len(emissions)))
     found = [
-        start[p[0]] + sum(emissions[t, k] for t, k in enumerate(p)) + sum(a[ij] for ij in itertools.pairwise(p)) + end[p[-1]]
+        start[p[0]]
+        + sum(emissions[t, k] for t, k in enumerate(p))
+        + sum(a[pair] for pair in itertools.pairwise(p))
+        + end[p[-1]]
         for p in paths
-    ]  # fmt: skip
+    ]
     return paths, np.array(found)
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from corecur.errors import ConfigError
 from corecur.kernels.choose import explain
 from corecur.kernels.reference import forward
-from corecur.layers import GRU, LSTM, Bidirectional, GRUCell, LSTMCell, SimpleRNN, SimpleRNNCell
+from corecur.layers import GRU, LSTM, Bidirectional, GRUCell, Layer, LSTMCell, SimpleRNN, SimpleRNNCell
 from corecur.layers.regularizers import L2
-from corecur.models import Sequential
+from corecur.models import Input, Model, Sequential
 
 PAIRS: list[tuple[Any, Any]] = [
     (SimpleRNN, nn.RNN),
@@ -296,3 +296,14 @@ def test_second_order_of_nothing_first_order_by_gradcheck(kind: Any) -> None:
     mask = torch.tensor([[True, False, True, True], [False, True, False, False]])
     x = torch.randn(2, 4, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda *_: layer(x, mask=mask), (x, *layer.parameters()))
+
+
+def test_a_loaded_networks_penalties_are_those_of_its_weights(tmp_path: Any) -> None:
+    both = Bidirectional(LSTM(3, recurrent_regularizer="l2"))
+    model = Sequential([Input(shape=(None, 2)), LSTM(4, kernel_regularizer="l2", return_sequences=True), both])
+    model.save(tmp_path / "model")
+    sums = []
+    for network in (model, Model.load(tmp_path / "model")):
+        terms = [module.penalty() for module in network.modules() if isinstance(module, Layer)]
+        sums.append(sum(term for term in terms if term is not None))
+    torch.testing.assert_close(sums[0], sums[1])

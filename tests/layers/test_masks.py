@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from corecur import layers
 from corecur.errors import ShapeError
 from corecur.layers.layer import Layer
-from corecur.layers.masks import blank, carried, checked_mask, lengths_of, mask_of, takes_mask, with_mask
+from corecur.layers.masks import blank, call_plain, checked_mask, lengths_of, mask_of, takes_mask, with_mask
 from corecur.models import Input, Model, Sequential
 
 MASK = torch.tensor([[True, True, False], [True, False, False]])
@@ -108,9 +108,16 @@ def test_a_sequential_hands_the_mask_on_through_torchs_modules() -> None:
 def test_what_mixes_steps_does_not_carry_a_mask() -> None:
     x = sample()
     conv = nn.Conv1d(3, 3, 1)
-    assert mask_of(carried(conv, x, conv(x))) is None
-    same = carried(nn.Identity(), x, x)
+    assert mask_of(call_plain(conv, x)) is None
+    same = call_plain(nn.Identity(), x)
     assert mask_of(same) is MASK and same is not x
+
+
+def test_what_is_masked_reaches_no_weight_of_torchs_modules() -> None:
+    x = sample().detach().masked_fill(~MASK[..., None], float("nan"))
+    chain = Sequential([nn.Linear(4, 2), layers.GlobalAveragePooling1D()])
+    chain(with_mask(x, MASK)).sum().backward()
+    assert all(bool(weight.grad.isfinite().all()) for weight in chain.parameters())  # type: ignore[union-attr]
 
 
 def test_a_functional_model_passes_masks_along_its_branches() -> None:

@@ -27,6 +27,7 @@ from corecur.layers.dropout import (
     SpatialDropout3D,
 )
 from corecur.layers.embedding import Embedding
+from corecur.layers.embedding_bag import EmbeddingBag
 from corecur.layers.gru import GRU, GRUCell
 from corecur.layers.layer import Layer
 from corecur.layers.lstm import LSTM, LSTMCell
@@ -96,6 +97,7 @@ LAYERS: Table[type[Layer]] = Table(
         "Dropout": Dropout,
         "ELU": ELU,
         "Embedding": Embedding,
+        "EmbeddingBag": EmbeddingBag,
         "Flatten": Flatten,
         "GRU": GRU,
         "GRUCell": GRUCell,
@@ -184,6 +186,7 @@ __all__ = [
     "Dropout",
     "ELU",
     "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "GRU",
     "GRUCell",

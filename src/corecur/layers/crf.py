@@ -66,6 +66,7 @@ class CRF(Layer):
     fixes_channels = True
     supports_masking = True
     keras_weights = (("transitions", None), ("start_transitions", None), ("end_transitions", None))
+    forbidden: Tensor
 
     def __init__(
         self,

@@ -72,7 +72,7 @@ class Embedding(Layer):
         self.dropout = dropout
         self.output_bias = output_bias
         self._rate = check_rate(dropout, "Embedding's dropout")
-        self._start = None if weights is None else _matrix(weights, (input_dim, output_dim))
+        self._start = None if weights is None else matrix_to_start_from(weights, (input_dim, output_dim))
         self.bias: nn.Parameter | None
         self.register_parameter("weight", None)
         self.register_parameter("bias", None)
@@ -93,10 +93,10 @@ class Embedding(Layer):
     def forward(self, x: Tensor, *, reverse: bool = False, mask: Tensor | None = None) -> Tensor:
         if reverse:
             return self._towards_tokens(x)
-        tokens = x if x.dtype in (torch.int64, torch.int32) else self._whole(x, mask)
+        tokens = whole_numbers(x, mask, self.title)
         if mask is not None:
             tokens = blank(tokens, mask)
-        y = self._rows(tokens)  # (B, T) -> (B, T, C)
+        y = rows_of(self.weight, tokens, self.title)  # (B, T) -> (B, T, C)
         if self.training and self._rate and tokens.numel():
             y = y * _one_decision_each(tokens, self._rate).to(y.dtype).unsqueeze(-1)
         return with_mask(y, self.compute_mask(tokens, mask))
@@ -119,36 +119,53 @@ class Embedding(Layer):
             )
         return F.linear(x, self.weight, self.bias)  # (…, C) -> (…, V)
 
-    def _rows(self, tokens: Tensor) -> Tensor:
-        try:
-            return F.embedding(tokens, self.weight)
-        except IndexError as error:  # torch's word for it on a CPU; CUDA stops with a device assertion
-            wrong = (tokens < 0) | (tokens >= self.input_dim)
-            place = tuple(wrong.nonzero()[0].tolist())
-            raise DataError(
-                f"{self.title} has no row for token {int(tokens[place])}",
-                where=f"position {place} of the batch",
-                expected=f"0 … {self.input_dim - 1}",
-                do="number the tokens from 0, or give the layer a larger input_dim",
-            ) from error
 
-    def _whole(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Whole numbers in another dtype as int64."""
-        if x.is_floating_point():
-            x = x if mask is None else blank(x, mask)
-            if not x.is_meta and not bool((x == x.round()).all()):
-                wrong = x[x != x.round()].reshape(-1)[0].item()
-                raise DataError(f"{self.title} takes whole numbers", got=wrong, do="look the tokens up in a vocabulary")
-        return x.long()
+def rows_of(weight: Tensor, tokens: Tensor, title: str) -> Tensor:
+    """The rows of ``weight`` (V, C) for tokens (B, …): (B, …, C); DataError for one that has no row.
+
+    >>> rows_of(torch.eye(2), torch.tensor([1]), "the layer")
+    tensor([[0., 1.]])
+    """
+    try:
+        return F.embedding(tokens, weight)
+    except IndexError as error:  # torch's word for it on a CPU; CUDA stops with a device assertion
+        wrong = (tokens < 0) | (tokens >= len(weight))
+        place = tuple(wrong.nonzero()[0].tolist())
+        raise DataError(
+            f"{title} has no row for token {int(tokens[place])}",
+            where=f"position {place} of the batch",
+            expected=f"0 … {len(weight) - 1}",
+            do="number the tokens from 0, or give the layer a larger input_dim",
+        ) from error
 
 
-def _matrix(weights: Any, shape: tuple[int, int]) -> Tensor:
-    """The matrix to start from; Keras gives it as a list of one."""
+def whole_numbers(x: Tensor, mask: Tensor | None, title: str) -> Tensor:
+    """Tokens in any dtype as int32 or int64; DataError for what is no whole number where ``mask`` says that it counts.
+
+    >>> whole_numbers(torch.tensor([[2.0]]), None, "the layer")
+    tensor([[2]])
+    """
+    if x.dtype in (torch.int64, torch.int32):
+        return x
+    if x.is_floating_point():
+        x = x if mask is None else blank(x, mask)
+        if not x.is_meta and not bool((x == x.round()).all()):
+            wrong = x[x != x.round()].reshape(-1)[0].item()
+            raise DataError(f"{title} takes whole numbers", got=wrong, do="look the tokens up in a vocabulary")
+    return x.long()
+
+
+def matrix_to_start_from(weights: Any, shape: tuple[int, int]) -> Tensor:
+    """Checked weights for a layer to start from; Keras gives them as a list of one.
+
+    >>> matrix_to_start_from([np.eye(2)], (2, 2)).shape
+    torch.Size([2, 2])
+    """
     if isinstance(weights, (list, tuple)) and len(weights) == 1:
         weights = weights[0]
     values = torch.as_tensor(weights if isinstance(weights, Tensor) else np.asarray(weights)).detach()
     if tuple(values.shape) != shape:
-        raise ConfigError("Embedding's weights are of another shape", got=tuple(values.shape), expected=shape)
+        raise ConfigError("the weights to start from are of another shape", got=tuple(values.shape), expected=shape)
     return values
 
 

@@ -163,8 +163,9 @@ class Gated(Layer):
             if not self.use_bias and name in ("bias_ih", "bias_hh"):
                 continue
             initializer, regularizer = self._start_of(name)
-            weight = self.add_weight(shape, initializer=initializer, regularizer=regularizer)
-            (self._home or self).register_parameter(name + self._ending, weight)
+            home = self._home or self
+            weight = home.add_weight(shape, initializer=initializer, regularizer=regularizer)
+            home.register_parameter(name + self._ending, weight)
 
     def _start_of(self, name: str) -> tuple[str | Initializer, str | Regularizer | None]:
         """How a weight starts, and its penalty."""

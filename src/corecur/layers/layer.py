@@ -322,8 +322,9 @@ class Layer(nn.Module, metaclass=LayerType):
         finally:
             self.train(training)
             for module in self.modules():  # the trial's sequences are nobody's: no state goes on from them
-                if module is not self and hasattr(module, "reset_states"):
-                    module.reset_states()
+                reset = getattr(module, "reset_states", None)
+                if module is not self and callable(reset):
+                    reset()
         if isinstance(args[0], Tensor):
             self.input_shape = (None, *args[0].shape[1:])
         self._finish_build(device)
@@ -345,6 +346,16 @@ class Layer(nn.Module, metaclass=LayerType):
         if found is not None:
             self._penalized.append((parameter, found))
         return parameter
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """torch's way to move weights; penalties go on to those that take the place of others (from meta to a CPU)."""
+        before = dict(self._parameters)
+        result = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        after = {id(old): self._parameters[name] for name, old in before.items()}
+        for place, (old, regularizer) in enumerate(self._penalized):
+            new = after.get(id(old))
+            self._penalized[place] = (old if new is None else new, regularizer)
+        return result
 
     def penalty(self) -> Tensor | None:
         """This layer's own regularisation term of the last call, or None."""

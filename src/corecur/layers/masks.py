@@ -6,6 +6,7 @@ B batch, T time. A mask is boolean (B, T), True where a step is real.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -60,12 +61,17 @@ def checked_mask(mask: Tensor, x: Tensor, title: str) -> Tensor:
     return real
 
 
-def carried(module: nn.Module, x: object, output: Any) -> Any:
-    """The output of a module that is none of our layers, with the mask of its input where it treats steps alone."""
+def call_plain(module: nn.Module, x: Any) -> Any:
+    """What a module that is none of our layers makes of ``x``; a mask passes where it treats every step alone.
+
+    >>> x = with_mask(torch.tensor([[[1.0], [float("nan")]]]), torch.tensor([[True, False]]))
+    >>> call_plain(nn.ReLU(), x).mask
+    tensor([[ True, False]])
+    """
     mask = mask_of(x)
-    if mask is None or not isinstance(module, STEPWISE) or not isinstance(output, Tensor):
-        return output
-    return with_mask(output.view_as(output) if output is x else output, mask)
+    if mask is None or not isinstance(module, STEPWISE):
+        return module(x)
+    return with_mask(module(blank(x, mask)), mask)  # blank: in a weight's gradient 0 · NaN would be NaN
 
 
 def lengths_of(mask: Tensor) -> Tensor:
@@ -84,6 +90,19 @@ def blank(x: Tensor, mask: Tensor, value: float = 0.0) -> Tensor:
     tensor([[1., 0.]])
     """
     return x.masked_fill(~mask.view(*mask.shape, *(1,) * (x.ndim - mask.ndim)), value)
+
+
+def of_real_steps(function: Callable[[Tensor], Tensor], x: Tensor, mask: Tensor) -> Tensor:
+    """What ``function`` (R, …) -> (R, …') makes of the R real steps of ``x`` (B, T, …), and 0 elsewhere: (B, T, …').
+
+    >>> of_real_steps(torch.exp, torch.zeros(1, 2, 1), torch.tensor([[True, False]]))
+    tensor([[[1.],
+             [0.]]])
+    """
+    places = mask.flatten().nonzero().squeeze(1)  # by number: its gradient takes a fraction of that of x[mask]
+    found = function(x.flatten(0, 1).index_select(0, places))
+    whole = found.new_zeros(mask.numel(), *found.shape[1:]).index_copy(0, places, found)
+    return whole.view(*mask.shape, *found.shape[1:])
 
 
 def takes_mask(kind: type[nn.Module]) -> bool:

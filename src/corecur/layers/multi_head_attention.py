@@ -78,7 +78,7 @@ class MultiHeadAttention(Layer):
         self.bias_regularizer = bias_regularizer
         self._rate = check_rate(dropout, "MultiHeadAttention's dropout")
         #: How many rows of the stacked projections are the query's, the key's and the value's.
-        self._rows = (num_heads * key_dim, num_heads * key_dim, num_heads * (value_dim or key_dim))
+        self._rows = [num_heads * key_dim, num_heads * key_dim, num_heads * (value_dim or key_dim)]
         self._key_value: tuple[int | None, int | None] | None = None
         for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "in_proj_bias"):
             self.register_parameter(name, None)
@@ -100,7 +100,7 @@ class MultiHeadAttention(Layer):
             self.in_proj_weight = self._stacked(self._rows, channels)
         else:
             self.q_proj_weight, self.k_proj_weight, self.v_proj_weight = (
-                self._stacked((rows,), size) for rows, size in zip(self._rows, sizes, strict=True)
+                self._stacked([rows], size) for rows, size in zip(self._rows, sizes, strict=True)
             )
         if self.use_bias:
             self.in_proj_bias = self.add_weight(
@@ -116,12 +116,12 @@ class MultiHeadAttention(Layer):
         )
         self.out_proj.build_for((None, None, self._rows[2]))
 
-    def _stacked(self, rows: tuple[int, ...], channels: int) -> nn.Parameter:
+    def _stacked(self, rows: list[int], channels: int) -> nn.Parameter:
         """Projections (rows, channels) below each other, each filled as a matrix of its own."""
         weight = self.add_weight((sum(rows), channels), initializer="zeros", regularizer=self.kernel_regularizer)
         fill = find_initializer(self.kernel_initializer)
         with torch.no_grad():
-            for part in weight.split(rows):
+            for part in torch.split(weight, rows):
                 fill(part)
         return weight
 
@@ -179,8 +179,8 @@ class MultiHeadAttention(Layer):
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values of all heads beside each other."""
         if query is key is value and self.in_proj_weight is not None:
-            return F.linear(query, self.in_proj_weight, self.in_proj_bias).split(self._rows, -1)
-        biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.split(self._rows)
+            return torch.split(F.linear(query, self.in_proj_weight, self.in_proj_bias), self._rows, -1)
+        biases = (None,) * 3 if self.in_proj_bias is None else torch.split(self.in_proj_bias, self._rows)
         found = []
         for x, weight, bias in zip((query, key, value), self._matrices(), biases, strict=True):
             if x.shape[-1] != weight.shape[1]:
@@ -191,11 +191,11 @@ class MultiHeadAttention(Layer):
     def _matrices(self) -> tuple[Tensor, ...]:
         """The projections of query, key and value: (N·H, C), (N·H, …), (N·W, …)."""
         if self.in_proj_weight is not None:
-            return self.in_proj_weight.split(self._rows)
+            return torch.split(self.in_proj_weight, self._rows)
         return self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, T, N·H) -> (B, N, T, H)
+        return torch.unflatten(x, -1, (self.num_heads, -1)).transpose(1, 2)  # (B, T, N·H) -> (B, N, T, H)
 
     def keras_state(self) -> Iterator[KerasWeight]:
         """Kernels (C, N, H) and biases (N, H) of query, key and value, then those of the output, (N, W, C) and (C,)."""
@@ -203,12 +203,12 @@ class MultiHeadAttention(Layer):
         for name, rows, matrix in zip(("query", "key", "value"), self._rows, self._matrices(), strict=True):
             if self.in_proj_weight is not None:
                 matrix = self.in_proj_weight.narrow(0, start, rows)
-            yield permuted(f"{name}.kernel", matrix.unflatten(0, (self.num_heads, -1)), (2, 0, 1))
+            yield permuted(f"{name}.kernel", torch.unflatten(matrix, 0, (self.num_heads, -1)), (2, 0, 1))
             if self.in_proj_bias is not None:
                 bias = self.in_proj_bias.narrow(0, start, rows)
-                yield permuted(f"{name}.bias", bias.unflatten(0, (self.num_heads, -1)), None)
+                yield permuted(f"{name}.bias", torch.unflatten(bias, 0, (self.num_heads, -1)), None)
             start += rows
-        kernel = self.out_proj.weight.unflatten(1, (self.num_heads, -1))  # (C, N·W) -> (C, N, W)
+        kernel = torch.unflatten(self.out_proj.weight, 1, (self.num_heads, -1))  # (C, N·W) -> (C, N, W)
         yield permuted("output.kernel", kernel, (1, 2, 0))
         if self.out_proj.bias is not None:
             yield permuted("output.bias", self.out_proj.bias, None)

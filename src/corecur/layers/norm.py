@@ -15,7 +15,7 @@ from corecur.errors import ConfigError, ShapeError
 from corecur.layers.conv import channels_first, channels_last, each_axis
 from corecur.layers.initializers import Initializer, find_initializer
 from corecur.layers.layer import Layer, LayerOptions
-from corecur.layers.masks import blank
+from corecur.layers.masks import blank, of_real_steps
 from corecur.layers.regularizers import Regularizer
 from corecur.layers.symbolic import Shape
 
@@ -131,10 +131,7 @@ class BatchNormalization(ScaledNormalization):
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
         if mask is None or not self.training or x.is_meta:
             return self._normalise(x if mask is None else blank(x, mask))
-        found = self._normalise(x[mask])  # (B, T, …, C) -> (real steps, …, C)
-        y = found.new_zeros(x.shape)
-        y[mask] = found
-        return y
+        return of_real_steps(self._normalise, x, mask)
 
     def _normalise(self, x: Tensor) -> Tensor:
         uses_batch = self.training and self._trainable and x.numel() > x.shape[-1]
@@ -281,7 +278,7 @@ class GroupNormalization(ScaledNormalization):
         return torch.group_norm(channels_first(x), self._groups, self.weight, self.bias, self.epsilon, cudnn)
 
     def _normalise_real(self, x: Tensor, mask: Tensor) -> Tensor:
-        groups = blank(x, mask).unflatten(-1, (self._groups, -1))  # (B, T, …, C) -> (B, T, …, G, C/G)
+        groups = torch.unflatten(blank(x, mask), -1, (self._groups, -1))  # (B, T, …, C) -> (B, T, …, G, C/G)
         axes = (*range(1, groups.ndim - 2), groups.ndim - 1)  # all but B and G
         count = mask.sum(1).clamp(min=1) * (math.prod(groups.shape[2:]) // self._groups)  # (B,), values of a group
         count = count.view(-1, *(1,) * (groups.ndim - 1)).to(x.dtype)

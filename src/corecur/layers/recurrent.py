@@ -5,8 +5,6 @@ B batch, T time, L the longest row's real steps, C features, P outputs of a step
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any, ClassVar, Unpack
 
 import torch
@@ -89,7 +87,7 @@ class Recurrent(Layer):
         raise ConfigError(f"{type(self).__name__} has no recurrence", do="define over_time(self, x, state, …)")
 
     def over_shapes(self, x: Tensor) -> Tensor:
-        """The outputs for ``x`` on the meta device; a layer may run its products once there, so that they are counted."""
+        """The outputs for ``x`` on the meta device; a layer runs its products once there, so that they are counted."""
         return x.new_empty(*x.shape[:2], *self.output_shape(x))
 
     def forward(self, x: Tensor, initial_state: State | None = None, *, mask: Tensor | None = None) -> Any:
@@ -180,47 +178,49 @@ def reset_states(network: nn.Module) -> None:
         layer.reset_states()
 
 
-@contextlib.contextmanager
-def carrying_state(network: nn.Module) -> Iterator[None]:
-    """Inside the block every recurrent layer of the network goes on, call after call, where the last call ended.
+class CarriedStates:
+    """The states of one sequence on its way through a network, piece by piece.
 
-    It starts from no state; afterwards each layer is as it was before. For long sequences given piece by piece:
-    truncated back-propagation through time, generation. ConfigError where a layer reads backwards, which needs the
-    end of a sequence first.
+    Inside ``with`` every recurrent layer goes on, call after call, where the last call ended; at first from no state.
+    Afterwards each layer is as it was before, and ``states`` holds what they carried: a later ``with`` goes on from
+    there. So several sequences can share one network. For truncated back-propagation through time, and generation.
+    ConfigError where a layer reads backwards, which needs the end of a sequence first.
+
+    >>> carried = CarriedStates(nn.Sequential())
+    >>> with carried:
+    ...     pass
+    >>> carried.states
+    []
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._layers = recurrent_layers(network)
+        backwards = next((layer for layer in self._layers if layer.go_backwards), None)
+        if backwards is not None:
+            raise ConfigError(
+                f"{backwards.title} reads from the end and cannot go on from an earlier piece",
+                do="use layers that read forwards only, or give whole sequences",
+            )
+        #: Of each layer in the order of the network's modules; None before its first call.
+        self.states: list[list[Tensor] | None] = [None] * len(self._layers)
+        self._before: list[tuple[bool, list[Tensor] | None]] = []
+
+    def __enter__(self) -> CarriedStates:
+        self._before = [(layer._carries, layer._carried) for layer in self._layers]
+        for layer, state in zip(self._layers, self.states, strict=True):
+            layer._carries, layer._carried = True, state
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.states = [layer._carried for layer in self._layers]
+        for layer, (carries, carried) in zip(self._layers, self._before, strict=True):
+            layer._carries, layer._carried = carries, carried
+
+
+def carrying_state(network: nn.Module) -> CarriedStates:
+    """What to put after ``with`` so that the recurrent layers of the network carry their states from call to call.
 
     >>> with carrying_state(nn.Sequential()):
     ...     pass
     """
-    layers = recurrent_layers(network)
-    backwards = next((layer for layer in layers if layer.go_backwards), None)
-    if backwards is not None:
-        raise ConfigError(
-            f"{backwards.title} reads from the end and cannot go on from an earlier piece",
-            do="use layers that read forwards only, or give whole sequences",
-        )
-    before = [(layer._carries, layer._carried) for layer in layers]
-    for layer in layers:
-        layer._carries, layer._carried = True, None
-    try:
-        yield
-    finally:
-        for layer, (carries, carried) in zip(layers, before, strict=True):
-            layer._carries, layer._carried = carries, carried
-
-
-def carried_states(network: nn.Module) -> list[list[Tensor] | None]:
-    """What each recurrent layer carries from call to call, in the order of the network's modules; for ``carry_on``.
-
-    >>> carried_states(nn.Sequential())
-    []
-    """
-    return [layer._carried for layer in recurrent_layers(network)]
-
-
-def carry_on(network: nn.Module, states: list[list[Tensor] | None]) -> None:
-    """Let each recurrent layer that carries a state go on from that of ``states``, which ``carried_states`` gave.
-
-    >>> carry_on(nn.Sequential(), [])
-    """
-    for layer, state in zip(recurrent_layers(network), states, strict=True):
-        layer._carried = state
+    return CarriedStates(network)

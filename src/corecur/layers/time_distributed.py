@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
+import torch
 from torch import Tensor, nn
 
 from corecur.errors import ConfigError, ShapeError
 from corecur.layers.layer import Layer, LayerOptions
+from corecur.layers.masks import of_real_steps
 from corecur.layers.symbolic import shape_of
 
 
@@ -37,11 +39,10 @@ class TimeDistributed(Layer):
         if x.ndim < 3:
             raise ShapeError(f"{self.title} takes sequences", got=shape_of(x), expected="(batch, time, features, …)")
         if mask is None or x.is_meta:
-            return self._of_each(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # (B, T, …) -> (B·T, …) -> (B, T, …')
-        found = self._of_each(x[mask])  # (B, T, …) -> (R, …) -> (R, …')
-        output = found.new_zeros(*x.shape[:2], *found.shape[1:])
-        output[mask] = found
-        return output
+            return torch.unflatten(
+                self._of_each(x.flatten(0, 1)), 0, x.shape[:2]
+            )  # (B, T, …) -> (B·T, …) -> (B, T, …')
+        return of_real_steps(self._of_each, x, mask)
 
     def _of_each(self, steps: Tensor) -> Tensor:
         output: Any = self.layer(steps)
