@@ -28,7 +28,7 @@ from corecur.layers.regularizers import L2
 from corecur.layers.shape import Flatten
 from corecur.models import Input, Model, Sequential
 
-from .layers.samples import SAMPLES, inputs, make
+from .layers.samples import SAMPLES, call, inputs, make
 
 
 def through_json(model: Model) -> Any:
@@ -55,7 +55,7 @@ def _flat(outputs: Any) -> list[Tensor]:
 def test_every_layer_of_the_table(name: str) -> None:
     symbols = [Input(shape) for shape in SAMPLES[name].shapes]
     layer = make(name)
-    model = Model(symbols, layer(symbols if SAMPLES[name].takes_list else symbols[0]))
+    model = Model(symbols, call(layer, symbols if SAMPLES[name].takes_list else symbols[0]))
     x = inputs(name)
     assert_same(model, build(through_json(model)), *(x if isinstance(x, list) else [x]))
 

@@ -31,7 +31,7 @@ from corecur.layers.shape import Flatten
 from corecur.model_file import load_weights, save_weights
 from corecur.models import Input, Model, Sequential
 
-from .layers.samples import SAMPLES, inputs, make
+from .layers.samples import SAMPLES, call, inputs, make
 
 X = torch.randn(20, 8, 8, 2, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(20) % 3
@@ -78,7 +78,7 @@ def test_the_answers_are_the_same_to_the_bit(tmp_path: Path, name: str) -> None:
 def test_every_layer_of_the_table(tmp_path: Path, row: str) -> None:
     symbols = [Input(shape) for shape in SAMPLES[row].shapes]
     layer = make(row)
-    model = Model(symbols, layer(symbols if SAMPLES[row].takes_list else symbols[0])).eval()
+    model = Model(symbols, call(layer, symbols if SAMPLES[row].takes_list else symbols[0])).eval()
     with torch.no_grad():
         for tensor in model.state_dict().values():
             tensor.copy_(torch.rand(tensor.shape))

@@ -30,7 +30,7 @@ from corecur.layers.up_sampling import UpSampling2D
 from corecur.models import Input, Model, Sequential
 from corecur.summary import LayerCost, as_bytes, layer_costs, summarize
 
-from .layers.samples import SAMPLES, make
+from .layers.samples import SAMPLES, call, make
 
 
 def cost_of(layer: Layer, *shape: int) -> LayerCost:
@@ -72,7 +72,7 @@ def test_a_layer_against_its_closed_form(case: str) -> None:
 def test_every_layer_of_the_table_has_a_row(row: str) -> None:
     symbols = [Input(shape) for shape in SAMPLES[row].shapes]
     layer = make(row)
-    model = Model(symbols, layer(symbols if SAMPLES[row].takes_list else symbols[0]))
+    model = Model(symbols, call(layer, symbols if SAMPLES[row].takes_list else symbols[0]))
     (found,) = layer_costs(model)
     assert (None, *found.shape) == model.output_symbols[0].shape
     assert found.parameters == sum(p.numel() for p in layer.parameters())

@@ -78,8 +78,6 @@ class Gated(Layer):
     suffix: ClassVar[str] = ""
     #: The order of the gates in Keras, as places in the order of ``torch.nn``.
     keras_gates: ClassVar[tuple[int, ...]] = (0,)
-    #: Whether Keras has two biases too.
-    keras_biases: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -141,6 +139,11 @@ class Gated(Layer):
     def recurrence(self) -> Recurrence:
         """The equations."""
         return RECURRENCES[self._kind]
+
+    @property
+    def keras_biases(self) -> bool:
+        """Whether Keras has two biases too: where one of them is inside the reset gate's reach."""
+        return self._kind == "gru"
 
     def state_sizes(self) -> list[int]:
         """The width of each state: the output's, then the cell's."""

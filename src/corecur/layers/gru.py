@@ -25,7 +25,6 @@ class GRUEquations(Gated):
         reset_after: bool = True,
         **options: Unpack[GatedOptions],
     ) -> None:
-        self.__dict__["keras_biases"] = reset_after
         super().__init__(
             units,
             kind="gru" if reset_after else "classic_gru",

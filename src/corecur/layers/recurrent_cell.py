@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from corecur.errors import ShapeError
+from corecur.errors import ConfigError, ShapeError
 from corecur.layers.layer import Layer
 
 
@@ -33,7 +33,10 @@ class RecurrentCell(Layer):
 
     def state_sizes(self) -> list[int]:
         """The width of each state."""
-        raise NotImplementedError
+        raise ConfigError(f"{type(self).__name__} does not say which states it has", do="define state_sizes(self)")
+
+    def window(self) -> None:
+        return None
 
     def get_initial_state(self, batch_size: int) -> list[Tensor]:
         """Zeros for every state."""

@@ -98,6 +98,9 @@ class StackedRNNCells(Layer):
             new += [found] if isinstance(found, Tensor) else list(found)
         return x, new
 
+    def window(self) -> None:
+        return None
+
     def keras_state(self) -> Iterator[KerasWeight]:
         for number, cell in enumerate(self.cells):
             if isinstance(cell, Layer):
