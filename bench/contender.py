@@ -16,6 +16,8 @@ class Work(Protocol):
     def run(self) -> int:
         """One block, which is timed; the number of units (steps, imports) in it."""
 
+    # Work may also have ``facts(self) -> Mapping[str, Any]``: what else its row says, asked after the times.
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -26,6 +28,7 @@ class Contender:
     settings: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     tolerance: float = 1e-4  # relative difference of the proof from that of the first contender
+    process: str | None = None  # contenders of several cases that name the same process share it, one after the other
 
 
 @dataclass(frozen=True)
@@ -37,5 +40,5 @@ class Case:
     unit: str
     contenders: tuple[Contender, ...]
     judged: str  # the contender that has a target
-    target: float  # the highest median ratio it may have
+    target: float | None  # the highest median ratio it may have; None for a baseline
     flops: float | None = None  # of one unit, where it has a meaning

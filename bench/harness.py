@@ -7,8 +7,9 @@ import dataclasses
 import math
 import random
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from bench.contender import Case, Contender
 from bench.ratio import Ratio, in_pairs
@@ -17,7 +18,7 @@ from bench.worker import Worker
 CONTROL = "the same again (control)"
 # A control further from 1 than this says more about the machine than about the contenders.
 CONTROL_LIMIT = 0.03
-_WARM_UPS = 2
+_WARM_UPS = 3  # TorchScript compiles in its second and third step
 
 
 class GateError(RuntimeError):
@@ -34,6 +35,7 @@ class Standing:
     difference: float  # largest relative difference of its proof
     share: float | None  # of the peak of large products
     raw: tuple[float, ...]  # milliseconds of a unit in each block, in the order they ran
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what the work tells of itself
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Result:
     standings: tuple[Standing, ...]  # the control is the last
     peak_gflops: float | None
     judged: str
-    target: float
+    target: float | None
 
     @property
     def control(self) -> Ratio:
@@ -61,7 +63,9 @@ class Result:
 
     @property
     def met(self) -> bool:
-        """Whether the judged contender is within its target."""
+        """Whether the judged contender is within its target, where there is one."""
+        if self.target is None:
+            return True
         return next(s for s in self.standings if s.name == self.judged).ratio.median <= self.target
 
 
@@ -72,6 +76,7 @@ class Sitting:
     seconds: tuple[list[float], ...]
     differences: list[float]
     peak: list[float]  # seconds of one floating-point operation in large products
+    facts: list[dict[str, Any]]
 
 
 def measure(case: Case, *, rounds: int, threads: int, sittings: int = 1) -> Result:
@@ -79,10 +84,31 @@ def measure(case: Case, *, rounds: int, threads: int, sittings: int = 1) -> Resu
 
     GateError where contenders do different work; WorkerError where one fails.
     """
+    return measure_all([case], rounds=rounds, threads=threads, sittings=sittings)[0]
+
+
+def measure_all(
+    cases: Sequence[Case], *, rounds: int, threads: int, sittings: int = 1, tell: Callable[[str], None] | None = None
+) -> list[Result]:
+    """The same for several cases, each sitting going through all of them; contenders may share processes over cases.
+
+    ``tell`` hears the title of each case as it begins.
+    """
     order = random.Random(0)
-    control = dataclasses.replace(case.contenders[0], name=CONTROL)
-    contenders = (*case.contenders, control)
-    held = [sit(case, contenders, rounds=rounds, threads=threads, order=order) for _ in range(sittings)]
+    held: list[list[Sitting]] = [[] for _ in cases]
+    for _ in range(sittings):
+        with contextlib.ExitStack() as stack:
+            shared: dict[str, Worker] = {}
+            for case, sat in zip(cases, held, strict=True):
+                if tell is not None:
+                    tell(case.title)
+                sat.append(sit(case, Crew(threads, shared, stack), rounds=rounds, order=order))
+    return [result_of(case, sat, threads=threads) for case, sat in zip(cases, held, strict=True)]
+
+
+def result_of(case: Case, held: Sequence[Sitting], *, threads: int) -> Result:
+    """All sittings of a case as one result."""
+    contenders = with_control(case)
     seconds = [[time for sitting in held for time in sitting.seconds[k]] for k in range(len(contenders))]
     peak = [time for sitting in held for time in sitting.peak]
     gflops = 1e-9 / min(peak) if peak else None
@@ -94,32 +120,63 @@ def measure(case: Case, *, rounds: int, threads: int, sittings: int = 1) -> Resu
             difference=max(sitting.differences[k] for sitting in held),
             share=case.flops * min(peak) / statistics.median(times) if case.flops is not None and peak else None,
             raw=tuple(round(time * 1e3, 4) for time in times),
+            facts=held[0].facts[k],
         )
         for k, (contender, times) in enumerate(zip(contenders, seconds, strict=True))
     )
     return Result(case.name, case.title, case.unit, threads, standings, gflops, case.judged, case.target)
 
 
-def sit(case: Case, contenders: Sequence[Contender], *, rounds: int, threads: int, order: random.Random) -> Sitting:
+def with_control(case: Case) -> tuple[Contender, ...]:
+    """The contenders of a case, and the first one once more in a process of its own."""
+    first = case.contenders[0]
+    process = None if first.process is None else f"{first.process}, {CONTROL}"
+    return (*case.contenders, dataclasses.replace(first, name=CONTROL, process=process))
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The processes of a sitting: those that cases share, and one that ends with the case for every other contender."""
+
+    threads: int
+    shared: dict[str, Worker]
+    sitting: contextlib.ExitStack
+
+    def worker(self, contender: Contender, case: contextlib.ExitStack) -> Worker:
+        """A process that does this contender's work."""
+        if contender.process is None:
+            return self._started(contender, case)
+        if contender.process not in self.shared:
+            self.shared[contender.process] = self._started(contender, self.sitting)
+        worker = self.shared[contender.process]
+        worker.take(contender)
+        return worker
+
+    def _started(self, contender: Contender, until: contextlib.ExitStack) -> Worker:
+        worker = Worker(contender, threads=self.threads)
+        until.callback(worker.close)
+        return worker
+
+
+def sit(case: Case, crew: Crew, *, rounds: int, order: random.Random) -> Sitting:
     """The gate, then rounds: every contender once in a random order, and once more in the reverse order."""
     with contextlib.ExitStack() as stack:
-
-        def started(contender: Contender) -> Worker:
-            worker = Worker(contender, threads=threads)
-            stack.callback(worker.close)
-            return worker
-
-        workers = [started(contender) for contender in contenders]
+        workers = [crew.worker(contender, stack) for contender in with_control(case)]
         differences = passed_gate(workers)
-        products = [started(Contender("GEMM", "bench.peak:Products"))] if case.flops is not None else []
+        gemm = Contender("GEMM", "bench.peak:Products", process="GEMM")
+        products = [crew.worker(gemm, stack)] if case.flops is not None else []
         for worker in (workers + products) * _WARM_UPS:
             worker.warm_up()
         for _ in range(rounds):
             turn = order.sample(workers, len(workers))
             for worker in (*turn, *reversed(turn), *products):
                 worker.block()
-        peak = [time for worker in products for time in worker.seconds_per_unit]
-        return Sitting(tuple(worker.seconds_per_unit for worker in workers), differences, peak)
+        return Sitting(
+            tuple(worker.seconds_per_unit for worker in workers),
+            differences,
+            [time for worker in products for time in worker.seconds_per_unit],
+            [worker.facts() for worker in workers],
+        )
 
 
 def passed_gate(workers: Sequence[Worker]) -> list[float]:
@@ -130,9 +187,14 @@ def passed_gate(workers: Sequence[Worker]) -> list[float]:
         if not difference <= worker.contender.tolerance:
             raise GateError(
                 f"{worker.contender.name!r} does other work than {workers[0].contender.name!r}: "
-                f"{proof} against {proofs[0]}, a difference of {difference:.2g}"
+                f"{_few(proof)} against {_few(proofs[0])}, a difference of {difference:.2g}"
             )
     return differences
+
+
+def _few(numbers: Sequence[float]) -> str:
+    shown = ", ".join(f"{number:.6g}" for number in numbers[:4])
+    return f"[{shown}{f', … {len(numbers)} numbers' if len(numbers) > 4 else ''}]"
 
 
 def largest_difference(numbers: Sequence[float], reference: Sequence[float]) -> float:

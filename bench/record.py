@@ -19,12 +19,37 @@ def markdown(result: Result) -> str:
     head = ["contender", f"ms per {result.unit}", "ratio (95 % interval)"]
     rows = [[s.name, f"{s.milliseconds:.2f}", str(s.ratio)] for s in result.standings]
     if result.peak_gflops is not None:
-        head += ["share of GEMM peak", "losses differ by"]
+        head += ["share of GEMM peak", "proofs differ by"]
         for row, s in zip(rows, result.standings, strict=True):
             row += [f"{s.share or 0:.0%}".replace("%", " %"), f"{s.difference:.1e}"]
+    for fact in dict.fromkeys(fact for s in result.standings for fact in s.facts):
+        head.append(fact)
+        for row, s in zip(rows, result.standings, strict=True):
+            row.append(_shown(s.facts.get(fact)))
+    return f"### {result.title}, {threads}\n\n{_table(head, rows)}\n\n{verdict(result)}"
+
+
+def overview(results: Sequence[Result]) -> str:
+    """One row a case: the judged contender beside the first one."""
+    facts = list(dict.fromkeys(fact for result in results for s in result.standings for fact in s.facts))
+    head = ["case", "beside", "threads", "ms", "ratio (95 % interval)", *facts, *(f"{fact} beside" for fact in facts)]
+    rows = []
+    for result in results:
+        first = result.standings[0]
+        judged = next(s for s in result.standings if s.name == result.judged)
+        ratio = str(judged.ratio) if result.accepted else f"rejected: {judged.ratio}"
+        cells = [result.title, first.name, str(result.threads), f"{judged.milliseconds:.2f}", ratio]
+        rows.append(cells + [_shown(s.facts.get(fact)) for s in (judged, first) for fact in facts])
+    return f"### All cases\n\n{_table(head, rows)}"
+
+
+def _shown(fact: Any) -> str:
+    return "–" if fact is None else f"{fact:.1f}" if isinstance(fact, float) else str(fact)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return f"### {result.title}, {threads}\n\n{table}\n\n{verdict(result)}"
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def verdict(result: Result) -> str:
@@ -34,6 +59,8 @@ def verdict(result: Result) -> str:
     if not result.accepted:
         limit = f"{CONTROL_LIMIT:.0%}".replace("%", " %")
         return f"REJECTED: the control is off by more than {limit}, so the machine was too busy to tell. {blocks}"
+    if result.target is None:
+        return f"A baseline, without a target. {blocks}"
     word = "met" if result.met else "MISSED"
     return f"Target for {result.judged}, at most {result.target:g}: {word}. {blocks}"
 

@@ -6,7 +6,7 @@ import importlib
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
@@ -28,15 +28,19 @@ class Worker:
     """
 
     def __init__(self, contender: Contender, *, threads: int) -> None:
-        self.contender = contender
-        self.seconds: list[float] = []
-        self.units: list[int] = []
+        self.take(contender)
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(contender, theirs, threads), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, threads), daemon=True)
         with _environment({name: str(threads) for name in _THREAD_SETTINGS} | dict(contender.environment)):
             self._process.start()
         theirs.close()
+
+    def take(self, contender: Contender) -> None:
+        """Do this contender's work from now on."""
+        self.contender = contender
+        self.seconds: list[float] = []
+        self.units: list[int] = []
 
     def prove(self) -> list[float]:
         """The numbers that are compared before anything is timed."""
@@ -52,6 +56,10 @@ class Worker:
         self.seconds.append(seconds)
         self.units.append(units)
 
+    def facts(self) -> dict[str, Any]:
+        """What the work tells of itself."""
+        return dict(self._ask("facts"))
+
     @property
     def seconds_per_unit(self) -> list[float]:
         """The time of a unit in each block."""
@@ -66,7 +74,7 @@ class Worker:
             self._process.terminate()
 
     def _ask(self, command: str) -> Any:
-        self._pipe.send(command)
+        self._pipe.send((command, self.contender))
         try:
             done, answer = self._pipe.recv()
         except EOFError:
@@ -87,15 +95,16 @@ def _environment(settings: dict[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _serve(contender: Contender, pipe: Connection, threads: int) -> None:
+def _serve(pipe: Connection, threads: int) -> None:
     _stay_on_cores(threads)
-    work: Work | None = None
-    for command in iter(pipe.recv, _STOP):
+    work, held = None, None
+    for command, contender in iter(pipe.recv, _STOP):
         try:
-            if work is None:
+            if work is None or contender != held:
+                work = None  # the work before makes room first
                 module, _, name = contender.maker.partition(":")
-                work = getattr(importlib.import_module(module), name)(**contender.settings)
-            pipe.send((True, work.prove() if command == "prove" else _timed(work)))
+                work, held = getattr(importlib.import_module(module), name)(**contender.settings), contender
+            pipe.send((True, _COMMANDS[command](work)))
         except Exception as error:
             pipe.send((False, f"{type(error).__name__}: {error}"))
             raise
@@ -111,3 +120,10 @@ def _timed(work: Work) -> tuple[float, int]:
     began = time.perf_counter()
     units = work.run()
     return time.perf_counter() - began, units
+
+
+_COMMANDS: dict[str, Callable[[Work], Any]] = {
+    "prove": lambda work: work.prove(),
+    "run": _timed,
+    "facts": lambda work: getattr(work, "facts", dict)(),
+}

@@ -46,16 +46,17 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def options(command: str) -> set[str]:
-    """What ``corecur <command>`` takes; for train, the settings of the recipe too."""
+    """What ``corecur <command>`` takes; for train, the settings of the recipes and of reading too."""
     import typer
 
     from corecur.cli import app
-    from corecur.learners.image_recipe import ImageRecipe
+    from corecur.learners.tasks import TASKS
 
     found = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
     known = {option for parameter in found for option in parameter.opts}
     if command == "train":
-        known |= {f"--{name.replace('_', '-')}" for name in ImageRecipe.model_fields}
+        models = [model for task in TASKS.values() for model in (task.learner.recipe_model, task.learner.reading_model)]
+        known |= {f"--{name.replace('_', '-')}" for model in models for name in model.model_fields}
     return known
 
 

@@ -14,13 +14,17 @@ __all__ = [
     "ConfigError",
     "CorecurError",
     "DataError",
+    "Forecaster",
     "ImageClassifier",
     "Input",
     "Model",
     "RunError",
     "Sequential",
     "SequenceTagger",
+    "SeriesClassifier",
     "ShapeError",
+    "TextClassifier",
+    "TextGenerator",
     "__version__",
     "callbacks",
     "layers",
@@ -32,12 +36,20 @@ __all__ = [
 
 # Learners are loaded at first use: each needs several times the code that layers and models need.
 if TYPE_CHECKING:
+    from corecur.learners.forecaster import Forecaster
     from corecur.learners.image_classifier import ImageClassifier
     from corecur.learners.sequence_tagger import SequenceTagger
+    from corecur.learners.series_classifier import SeriesClassifier
+    from corecur.learners.text_classifier import TextClassifier
+    from corecur.learners.text_generator import TextGenerator
 else:
     _LEARNERS = {
+        "Forecaster": "corecur.learners.forecaster",
         "ImageClassifier": "corecur.learners.image_classifier",
         "SequenceTagger": "corecur.learners.sequence_tagger",
+        "SeriesClassifier": "corecur.learners.series_classifier",
+        "TextClassifier": "corecur.learners.text_classifier",
+        "TextGenerator": "corecur.learners.text_generator",
     }
 
     def __getattr__(name: str) -> type:

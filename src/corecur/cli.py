@@ -218,13 +218,58 @@ def predict(
             raise ConfigError("the answers are printed as JSON or as CSV", do="give --json or --format csv")
         quiet = json_ or format_ != "table"
         learner = load_learner(bundle, device=device)
-        answers = learner.predict(sources, skip_bad=skip_bad, progress=None if quiet else console.count_files)
+        answers = learner.predict([Path(source) for source in sources], skip_bad=skip_bad, progress=None if quiet else console.count_files)
         if json_ or format_ == "json":
             console.say_json([answer.as_json() for answer in answers])
         elif format_ == "csv":
             console.say(console.as_csv(*learner.spreadsheet(answers)), end="")
         else:
             console.say_listing(learner.listing(answers, top=top))
+
+
+@app.command()
+def generate(
+    bundle: Bundle,
+    prompt: Annotated[
+        str, typer.Option(help="What to write on after; - reads it from standard input.", rich_help_panel=_DATA)
+    ] = "",
+    length: Annotated[
+        int, typer.Option(min=1, help="How many characters (or words, as the model was trained) to write.")
+    ] = 400,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="0 takes the likeliest each time, 1 draws as learned, more is bolder.")
+    ] = 0.8,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Draw among the k likeliest only.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(max=1.0, help="Draw among the likeliest that sum to this probability only.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed writes the same text; by default a new one.")] = None,
+    device: Device = "auto",
+    json_: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write text with a model that learned to: it is printed as it comes."""
+    with _errors_for_people(debug):
+        from corecur.learners.tasks import load_generator
+        from corecur.runtime import any_seed
+
+        began = sys.stdin.read().removesuffix("\n") if prompt == "-" else prompt
+        seed = any_seed() if seed is None else seed
+        learner = load_generator(bundle, device=device)
+        finding = learner.read_prompt(began).finding()
+        settings: dict[str, Any] = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+        settings["seed"] = seed
+        pieces, started = learner.generate(began, **settings), time.perf_counter()
+        if not json_:
+            console.say_stream(began, pieces)
+            if finding is not None:
+                console.complain(f"! {finding}")
+            return
+        written = "".join(pieces)
+        speed = length / (time.perf_counter() - started)
+        findings = [] if finding is None else [finding]
+        found = {"task": learner.task, "prompt": began, "text": written, **settings}
+        console.say_json(found | {"findings": findings, "tokens_per_second": round(speed, 1)})
 
 
 @app.command()

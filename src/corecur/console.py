@@ -7,7 +7,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from corecur.engine.progress import clock
@@ -79,6 +79,14 @@ def say_result(result: FitResult) -> None:
         say(f"time:   {clock(result.seconds)}, of which training {clock(result.train_seconds)}\n\nnext:")
         for command in result.next_commands:
             say(f"  {command}")
+
+
+def say_stream(beginning: str, pieces: Iterable[str]) -> None:
+    """Text as it comes, after what it goes on from."""
+    say(beginning, end="")
+    for piece in pieces:
+        say(piece, end="")
+    say()
 
 
 def say_outcome(outcome: Outcome) -> None:

@@ -30,6 +30,7 @@ from corecur.errors import ConfigError, ShapeError
 from corecur.graph import Graph, as_input, unique_names
 from corecur.layers.layer import Layer
 from corecur.layers.masks import call_plain
+from corecur.layers.recurrent import reset_states
 from corecur.layers.symbolic import Shape, SymbolicTensor, call_symbolically, symbols_in
 
 
@@ -292,6 +293,10 @@ class Model(Layer):
         if return_dict:
             return results
         return list(results.values()) if self._metrics else results["loss"]
+
+    def reset_states(self) -> None:
+        """Let every recurrent layer inside forget the state it carries from call to call."""
+        reset_states(self)
 
     def summary(
         self, *, print_fn: Callable[[str], Any] = print, input_shape: tuple[int | None, ...] | None = None

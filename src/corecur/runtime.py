@@ -8,6 +8,7 @@ import functools
 import os
 import platform
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterator
 
@@ -82,6 +83,15 @@ def check_seed(seed: int) -> None:
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ConfigError("a seed is a whole number", got=seed, expected="0 to 2^63 - 1")
+
+
+def any_seed() -> int:
+    """A seed that nobody chose, short enough to be typed again.
+
+    >>> 0 <= any_seed() < 2**31
+    True
+    """
+    return secrets.randbelow(2**31)
 
 
 def seed_everything(seed: int) -> None:

@@ -25,7 +25,7 @@ class LayerCost:
 
     name: str
     kind: str
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     parameters: int
     multiply_adds: int
     activation_bytes: int
@@ -177,6 +177,11 @@ def summarize(model: Model, *, input_shape: tuple[int | None, ...] | None = None
     for one sample: 12 multiply-adds, 16 B of activations
     """
     costs = layer_costs(model, input_shape=input_shape)
+    guess = ""
+    if None in (input_shape or ()) or any(None in symbol.shape[1:] for symbol in model.input_symbols):
+        guess = ", unknown sizes taken as 96"
+        for row, other in zip(costs, layer_costs(model, input_shape=input_shape, unknown=144), strict=True):
+            row.shape = tuple(a if a == b else None for a, b in zip(row.shape, other.shape, strict=True))
     header = ("layer", "kind", "output", "parameters", "multiply-adds", "activations", "sees")
     table = [header] + [
         (
@@ -206,7 +211,7 @@ def summarize(model: Model, *, input_shape: tuple[int | None, ...] | None = None
     return "\n".join(
         [f"model {model.name or type(model).__name__}", *lines, ""]
         + [f"parameters: {total:,} ({trainable:,} trainable), {as_bytes(size)}"]
-        + [f"for one sample: {work:,} multiply-adds, {as_bytes(memory)} of activations"]
+        + [f"for one sample{guess}: {work:,} multiply-adds, {as_bytes(memory)} of activations"]
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bench.contender import Case, Contender
-from bench.harness import CONTROL, GateError, Result, Standing, largest_difference, measure, passed_gate
+from bench.harness import CONTROL, GateError, Result, Standing, largest_difference, measure, measure_all, passed_gate
 from bench.ratio import Ratio
 from bench.worker import Worker, WorkerError
 
@@ -63,6 +64,42 @@ def test_every_contender_runs_twice_a_round_in_a_process_of_its_own() -> None:
     assert found.standings[0].ratio == Ratio(1.0, 1.0, 1.0)
     assert all(s.milliseconds > 0 and s.share is None for s in found.standings)
     assert found.met
+
+
+class Clock:
+    """Work that tells which process it is in, and counts the blocks since it was made."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.blocks = name, 0
+
+    def prove(self) -> list[float]:
+        return [1.0]
+
+    def run(self) -> int:
+        self.blocks += 1
+        return 1
+
+    def facts(self) -> dict[str, Any]:
+        return {"process": os.getpid(), "name": self.name, "blocks": self.blocks}
+
+
+def test_cases_share_the_processes_they_name_and_nothing_else() -> None:
+    def clock(name: str, process: str | None) -> Contender:
+        return Contender(name, "tests.bench.test_harness:Clock", {"name": name}, process=process)
+
+    def case(name: str) -> Case:
+        contenders = (clock(f"{name} first", "a"), clock(f"{name} second", "b"), clock(f"{name} third", None))
+        return Case(name, name, "block", contenders, judged=f"{name} second", target=None)
+
+    heard: list[str] = []
+    one, two = measure_all([case("one"), case("two")], rounds=1, threads=1, tell=heard.append)
+    assert heard == ["one", "two"]
+    facts = [[s.facts for s in found.standings] for found in (one, two)]
+    assert [f["name"] for f in facts[1]] == ["two first", "two second", "two third", "two first"]
+    assert {f["blocks"] for row in facts for f in row} == {3 + 2}  # warm-ups and a round
+    same = [a["process"] == b["process"] for a, b in zip(*facts, strict=True)]
+    assert same == [True, True, False, True]
+    assert len({f["process"] for row in facts for f in row}) == 5
 
 
 def test_a_contender_that_fails_is_named(capfd: pytest.CaptureFixture[str]) -> None:

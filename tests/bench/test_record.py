@@ -7,7 +7,7 @@ from pathlib import Path
 from bench import machine
 from bench.harness import CONTROL, Result, Standing
 from bench.ratio import Ratio
-from bench.record import markdown, write
+from bench.record import markdown, overview, write
 
 RESULT = Result(
     "fit-32",
@@ -37,6 +37,22 @@ def test_a_busy_machine_and_a_missed_target_are_said() -> None:
     busy = replace(RESULT, standings=(*others, replace(control, ratio=Ratio(1.2, 1.0, 1.3))))
     assert "REJECTED" in markdown(busy)
     assert "MISSED" in markdown(replace(RESULT, target=0.5))
+
+
+def test_facts_are_columns_and_a_baseline_has_no_target() -> None:
+    first, ours, control = RESULT.standings
+    told = replace(
+        RESULT,
+        standings=(replace(first, facts={"peak MiB": 12.34}), replace(ours, facts={"kernel": "fused"}), control),
+        target=None,
+    )
+    text = markdown(told)
+    assert "| proofs differ by | peak MiB | kernel |" in text
+    assert "| 0.0e+00 | 12.3 | – |" in text and "| 1.0e-07 | – | fused |" in text
+    assert "A baseline, without a target." in text and told.met
+    assert "| training step, batch 32 | loop by hand | 1 | 6.40 | 0.800 (0.780 … 0.830) | – | fused | 12.3 | – |" in (
+        overview([told])
+    )
 
 
 def test_record_holds_the_raw_times_and_the_verdict(tmp_path: Path) -> None:

@@ -54,7 +54,6 @@ OTHERS = {
     "sounds": ({"1.wav": "", "2.wav": "", "LICENSE": ""}, "", "3 files, none a picture: 2 .wav, 1 without suffix"),
     "series": ({"load.csv": "date,load\n2020,1.5\n"}, "load.csv", "begins: date,load"),
     "a folder of series": ({"load.csv": "date,profile\n2020,1.5\n"}, "", "1 files, none a picture: 1 .csv"),
-    "a text": ({"book.txt": "Once upon a time"}, "book.txt", "a .txt file"),
     "bytes": ({"thing": "?"}, "thing", "a file of no known kind"),
 }  # fmt: skip
 
@@ -80,3 +79,17 @@ def test_what_is_no_learner(tmp_path: Path) -> None:
         load_learner(tmp_path / "nothing")
     with pytest.raises(RunError, match="no model file in this folder"):
         load_learner(tmp_path)
+
+
+PLAIN_TEXTS = {
+    "a text": ({"book.txt": "Once upon a time"}, "book.txt"),
+    "an empty text": ({"book.txt": ""}, "book.txt"),
+    "texts side by side": ({"one.txt": "Once upon a time.\nThe end.", "two.txt": "There was a king.\nHe died."}, ""),
+    "poems": ({"a.json": '[{"title": "t", "paragraphs": ["one line,", "another."]}]'}, ""),
+}
+
+
+@pytest.mark.parametrize("case", PLAIN_TEXTS)
+def test_plain_texts(tmp_path: Path, case: str) -> None:
+    files, name = PLAIN_TEXTS[case]
+    assert find_task(str(make(tmp_path, files) / name)) == "text-generation"

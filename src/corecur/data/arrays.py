@@ -60,24 +60,26 @@ def _target(value: object, name: str, where: str | None, finite: bool) -> Tensor
 
 
 def as_weights(value: object, samples: int) -> Tensor:
-    """Sample weights as (N,) float32. Raises DataError for a wrong length, a negative weight, or no weight above 0.
+    """Sample weights as float32, (N,) or (N, T, …), one for each step. Raises DataError.
+
+    What is refused: a wrong length, a negative weight, and no weight above 0.
 
     >>> as_weights([1, 2], 2)
     tensor([1., 2.])
     """
     weights = as_tensor(value, name="sample_weight").to(torch.float32)
-    if weights.shape != (samples,):
+    if len(weights) != samples:
         raise DataError(
             "sample_weight does not fit the samples",
             got=f"shape {tuple(weights.shape)}",
-            expected=f"shape ({samples},), one weight a sample",
+            expected=f"shape ({samples},), one weight a sample, or ({samples}, steps)",
         )
     negative = (weights < 0).nonzero()
     if len(negative):
         raise DataError(
             "sample_weight has negative numbers",
-            where=f"row {int(negative[0])}",
-            got=f"{float(weights[negative[0]])}, and {len(negative)} in all",
+            where=f"row {int(negative[0, 0])}",
+            got=f"{float(weights[tuple(negative[0])])}, and {len(negative)} in all",
             expected="0 or more",
         )
     if not bool(weights.any()):

@@ -69,7 +69,8 @@ def label_error(target: Tensor, classes: int, ignore: int = NO_LABEL) -> DataErr
         f"label {target[wrong].reshape(-1)[0].item()} is not a class",
         where=f"sample {first_index(wrong)}",
         expected=f"0 … {classes - 1}, the output has {classes} units",
-        do="number the classes from 0, or give the last layer one unit per class",
+        do="number the classes from 0, or give the last layer one unit per class; a number that stands for no label "
+        "is the loss's ignore_class",
     )
 
 

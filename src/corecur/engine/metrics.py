@@ -21,9 +21,9 @@ from corecur.engine.accuracy import (
 )
 from corecur.engine.auc import AUC
 from corecur.engine.confusion import ConfusionMatrix
-from corecur.engine.loss import Loss
+from corecur.engine.loss import Loss, spread
 from corecur.engine.losses import LOSSES
-from corecur.engine.metric import Average, Mean, Metric
+from corecur.engine.metric import Average, Mean, Metric, wide
 from corecur.engine.precision_recall import F1Score, Precision, Recall
 from corecur.engine.regression_metrics import MeanAbsoluteError, MeanSquaredError, R2Score, RootMeanSquaredError
 from corecur.errors import ConfigError
@@ -38,6 +38,7 @@ __all__ = [
     "ConfusionMatrix",
     "F1Score",
     "FunctionMetric",
+    "LossMetric",
     "Mean",
     "MeanAbsoluteError",
     "MeanSquaredError",
@@ -74,6 +75,36 @@ class FunctionMetric(Average):
     def values(self, target: Tensor, output: Tensor) -> Tensor:
         values = self.function(target, output).detach()
         return values if values.dim() else values.expand(len(output))  # a batch's scalar counts once per sample
+
+
+@dataclass(eq=False)
+class LossMetric(Average):
+    """A loss as a metric: the mean over samples, or over positions where each has a weight of its own (or a mask).
+
+    >>> import torch
+    >>> metric = LossMetric(LOSSES["mse"](), name="mse")
+    >>> metric.update(torch.zeros(1, 2), torch.tensor([[1.0, 9.0]]), torch.tensor([[1.0, 0.0]]))
+    >>> metric.result()
+    1.0
+    """
+
+    loss: Loss
+    _: KW_ONLY
+    name: str = "loss"
+
+    def values(self, target: Tensor, output: Tensor) -> Tensor:
+        return self.loss.per_sample(target, output)
+
+    def update(self, target: Tensor, output: Tensor, weights: Tensor | None = None) -> None:
+        if weights is None or weights.dim() < 2:
+            return super().update(target, output, weights)
+        losses = self.loss.elements(target, output.detach())  # (B, T, …)
+        real = self.loss.real(target)
+        weights = spread(weights, losses).to(wide(losses.device)).expand_as(losses)
+        if real is not None:
+            weights = weights * spread(real, losses)
+        self._add(total=(losses * weights).sum(), count=weights.sum())
+        return None
 
 
 METRICS: Table[type[Metric]] = Table(
@@ -117,14 +148,14 @@ def find_metric(spec: MetricSpec) -> Metric:
     """
     if isinstance(spec, str):
         if spec not in METRICS and spec in LOSSES:
-            return FunctionMetric(LOSSES[spec]().per_sample, name=spec)
+            return LossMetric(LOSSES[spec](), name=spec)
         return _made(METRICS[spec], name=spec)
     if isinstance(spec, Metric):
         return spec
     if isinstance(spec, type):
         return _made(spec)
     if isinstance(spec, Loss):
-        return FunctionMetric(spec.per_sample, name=type(spec).__name__)
+        return LossMetric(spec, name=type(spec).__name__)
     if callable(spec):
         return FunctionMetric(spec, name=getattr(spec, "__name__", "function"))
     raise _no_metric(spec)

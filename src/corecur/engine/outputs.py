@@ -8,10 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from corecur.engine.losses import find_loss
+from corecur.engine.crf_loss import CRFLoss
+from corecur.engine.loss import Loss, spread
+from corecur.engine.losses import FunctionLoss, find_loss
 from corecur.engine.metric import Metric
 from corecur.engine.metrics import find_metric
 from corecur.errors import ConfigError, ShapeError
+from corecur.layers.crf import Chain
+from corecur.layers.masks import mask_of, with_mask
 
 
 class JointLoss:
@@ -36,10 +40,40 @@ class JointLoss:
                 do="give a list of losses as long as the lists of targets and of outputs",
             )
         terms = [
-            share * loss(t, o, weights)
+            share * loss_of(loss, t, o, weights)
             for loss, share, t, o in zip(self.losses, self.weights, targets, outputs, strict=True)
         ]
         return torch.stack(terms).sum()
+
+
+def loss_of(loss: Any, target: Any, output: Any, weights: Tensor | None) -> Tensor:
+    """The loss of one output over the positions that its mask leaves in.
+
+    >>> from corecur.engine.losses import MeanSquaredError
+    >>> output = with_mask(torch.tensor([[1.0, 9.0]]), torch.tensor([[True, False]]))
+    >>> loss_of(MeanSquaredError(), torch.zeros(1, 2), output, None)
+    tensor(1.)
+    """
+    if not isinstance(loss, Loss):
+        found: Tensor = loss(target, output, weights)
+        return found
+    if isinstance(getattr(output, "chain", None), Chain) and not isinstance(loss, (CRFLoss, FunctionLoss)):
+        raise ConfigError(
+            "the network ends in a CRF, which another loss would leave untrained", got=repr(loss), do='loss="crf"'
+        )
+    return loss(target, output, weights, mask=mask_of(output))
+
+
+def real_weights(output: Any, weights: Tensor | None) -> Tensor | None:
+    """Sample weights with 0 where the output's mask leaves a position out.
+
+    >>> real_weights(with_mask(torch.zeros(1, 2, 3), torch.tensor([[True, False]])), torch.tensor([0.5]))
+    tensor([[0.5000, 0.0000]])
+    """
+    mask = mask_of(output)
+    if mask is None:
+        return weights
+    return mask.float() if weights is None else mask * spread(weights, mask)
 
 
 def parts(field: Any) -> tuple[Any, ...]:
@@ -63,7 +97,8 @@ class OutputMetric(Metric):
 
     def update(self, target: Any, output: Any, weights: Tensor | None = None) -> None:
         """Add a batch: ``target`` and ``output`` are those of the whole network."""
-        self.metric.update(parts(target)[self.output], parts(output)[self.output], weights)
+        mine = parts(output)[self.output]
+        self.metric.update(parts(target)[self.output], mine, real_weights(mine, weights))
 
     def result(self) -> Any:
         """The metric's value."""

@@ -25,7 +25,7 @@ from corecur.engine.loss import Loss, spread
 from corecur.engine.losses import FunctionLoss
 from corecur.engine.metric import Metric
 from corecur.engine.optimizer import set_rate
-from corecur.engine.outputs import JointLoss
+from corecur.engine.outputs import JointLoss, loss_of, real_weights
 from corecur.errors import ConfigError, DataError, ShapeError
 from corecur.layers.layer import Layer
 from corecur.layers.masks import mask_of, with_mask
@@ -326,10 +326,7 @@ class Trainer:
                 raise DataError("there are no targets to compare the outputs with", do="pass y beside x")
             if isinstance(self.loss, Loss) and not isinstance(output, Tensor):
                 raise ShapeError("one loss cannot judge several outputs", do="compile with a list of losses")
-        mask = mask_of(output)
-        if mask is not None and isinstance(self.loss, Loss):
-            return self.loss(batch.targets, output, weights, mask=mask)  # type: ignore[arg-type]
-        return self.loss(batch.targets, output, weights)
+        return loss_of(self.loss, batch.targets, output, weights)
 
     def _weights_of(self, batch: Batch, output: Any) -> Tensor | None:
         """Sample weights times the weight of each sample's class: (B,), or (B, T) where each step has a class."""
@@ -340,7 +337,7 @@ class Trainer:
             raise ConfigError("class_weight needs a model with one output", do="pass sample_weight instead")
         classes = max(output.shape[-1], 2, 1 + max(self.class_weights))
         table = torch.tensor([self.class_weights.get(number, 1.0) for number in range(classes)], device=output.device)
-        if target.ndim > 1 and target.shape[-1] == output.shape[-1] > 1:  # one-hot or soft: (B, K)
+        if target.ndim > 1 and target.shape == output.shape and output.shape[-1] > 1:  # one-hot or soft: (B, …, K)
             by_class = target.float() @ table[: target.shape[-1]]
         else:  # class numbers: (B,), (B, 1) or one at each of T steps (B, T)
             numbers = target.squeeze(-1) if target.ndim > 1 else target
@@ -353,9 +350,7 @@ class Trainer:
 
     def _update_metrics(self, batch: Batch, output: Any) -> None:
         targets: Any = batch.targets
-        weights, mask = batch.weights, mask_of(output)
-        if mask is not None:
-            weights = mask.float() if weights is None else mask * spread(weights, mask)
+        weights = real_weights(output, batch.weights)
         for metric in self.metrics:
             metric.update(targets, output, weights)
 

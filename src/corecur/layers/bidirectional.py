@@ -6,6 +6,7 @@ B batch, T time, P outputs of one direction.
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any, Unpack
 
@@ -18,16 +19,27 @@ from corecur.layers.keras_weight import KerasWeight
 from corecur.layers.layer import Layer, LayerOptions
 from corecur.layers.masks import with_mask
 from corecur.layers.recurrent import Recurrent, State
-from corecur.layers.symbolic import Shape
+from corecur.layers.symbolic import Shape, shape_of
 from corecur.names import Table
+
+
+def concatenated(forward: Tensor, backward: Tensor) -> Tensor:
+    """(B, …, P) and (B, …, P') -> (B, …, P + P')."""
+    return torch.cat([forward, backward], -1)
+
+
+def mean(forward: Tensor, backward: Tensor) -> Tensor:
+    """Half of each."""
+    return (forward + backward) / 2
+
 
 MERGES: Table[Callable[[Tensor, Tensor], Tensor]] = Table(
     "merge mode",
     {
-        "concat": lambda forward, backward: torch.cat([forward, backward], -1),
-        "sum": torch.add,
-        "ave": lambda forward, backward: (forward + backward) / 2,
-        "mul": torch.mul,
+        "concat": concatenated,
+        "sum": operator.add,
+        "ave": mean,
+        "mul": operator.mul,
     },
 )
 
@@ -48,7 +60,6 @@ class Bidirectional(Layer):
     torch.Size([2, 5, 8])
     """
 
-    rank = 3
     fixes_channels = True
 
     def __init__(
@@ -73,15 +84,24 @@ class Bidirectional(Layer):
         self.return_state = layer.return_state
         self.forward_layer = _anew(layer, go_backwards=layer.go_backwards)
         self.backward_layer = _anew(backward_layer or layer, go_backwards=not layer.go_backwards)
+        self._house_weights()
+
+    def _house_weights(self) -> None:
         if isinstance(self.forward_layer, GatedLayer) and isinstance(self.backward_layer, GatedLayer):
             self.forward_layer.live_in(self, "")
             self.backward_layer.live_in(self, "_reverse")
+
+    def check_input(self, shape: Shape | torch.Size) -> None:
+        self.forward_layer.check_input(shape)
+        super().check_input(shape)
 
     def build(self, input_shape: Shape) -> None:
         self.forward_layer.build_for(input_shape)
         self.backward_layer.build_for(input_shape)
 
     def forward(self, x: Tensor, initial_state: State | None = None, *, mask: Tensor | None = None) -> Any:
+        if getattr(self.forward_layer, "_home", self) is not self:  # a replica, which nn.DataParallel makes part by part
+            self._house_weights()
         first, second = self._halves(initial_state)
         forward, *states = _outputs(self.forward_layer(x, first, mask=mask))
         backward, *more = _outputs(self.backward_layer(x, second, mask=mask))
@@ -91,6 +111,12 @@ class Bidirectional(Layer):
                 for y, layer in ((forward, self.forward_layer), (backward, self.backward_layer))
             )
         if self._merge is not None:
+            if self._merge is not concatenated and forward.shape != backward.shape:
+                raise ShapeError(
+                    f"{self.title} cannot merge outputs of different shapes by {self.merge_mode!r}",
+                    got=f"{shape_of(forward)} forwards, {shape_of(backward)} backwards",
+                    do='give both layers the same units, or use merge_mode="concat"',
+                )
             merged: list[Tensor] = [self._merge(forward, backward)]
         else:
             merged = [with_mask(y.view_as(y), self.compute_mask(x, mask)) for y in (forward, backward)]

@@ -120,6 +120,11 @@ class ConvLSTM2D(Recurrent):
             sizes.append(max(0, -(-(size - reach) // stride)))
         return [(sizes[0], sizes[1], self.filters)] * 2
 
+    def over_shapes(self, x: Tensor) -> Tensor:
+        pictures = self._input_part(x.to(self.weight_ih.dtype)).flatten(0, 1)  # (T·B, 4F, h, w)
+        F.conv2d(pictures[:, : self.filters], self.weight_hh, padding="same")
+        return super().over_shapes(x)
+
     def over_time(
         self, x: Tensor, state: list[Tensor], lengths: Tensor | None, *, need_state: bool
     ) -> tuple[Tensor, list[Tensor]]:

@@ -154,6 +154,17 @@ class Gated(Layer):
         self.__dict__["_home"] = owner  # past torch, which would take the owner for a part of this layer
         self._ending = self.suffix + suffix
 
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights, wherever they are kept."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = value
+        for weight in self.weights().values() if self.built else ():
+            weight.requires_grad_(value)
+
     def weights(self) -> dict[str, Tensor]:
         """The weights under their names in ``torch.nn`` without the layer's number; biases where there are some."""
         home = self._home or self

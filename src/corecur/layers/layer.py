@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from corecur.errors import ConfigError, ShapeError, nearest
 from corecur.layers.initializers import Initializer, find_initializer
 from corecur.layers.keras_weight import KerasWeight, permuted
-from corecur.layers.masks import checked_mask, mask_of, takes_mask, with_mask
+from corecur.layers.masks import carrying, checked_mask, mask_of, takes_mask, with_mask
 from corecur.layers.regularizers import Regularizer, find_regularizer
 from corecur.layers.symbolic import Shape, call_symbolically, symbols_in, trial_tensors
 
@@ -139,6 +139,7 @@ class Layer(nn.Module, metaclass=LayerType):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         first = args[0] if args else None
         if not isinstance(first, Tensor):
+            self._refuse_list(first)
             if any(True for _ in symbols_in((args, kwargs))):
                 self._build_from(args, kwargs)
                 return call_symbolically(self, args, kwargs)
@@ -146,11 +147,14 @@ class Layer(nn.Module, metaclass=LayerType):
                 raise ShapeError(
                     f"{self.title} takes torch tensors", got="a NumPy array", do="pass torch.from_numpy(array)"
                 )
-        if not self.built:
-            self._build_from(args, kwargs)
-        elif isinstance(first, Tensor):
+        elif self.built:
             self.check_input(first.shape)
         mask = self._mask_for(first, kwargs)
+        if mask is not None and not self._takes_mask:  # it is for the layers inside
+            first = carrying(first, mask, self.title)
+            args = (first, *args[1:])
+        if not self.built:
+            self._build_from(args, kwargs)
         output = super().__call__(*args, **kwargs) if self.dtype is None else self._call_in_float32(args, kwargs)
         if mask is not None:
             output = self._masked(first, output, mask)
@@ -190,7 +194,8 @@ class Layer(nn.Module, metaclass=LayerType):
         """The mask of the output: that of the input where ``supports_masking``, else None. Keras' name."""
         if self.supports_masking:
             return mask
-        if not self._takes_mask and not self._told_of_mask:
+        inside = any(isinstance(child, Layer) for child in self.children())  # which see the mask, and warn themselves
+        if not self._takes_mask and not inside and not self._told_of_mask:
             self._told_of_mask = True
             warnings.warn(
                 f"{self.title} does not know masks: padding counts as data from here on", UserWarning, stacklevel=4
@@ -234,6 +239,14 @@ class Layer(nn.Module, metaclass=LayerType):
         for module in self.modules():
             if isinstance(module, Layer):
                 module._trainable = value
+
+    def _refuse_list(self, first: Any) -> None:
+        if self.rank is not None and isinstance(first, (list, tuple)):
+            raise ShapeError(
+                f"{self.title} takes one tensor, {_axes(self.rank)}",
+                got=f"a {type(first).__name__} of {len(first)}",
+                do="pass the others by name (initial_state=…, value=…), or join them with Concatenate()",
+            )
 
     def check_input(self, shape: tuple[int | None, ...] | torch.Size) -> None:
         """Refuse an input that does not fit, with the likely cause."""
@@ -474,6 +487,13 @@ def _axes(rank: int) -> str:
 
 
 def _axis_hint(got: int, rank: int) -> str:
+    if rank == 3 and got == 2:
+        return (
+            "give the recurrent layer before it return_sequences=True, tokens an Embedding, "
+            "or a single feature its axis: x.unsqueeze(-1)"
+        )
+    if rank == 3 and got > 3:
+        return "put TimeDistributed(Flatten()) before it, or a convolution and TimeDistributed(GlobalAveragePooling2D())"
     if got == rank - 1:
         return "add the missing axis: x.unsqueeze(0) for a batch of one sample, x.unsqueeze(-1) for one channel"
     if got > rank:

@@ -6,7 +6,7 @@ B batch, T time. A mask is boolean (B, T), True where a step is real.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -41,6 +41,19 @@ def with_mask(x: Tensor, mask: Tensor | None) -> Tensor:
     return x
 
 
+def carrying(x: Any, mask: Any, title: str) -> Any:
+    """A new tensor (or list of them) of the same values carrying the mask (or list of masks); ``x`` if it does already.
+
+    >>> carrying(torch.zeros(1, 1), torch.tensor([[True]]), "the layer").mask
+    tensor([[True]])
+    """
+    if isinstance(x, Tensor):
+        return x if mask_of(x) is mask else with_mask(x.view_as(x), mask)
+    if not isinstance(x, (list, tuple)):
+        return x
+    return [carrying(one, m, title) for one, m in zip(x, checked_masks(mask, x, title), strict=True)]
+
+
 def checked_mask(mask: Tensor, x: Tensor, title: str) -> Tensor:
     """The mask as booleans; ShapeError where it is not (B, T) of ``x`` (B, T, …), or holds more than 0 and 1.
 
@@ -59,6 +72,23 @@ def checked_mask(mask: Tensor, x: Tensor, title: str) -> Tensor:
     if not mask.is_meta and not bool((real == mask).all()):
         raise ShapeError(f"{title} got a mask that is not made of 0 and 1", do="pass a boolean mask, True = real")
     return real
+
+
+def checked_masks(masks: Any, inputs: Sequence[Tensor], title: str) -> list[Tensor | None]:
+    """The mask of each of several inputs, None where it has none; ShapeError where they are not one for each.
+
+    >>> checked_masks(None, [torch.zeros(1, 2)], "the layer")
+    [None]
+    """
+    if masks is None:
+        return [None] * len(inputs)
+    if not isinstance(masks, (list, tuple)) or len(masks) != len(inputs):
+        raise ShapeError(
+            f"{title} takes a list of masks, one for each input",
+            got=f"{len(masks)} masks" if isinstance(masks, (list, tuple)) else type(masks).__name__,
+            expected=f"{len(inputs)}, None where an input has none",
+        )
+    return [m if m is None else checked_mask(m, x, title) for m, x in zip(masks, inputs, strict=True)]
 
 
 def call_plain(module: nn.Module, x: Any) -> Any:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from corecur.errors import ConfigError, ShapeError
 from corecur.layers.layer import Layer, LayerOptions
-from corecur.layers.masks import blank, checked_mask
+from corecur.layers.masks import blank, checked_masks
 from corecur.layers.symbolic import Shape, shape_of
 
 
@@ -48,15 +48,7 @@ class Merge(Layer):
 
     def masks_of(self, inputs: Sequence[Tensor], mask: Any) -> list[Tensor | None]:
         """The mask of each input, checked."""
-        if mask is None:
-            return [None] * len(inputs)
-        if not isinstance(mask, (list, tuple)) or len(mask) != len(inputs):
-            raise ShapeError(
-                f"{self.title} takes a list of masks, one for each input",
-                got=f"{len(mask)} masks" if isinstance(mask, (list, tuple)) else type(mask).__name__,
-                expected=f"{len(inputs)}, None where an input has none",
-            )
-        return [m if m is None else checked_mask(m, x, self.title) for m, x in zip(mask, inputs, strict=True)]
+        return checked_masks(mask, inputs, self.title)
 
     @abstractmethod
     def merge(self, inputs: Sequence[Tensor]) -> Tensor:

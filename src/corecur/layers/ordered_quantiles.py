@@ -49,7 +49,7 @@ class OrderedQuantiles(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         middle = (x.shape[-1] - 1) // 2 if self.middle is None else self.middle
-        below, center, above = x.split([middle, 1, x.shape[-1] - middle - 1], -1)
+        below, center, above = torch.split(x, [middle, 1, x.shape[-1] - middle - 1], -1)
         up = F.softplus(above).cumsum(-1)
         down = F.softplus(below).flip(-1).cumsum(-1).flip(-1)
         return torch.cat([center - down, center, center + up], -1)  # (…, Q)

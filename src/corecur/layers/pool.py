@@ -259,6 +259,8 @@ class GlobalMaxPooling1D(GlobalMax):
     pool = staticmethod(torch.adaptive_max_pool1d)
 
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        if x.shape[1] == 0:
+            return x.sum(1, self.keepdims)  # of nothing: zeros
         if mask is None:
             return super().forward(x)
         y = super().forward(blank(x, mask, torch.finfo(x.dtype).min))
@@ -302,6 +304,8 @@ class GlobalAveragePooling1D(GlobalAverage):
     rank = 3
 
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        if x.shape[1] == 0:
+            return x.sum(1, self.keepdims)  # of nothing: zeros
         if mask is None:
             return super().forward(x)
         count = mask.sum(1).clamp(min=1).to(x.dtype)  # (B,)

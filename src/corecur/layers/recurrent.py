@@ -134,7 +134,7 @@ class Recurrent(Layer):
                 )
             return [s.to(x.device) for s in carried]
         states = [given] if isinstance(given, Tensor) else list(given)
-        if [tuple(getattr(s, "shape", ())) for s in states] != shapes:
+        if [tuple(s.shape) if isinstance(s, Tensor) else None for s in states] != shapes:
             raise ShapeError(
                 f"{self.title} got an initial state that does not fit",
                 got=", ".join(str(shape_of(s) if isinstance(s, Tensor) else type(s).__name__) for s in states),

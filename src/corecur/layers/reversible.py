@@ -58,11 +58,9 @@ class WindowStatistics(Layer):
             )
 
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        if mask is None:
-            real, count = None, x.shape[1]
-        else:
-            x = blank(x, mask)
-            real = mask.unsqueeze(-1)  # (B, T, 1)
+        real, count = None, x.new_tensor(x.shape[1])
+        if mask is not None:
+            x, real = blank(x, mask), mask.unsqueeze(-1)  # (B, T, 1)
             count = real.sum(1, keepdim=True).clamp(min=1)  # (B, 1, 1)
         mean = x.sum(1, keepdim=True) / count  # (B, 1, C)
         center = mean if self.center == "mean" else _last(x, mask)

@@ -38,7 +38,7 @@ class RNN(Recurrent):
     def __init__(self, cell: nn.Module | Sequence[nn.Module], **options: Unpack[RecurrentOptions]) -> None:
         super().__init__(**options)
         if not isinstance(cell, (nn.Module, list, tuple)):
-            raise ConfigError("RNN takes a cell or a list of cells", got=repr(cell))
+            raise ConfigError("RNN takes a cell or a list of cells", got=repr(cell), do="RNN(LSTMCell(64))")
         self.cell = cell if isinstance(cell, nn.Module) else StackedRNNCells(cell)
         self._shapes = state_shapes_of(self.cell)
         self._output_shape: tuple[int, ...] = ()
@@ -69,11 +69,32 @@ class RNN(Recurrent):
         return self._output_shape
 
     def over_shapes(self, x: Tensor) -> Tensor:
-        if not all(isinstance(cell, GatedCell) for cell in self.cells):
-            return super().over_shapes(x)
         for cell in self.cells:
-            x = cell.over_shapes(x) if isinstance(cell, GatedCell) else x
+            if isinstance(cell, GatedCell):
+                x = cell.over_shapes(x)
+            else:  # as if all steps were one batch
+                steps = x.flatten(0, 1)
+                state = [steps.new_empty(len(steps), *shape) for shape in state_shapes_of(cell)]
+                x = torch.unflatten(cell(steps, state)[0], 0, x.shape[:2])
         return x
+
+    def zero_state(self, x: Tensor, shapes: list[tuple[int, ...]]) -> list[Tensor]:
+        """The state before the first step: what a cell of one's own says in ``get_initial_state``, otherwise zeros."""
+        zeros, found = super().zero_state(x, shapes), list[Tensor]()
+        for cell in self.cells:
+            own = zeros[len(found) : len(found) + len(state_shapes_of(cell))]
+            start = getattr(cell, "get_initial_state", None)
+            if start is not None and not isinstance(cell, GatedCell):
+                given = start(batch_size=len(x))
+                own = [s.to(x.device) for s in ([given] if isinstance(given, Tensor) else given)]
+            found += own
+        if [tuple(s.shape) for s in found] != shapes:
+            raise ShapeError(
+                f"{self.title} has a cell whose get_initial_state does not fit its state_size",
+                got=", ".join(str(tuple(s.shape)) for s in found),
+                expected=", ".join(map(str, shapes)),
+            )
+        return found
 
     def over_time(
         self, x: Tensor, state: list[Tensor], lengths: Tensor | None, *, need_state: bool

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from corecur.errors import ConfigError, ShapeError
 from corecur.layers.keras_weight import KerasWeight, permuted
 from corecur.layers.layer import Layer, LayerOptions
-from corecur.layers.symbolic import Shape, SymbolicTensor, call_symbolically
+from corecur.layers.symbolic import Shape, SymbolicTensor, call_symbolically, symbols_in
 
 Size = int | tuple[int, ...]
 
@@ -31,8 +31,8 @@ def state_shapes_of(cell: nn.Module) -> list[tuple[int, ...]]:
     sizes: Any = getattr(cell, "state_size", None)
     if sizes is None:
         raise ConfigError(
-            f"a {type(cell).__name__} is no recurrent cell: it has no state_size",
-            do="set self.state_size to the width of its state, or to a list of them",
+            f"{type(cell).__name__} is no recurrent cell: it has no state_size",
+            do="set self.state_size to the width of its state, or to a list of them (of LSTM, the cell is LSTMCell)",
         )
     entries = list(sizes) if isinstance(sizes, (list, tuple)) else [sizes]
     return [tuple(entry) if isinstance(entry, (list, tuple)) else (int(entry),) for entry in entries]
@@ -48,6 +48,13 @@ def build_cell(cell: nn.Module, input_shape: Shape) -> Shape:
             f"the cell {type(cell).__name__} returned something else than its output and its new states",
             got=type(result).__name__,
             do="return output, [state, …] from its forward(self, x, states)",
+        )
+    new = tuple(symbols_in(result[1]))
+    if [symbol.shape[1:] for symbol in new] != [state.shape[1:] for state in states]:
+        raise ShapeError(
+            f"the cell {type(cell).__name__} returned states that do not fit its state_size",
+            got=", ".join(str(symbol.shape) for symbol in new) or "none",
+            expected=", ".join(str(state.shape) for state in states),
         )
     return result[0].shape
 

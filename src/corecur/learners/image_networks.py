@@ -1,6 +1,6 @@
 """The networks an image classifier can use, by name.
 
-B batch, H height, W width, C channels, K classes.
+B batch, H height, W width, C channels, U units, K classes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from corecur.layers.activation import Activation
 from corecur.layers.conv import Conv2D
 from corecur.layers.dense import Dense
 from corecur.layers.initializers import Dirac
+from corecur.layers.lstm import LSTM
 from corecur.layers.merge import Add
 from corecur.layers.norm import BatchNormalization
 from corecur.layers.pool import GlobalMaxPooling2D, MaxPooling2D
 from corecur.layers.rescaling import Rescaling
-from corecur.layers.shape import Flatten
+from corecur.layers.shape import Flatten, Reshape
 from corecur.layers.symbolic import SymbolicTensor
 from corecur.models import Input, Model, Sequential
 from corecur.names import Table
@@ -25,6 +26,7 @@ from corecur.names import Table
 _STEM_CHANNELS = 32
 # Logits of a max over many features start large; the scale keeps the first steps from saturating the softmax.
 _LOGIT_SCALE = 1 / 9
+_UNITS = 128
 
 Builder = Callable[..., Model]
 
@@ -96,4 +98,27 @@ def textbook(shape: tuple[int, int, int], classes: int, *, widths: tuple[int, ..
     return model
 
 
-NETWORKS: Table[Builder] = Table("model", {"blocks": blocks, "textbook": textbook})
+def hybrid(
+    shape: tuple[int, int, int], classes: int, *, widths: tuple[int, ...] = (32, 64, 128), pools: int = 3, **_: object
+) -> Model:
+    """The articles' hybrid: convolutions, their rows as a sequence from top to bottom, two LSTMs, a softmax.
+
+    A convolution for each width, the first ``pools - 1`` of them halving the picture; each row of what they found, all
+    its columns and channels side by side, is a step in time.
+
+    >>> hybrid((28, 28, 1), 10, widths=(8, 16), pools=3).output_symbols[0].shape
+    (None, 10)
+    """
+    x = inputs = Input(shape)
+    for number, width in enumerate(widths):
+        x = Activation("relu")(_norm(_conv(x, width, starts_as_copy=False)))
+        if number < pools - 1 and min(x.shape[1], x.shape[2]) > 1:
+            x = MaxPooling2D(2)(x)
+    rows, columns, channels = x.shape[1:]
+    x = Reshape((rows, columns * channels))(x)  # (B, H', W', C) -> (B, H', W'·C)
+    x = LSTM(_UNITS, return_sequences=True)(x)
+    x = LSTM(_UNITS)(x)  # (B, H', U) -> (B, U)
+    return Model(inputs, Dense(classes, "softmax", dtype="float32")(x), name="hybrid")
+
+
+NETWORKS: Table[Builder] = Table("model", {"blocks": blocks, "hybrid": hybrid, "textbook": textbook})

@@ -34,7 +34,7 @@ class ImageRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = Field("blocks", description="network: blocks or textbook")
+    model: str = Field("blocks", description="network: blocks, hybrid or textbook")
     widths: tuple[int, ...] = Field((64, 128, 256), description="filters of each block", min_length=1)
     depth: int = Field(2, ge=1, le=8, description="convolutions in a block")
     pools: int = Field(3, ge=0, le=8, description="how many of the last blocks halve the picture")

@@ -16,12 +16,18 @@ from corecur.data.class_folders import ELSEWHERE, list_folder
 from corecur.data.open_images import image_kind
 from corecur.data.path_table import PATH_COLUMNS
 from corecur.data.pictures import SUFFIXES
+from corecur.data.series.series_kinds import series_kind
+from corecur.data.series.table_kind import holds_time_table
 from corecur.data.text.open_tagged import READERS
 from corecur.data.text.text_kinds import text_kind
-from corecur.errors import BundleError, DataError
+from corecur.errors import BundleError, ConfigError, DataError
+from corecur.learners.forecaster import Forecaster
 from corecur.learners.image_classifier import ImageClassifier
 from corecur.learners.learner import Learner
 from corecur.learners.sequence_tagger import SequenceTagger
+from corecur.learners.text_classifier import TextClassifier
+from corecur.learners.series_classifier import SeriesClassifier
+from corecur.learners.text_generator import TextGenerator
 from corecur.names import Table
 from corecur.run_folder import find_bundle
 
@@ -60,6 +66,16 @@ def holds_pictures(source: str | Path) -> bool:
     return kind is not None or not path.exists() or path.suffix.casefold() in SUFFIXES
 
 
+def holds_plain_text(source: str | Path) -> bool:
+    """Whether a source is plain text to write on from, or a text file that lacks something to be that.
+
+    >>> holds_plain_text("no such path")
+    False
+    """
+    kind, path = text_kind(source), Path(source).expanduser()
+    return kind == "corpus" or (kind is None and path.suffix.casefold() == ".txt" and path.is_file())
+
+
 # In this order: the last takes what none before it knows, and says what it lacks.
 TASKS = Table(
     "task",
@@ -68,6 +84,28 @@ TASKS = Table(
             SequenceTagger,
             lambda source: text_kind(source) in READERS,
             "a CoNLL or CoNLL-U file, or a folder with one each for train, dev and test",
+        ),
+        SeriesClassifier.task: Task(
+            SeriesClassifier,
+            lambda source: series_kind(source) == "classification",
+            "series: a .ts or .arff file, a folder with NAME_TRAIN and NAME_TEST, folders of CSV files or of signals, "
+            "a CSV panel with id and label columns, an .npz file, or the sample waves",
+        ),
+        TextClassifier.task: Task(
+            TextClassifier,
+            lambda source: text_kind(source) in ("folder", "table", "lines", "sample"),
+            "a folder with a folder of text files for each class, a CSV, TSV or JSON-lines file with a text and a label "
+            "column, a file with a label and a text on each line, or the sample pydoc",
+        ),
+        TextGenerator.task: Task(
+            TextGenerator,
+            holds_plain_text,
+            "a text file, a folder of text files without labels, or JSON lists of poems",
+        ),
+        Forecaster.task: Task(
+            Forecaster,
+            holds_time_table,
+            "a CSV file with a column of times and columns of numbers, or a sample name (demand, passengers)",
         ),
         ImageClassifier.task: Task(
             ImageClassifier,
@@ -112,6 +150,16 @@ def load_learner(path: str | os.PathLike[str], *, device: str = "auto") -> Learn
     if task not in TASKS:
         raise BundleError("other-task", f"this model file is for the task {task!r}", where=bundle.path)
     return TASKS[task].learner.from_bundle(bundle, device=device)
+
+
+def load_generator(path: str | os.PathLike[str], *, device: str = "auto") -> TextGenerator:
+    """The text generator in a bundle or in a run folder; ConfigError where it is a model for something else."""
+    learner = load_learner(path, device=device)
+    if not isinstance(learner, TextGenerator):
+        raise ConfigError(
+            "this model writes no text", where=path, got=f"a {learner.title}", do="train one: corecur train book.txt"
+        )
+    return learner
 
 
 def _describe(path: Path) -> str:

@@ -92,6 +92,14 @@ pre {
   font: 0.85rem/1.5 var(--code); tab-size: 4;
 }
 pre.whole { user-select: all; -webkit-user-select: all; white-space: pre-wrap; overflow-wrap: anywhere; }
+.shaded { padding: 0.7rem 0.9rem; background: var(--panel); border-radius: 8px; margin-bottom: 0.7rem; }
+.shaded p { margin: 0.3rem 0 0; max-width: none; line-height: 1.75; }
+.shaded .heading { margin: 0; font-weight: 600; font-size: 0.93rem; line-height: 1.4; }
+.shaded .detail { font-weight: 400; font-size: 0.83rem; margin-left: 0.7rem; }
+.shaded span[style] {
+  padding: 0.1em 0.15em; border-radius: 3px; background: color-mix(in srgb, var(--first) calc(0.5 * var(--w)), transparent);
+}
+.shaded .unknown { text-decoration: underline dotted var(--soft); text-underline-offset: 0.2em; }
 .finding { padding: 0.7rem 1rem; background: var(--panel); border-left: 4px solid var(--tone); border-radius: 4px; }
 .finding p { margin: 0.2rem 0 0; font-size: 0.93rem; }
 .finding .level { color: var(--tone); font-weight: 600; margin-right: 0.5rem; }
@@ -130,7 +138,7 @@ footer { margin-top: 2.5rem; font-size: 0.83rem; color: var(--soft); }
   th, td { padding: 0.2rem 0.6rem 0.2rem 0; }
   td:first-child { min-width: 4rem; }
   h2, h3, .note, summary, caption { break-after: avoid; }
-  figure, tr, .finding, .tiles div, pre { break-inside: avoid; }
+  figure, tr, .finding, .shaded, .tiles div, pre { break-inside: avoid; }
   pre { white-space: pre-wrap; }
   .scroll { overflow: visible; }
 }

@@ -134,11 +134,12 @@ def load_series_split(
     preparation: SeriesPreparation,
     split: str = "test",
     skip_bad: bool = False,
+    labelled: bool = True,
 ) -> tuple[SeriesSet, tuple[str, ...]]:
     """Read one split for a model that exists: its classes, its channels. Returns the series and the findings.
 
-    The source's own ``split`` is taken where it has several, else all of it. Series without labels get none. Raises
-    DataError like `load_series`, and for a label the model does not know.
+    The source's own ``split`` is taken where it has several, else all of it. Series without labels get none, and with
+    ``labelled=False`` none do. Raises DataError like `load_series`, and for a label the model does not know.
 
     >>> known = load_series("waves")
     >>> series, _ = load_series_split("waves", classes=known.classes, preparation=known.preparation)
@@ -147,7 +148,7 @@ def load_series_split(
     """
     origin, gathered = _gather(source, labels, preparation)
     part = only_part(gathered, split, origin)
-    gathered = replace(gathered, parts={split: part})
+    gathered = replace(gathered, parts={split: part if labelled else replace(part, labels=None)})
     parts, bad = _usable(gathered, len(preparation.channels))
     if not skip_bad or not len(parts[split]):
         refuse_bad_series(bad, total=len(parts[split]) + len(bad), where=origin)

@@ -103,7 +103,7 @@ def _sorted(raw: RawRows, notes: list[str]) -> tuple[NDArray[np.float64], Times 
             got=f"{time_words(times, int(twice[0]))}, and {len(twice):,} such pairs in all",
             expected="one row for each time",
             do="remove or average the repeated rows; if the table holds several series, name the column that tells "
-            "them apart with id=…; if the clock was set back, write times in UTC",
+            "them apart (id=…, or --series-column); if the clock was set back, write times in UTC",
         )
     moved = int((order != np.arange(len(order))).sum())
     if moved:

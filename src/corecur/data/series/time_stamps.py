@@ -151,7 +151,7 @@ def _no_time(text: Sequence[str], rows: Sequence[int], name: str, where: object,
         where=f"{where}, row {rows[place]}",
         got=repr(text[place][:40]) if text[place] else "an empty cell",
         expected="dates such as 2024-05-31, 2024-05-31 18:00:00 or 2024-05, or numbers",
-        do="mend the cell, remove the row, or name another column with time=…",
+        do="mend the cell, remove the row, or name another column (time=…, or --time-column)",
     )
 
 

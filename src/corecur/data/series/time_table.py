@@ -113,6 +113,8 @@ def time_words(times: Times, row: int) -> str:
     if times.dtype.kind != "M":
         return f"{times[row]:g}"
     point = times[row]
+    if len(times) > 1 and (times == times.astype("datetime64[M]")).all():
+        return str(point.astype("datetime64[M]"))
     if (times == times.astype("datetime64[D]")).all():
         return str(point.astype("datetime64[D]"))
     unit = "m" if (times == times.astype("datetime64[m]")).all() else "s"

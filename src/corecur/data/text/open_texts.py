@@ -46,6 +46,7 @@ class _Reading:
     longest_text: int
     reader: TextReader
     labelled: bool = True
+    keep_empty: bool = False
     notes: list[str] = field(default_factory=list)
 
     def gather(self, source: Any, labels: Any = None) -> tuple[str, GatheredTexts]:
@@ -75,7 +76,7 @@ class _Reading:
 
     def text_set(self, part: TextPart, classes: Sequence[str] | None, *, split: str, where: str) -> TextSet:
         """A split with its class numbers; texts without a word set aside, very long ones cut."""
-        rows = [row for row, text in enumerate(part.texts) if text and not text.isspace()]
+        rows = [row for row, text in enumerate(part.texts) if self.keep_empty or (text and not text.isspace())]
         empty = len(part) - len(rows)
         labels = None if part.labels is None else [one_spelling(part.labels[row].strip()) for row in rows]
         names = tuple(part.names[row] for row in rows)
@@ -206,16 +207,18 @@ def load_unlabelled(
     skip_bad: bool = False,
     longest_text: int = LONGEST_TEXT,
     lines: bool = False,
+    keep_empty: bool = False,
 ) -> tuple[TextSet, tuple[str, ...]]:
     """Texts to answer for: a text file (one text), a folder of them, a table's text column, or texts in Python.
 
     With ``lines`` every line of a text file is a text. A str is a path; pass ``[text]`` for a text itself. Empty texts
-    are set aside and long ones cut, with a finding. Raises DataError.
+    are set aside, unless ``keep_empty``, and long ones cut, with a finding. Raises DataError.
 
     >>> load_unlabelled(["how nice"])[0].names
     ('text[0]',)
     """
-    reading = _Reading(text_column, None, longest_text, TextReader(encoding, skip_bad), labelled=False)
+    reader = TextReader(encoding, skip_bad)
+    reading = _Reading(text_column, None, longest_text, reader, labelled=False, keep_empty=keep_empty)
     if not isinstance(source, (str, os.PathLike)):
         part = gather_values(source, labelled=False, text_column=text_column).parts["train"]
         part = replace(part, names=[name.replace("train[", "text[", 1) for name in part.names], labels=None)

@@ -1,0 +1,173 @@
+"""How texts become inputs of a text classifier: words, their beginnings and endings, and pairs of words.
+
+N texts, B batch, T time (tokens), S tokens of all texts, U different tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from corecur.data.batches import Batch
+from corecur.data.random_keys import uniform
+from corecur.data.text.text_preparation import TextPreparation
+from corecur.data.text.token_arrays import UNKNOWN, TokenArrays
+from corecur.data.text.vocabulary import Vocabulary, fit_vocabulary
+
+#: The names of the inputs, in the order in which a network takes them.
+WORDS, BEGINNINGS, ENDINGS, PAIRS = "words", "beginnings", "endings", "pairs"
+_BEGINNING, _ENDING = 4, 3  # characters
+_MOST_PAIRS = 2_000_000
+
+
+class TextPreprocess(BaseModel):
+    """``preprocess.json``: how a text becomes tokens, and what a network is told about each of them.
+
+    That is the number of the token; where there are vocabularies of them, those of its first 4 and its last 3
+    characters, by which words that were never seen are known in part; and the number of the pair that it makes with
+    the next token. ``pairs`` are those known, a rising list of ``first · V + second`` by the numbers of the two.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: Literal["text-classification"]
+    preparation: TextPreparation
+    beginnings: Vocabulary | None = None
+    endings: Vocabulary | None = None
+    pairs: tuple[int, ...] = Field((), max_length=_MOST_PAIRS)
+
+    @model_validator(mode="after")
+    def _check(self) -> TextPreprocess:
+        rising = all(first < second for first, second in pairwise(self.pairs))
+        if self.pairs and not (
+            rising and self.pairs[0] >= 0 and self.pairs[-1] < len(self.preparation.vocabulary) ** 2
+        ):
+            raise ValueError("pairs are a rising list of numbers below the square of the vocabulary's size")
+        return self
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The inputs by name, and how many different numbers each may hold."""
+        parts = {WORDS: self.preparation.vocabulary, BEGINNINGS: self.beginnings, ENDINGS: self.endings}
+        sizes = {name: len(vocabulary) for name, vocabulary in parts.items() if vocabulary is not None}
+        return sizes | ({PAIRS: 1 + len(self.pairs)} if self.pairs else {})
+
+    def arrays(self, tokens: Sequence[Sequence[str]]) -> tuple[TokenArrays, ...]:
+        """The inputs for N texts that are tokens already: `TokenArrays` of equal lengths, one for each of ``sizes``."""
+        places: dict[str, int] = {}
+        rows = TokenArrays.of([[places.setdefault(token, len(places)) for token in text] for text in tokens])
+        longest, tail = self.preparation.longest, self.preparation.tail
+        if longest is not None:
+            rows = rows.cut(longest, tail=min(tail, longest))
+        found = [_looked_up(rows, self.preparation.vocabulary.encode(list(places)))]
+        if self.beginnings is not None:
+            found.append(_looked_up(rows, self.beginnings.encode([token[:_BEGINNING] for token in places])))
+        if self.endings is not None:
+            found.append(_looked_up(rows, self.endings.encode([token[-_ENDING:] for token in places])))
+        if self.pairs:
+            found.append(self._paired(found[0]))
+        return tuple(found)
+
+    def _paired(self, words: TokenArrays) -> TokenArrays:
+        """For each token the number of the known pair that it begins, from 1; 0 where there is none."""
+        known = torch.tensor(self.pairs)  # (P,)
+        keys = pair_keys(words, len(self.preparation.vocabulary))  # (S,)
+        places = torch.searchsorted(known, keys).clamp(max=len(known) - 1)
+        return TokenArrays(torch.where(known[places] == keys, places + 1, 0).int(), words.offsets)
+
+    def kept(self, tokens: Sequence[str]) -> list[str]:
+        """The tokens of one text that the network is shown."""
+        longest, tail = self.preparation.longest, self.preparation.tail
+        if longest is None or len(tokens) <= longest:
+            return list(tokens)
+        tail = min(tail, longest)
+        return [*tokens[: longest - tail], *tokens[len(tokens) - tail :]]
+
+
+def _looked_up(places: TokenArrays, numbers: NDArray[np.int64]) -> TokenArrays:
+    """The numbers (U,) of different tokens at the places (S,) where these stand."""
+    return TokenArrays(torch.from_numpy(numbers.astype(np.int32))[places.flat.long()], places.offsets)
+
+
+def pair_keys(words: TokenArrays, size: int) -> Tensor:
+    """``first · size + second`` for each token and the one after it, (S,) int64; -1 for the last token of a text.
+
+    >>> pair_keys(TokenArrays.of([[5, 6], [7]]), 10).tolist()
+    [56, -1, -1]
+    """
+    flat = words.flat.long()  # (S,)
+    keys = flat * size + torch.cat([flat[1:], flat[:1]])
+    keys[words.offsets[1:][words.lengths > 0] - 1] = -1
+    return keys
+
+
+def frequent_pairs(words: TokenArrays, size: int, *, min_texts: int, most: int) -> tuple[int, ...]:
+    """The keys of the pairs in ``min_texts`` texts or more, rising; of more than ``most`` those in most texts.
+
+    >>> frequent_pairs(TokenArrays.of([[5, 6, 5, 6], [5, 6]]), 10, min_texts=2, most=100)
+    (56,)
+    """
+    keys = pair_keys(words, size)
+    rows = torch.arange(len(words)).repeat_interleave(words.lengths)
+    once = torch.unique(torch.stack([keys, rows]), dim=1)[0]  # each pair of each text
+    found, texts = once[once >= 0].unique(return_counts=True)
+    kept = texts.argsort(descending=True, stable=True)[: min(most, int((texts >= min_texts).sum()))]
+    return tuple(found[kept.sort().values].tolist())
+
+
+def fit_text_inputs(
+    preparation: TextPreparation, texts: Sequence[str], *, parts: bool = True, min_texts: int = 2, most: int = 0
+) -> TextPreprocess:
+    """The preprocessing for training texts so prepared.
+
+    With ``parts``, beginnings and endings that two words have or more; with ``most``, so many pairs of neighbouring
+    words, of those that ``min_texts`` texts have or more.
+
+    >>> from corecur.data.text.text_preparation import fit_preparation
+    >>> texts = ["walking walked home", "walked home"]
+    >>> fit_text_inputs(fit_preparation(texts), texts, most=100).sizes
+    {'words': 5, 'beginnings': 3, 'pairs': 2}
+    """
+    vocabulary = preparation.vocabulary
+    long = [token for token in vocabulary.tokens if len(token) > _BEGINNING]
+    fitted = TextPreprocess(
+        task="text-classification",
+        preparation=preparation,
+        beginnings=_shared([token[:_BEGINNING] for token in long]) if parts else None,
+        endings=_shared([token[-_ENDING:] for token in long]) if parts else None,
+    )
+    if not most:
+        return fitted
+    words = fitted.arrays(preparation.tokens(texts))[0]
+    pairs = frequent_pairs(words, len(vocabulary), min_texts=min_texts, most=most)
+    return fitted.model_copy(update={"pairs": pairs})
+
+
+def _shared(pieces: list[str]) -> Vocabulary | None:
+    """The vocabulary of the pieces that occur twice or more, or None where no piece does."""
+    return fit_vocabulary([pieces], min_count=2) if len(set(pieces)) < len(pieces) else None
+
+
+@dataclass(frozen=True)
+class ForgetWords:
+    """A batch transform: in training a share of the words becomes unknown, others in each epoch, so that the network
+    learns what to do with words that it does not know."""
+
+    share: float
+    seed: int
+
+    def __call__(self, batch: Batch, epoch: int) -> Batch:
+        words, *rest = (batch.inputs,) if isinstance(batch.inputs, Tensor) else batch.inputs  # (B, T) each
+        if batch.index is None or not self.share:
+            return batch
+        draws = uniform(self.seed, epoch, batch.index, words.shape[1], stream="words").to(words.device)  # (B, T)
+        words = words.masked_fill((draws < self.share) & (words != 0), UNKNOWN)
+        return batch._replace(inputs=(words, *rest) if rest else words)

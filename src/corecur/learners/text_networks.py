@@ -1,0 +1,137 @@
+"""The networks a text classifier can use, by name.
+
+B batch, T time (tokens), C channels, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from corecur.layers.activation import Softmax
+from corecur.layers.attention_pooling import AttentionPooling
+from corecur.layers.bidirectional import Bidirectional
+from corecur.layers.conv import Conv1D
+from corecur.layers.dense import Dense
+from corecur.layers.dropout import Dropout
+from corecur.layers.embedding import Embedding
+from corecur.layers.embedding_bag import EmbeddingBag
+from corecur.layers.gru import GRU
+from corecur.layers.initializers import RandomUniform
+from corecur.layers.lstm import LSTM
+from corecur.layers.merge import Add, Average, Concatenate
+from corecur.layers.pool import GlobalMaxPooling1D, MaxPooling1D
+from corecur.layers.symbolic import SymbolicTensor
+from corecur.learners.text_inputs import PAIRS, WORDS
+from corecur.models import Input, Model
+from corecur.names import Table
+
+# Logits are this share of the summed evidence at first: naive Bayes takes tokens for independent, and is too sure.
+_FIRST_SHARE = 0.45
+
+
+class TextDimensions(Protocol):
+    """What a network needs to know of a recipe."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def embedding(self) -> int: ...
+    @property
+    def units(self) -> int: ...
+    @property
+    def filters(self) -> int: ...
+    @property
+    def windows(self) -> tuple[int, ...]: ...
+    @property
+    def pool(self) -> int: ...
+    @property
+    def embedding_dropout(self) -> float: ...
+    @property
+    def dropout(self) -> float: ...
+    @property
+    def vote_dropout(self) -> float: ...
+
+
+class TextNetworks(NamedTuple):
+    """Two models of the same layers: ``answering`` (B, K) is the average of what ``learning`` gives one by one."""
+
+    answering: Model
+    learning: Model
+
+
+def build_text_network(
+    sizes: Mapping[str, int], classes: int, recipe: TextDimensions, *, votes: Mapping[str, Tensor] | None = None
+) -> TextNetworks:
+    """The network of a recipe for inputs of these ``sizes``: (B, T) whole numbers each -> class probabilities (B, K).
+
+    With ``votes``, log-count ratios (size, K) of inputs by name, a linear classifier over these inputs stands beside
+    the network that reads, and starts from them: each learns from its own loss, and the answer is their average.
+
+    >>> from corecur.learners.text_recipe import TextRecipe
+    >>> networks = build_text_network({"words": 50}, 3, TextRecipe(model="cnn"))
+    >>> networks.answering.output_symbols[0].shape, networks.answering is networks.learning
+    ((None, 3), True)
+    """
+    inputs = {name: Input((None,), dtype=torch.int64, name=name) for name in sizes}
+    vectors = [
+        Embedding(size, recipe.embedding, RandomUniform(-0.1, 0.1), mask_zero=name == WORDS)(inputs[name])
+        for name, size in sizes.items()
+        if name != PAIRS
+    ]
+    x = vectors[0] if len(vectors) == 1 else Add()(vectors)  # (B, T, C)
+    x = READERS[recipe.model](Dropout(recipe.embedding_dropout)(x), recipe)  # (B, C')
+    heads = [Softmax(name="reader")(Dense(classes, dtype="float32")(Dropout(recipe.dropout)(x)))]
+    if votes:
+        heads.append(_voters(inputs, votes, recipe))
+    taken = list(inputs.values())
+    if len(heads) == 1:
+        model = Model(taken, heads[0], name=recipe.model)
+        return TextNetworks(model, model)
+    learning = Model(taken, heads)
+    return TextNetworks(Model(taken, Average()(heads), name=recipe.model), learning)
+
+
+def _voters(
+    inputs: Mapping[str, SymbolicTensor], votes: Mapping[str, Tensor], recipe: TextDimensions
+) -> SymbolicTensor:
+    """A linear classifier over bags of tokens, which starts as naive Bayes."""
+    bags = []
+    for number, (name, ratios) in enumerate(votes.items()):
+        size, classes = ratios.shape
+        bag = EmbeddingBag(
+            size, classes, mode="sqrtn", mask_zero=True, use_bias=number == 0, dropout=recipe.vote_dropout,
+            weights=_FIRST_SHARE * ratios,
+        )  # fmt: skip
+        bags.append(bag(inputs[name]))
+    summed: SymbolicTensor = bags[0] if len(bags) == 1 else Add()(bags)
+    return Softmax(name="voters")(summed)  # type: ignore[no-any-return]
+
+
+def _recurrent(kind: type[GRU] | type[LSTM]) -> Callable[[SymbolicTensor, TextDimensions], SymbolicTensor]:
+    def read(x: SymbolicTensor, recipe: TextDimensions) -> SymbolicTensor:
+        if recipe.pool > 1:
+            x = Conv1D(recipe.filters, 3, padding="same", activation="relu")(x)
+            x = MaxPooling1D(recipe.pool, padding="same")(x)  # (B, T, C) -> (B, T / pool, C)
+        x = Bidirectional(kind(recipe.units, return_sequences=True))(x)  # (B, T, 2 units)
+        return AttentionPooling(recipe.units)(x)  # type: ignore[no-any-return]  # (B, 2 units)
+
+    return read
+
+
+def _convolutional(x: SymbolicTensor, recipe: TextDimensions) -> SymbolicTensor:
+    """Kim 2014, "Convolutional Neural Networks for Sentence Classification"."""
+    found = [
+        GlobalMaxPooling1D()(Conv1D(recipe.filters, window, padding="same", activation="relu")(x))
+        for window in recipe.windows
+    ]
+    return found[0] if len(found) == 1 else Concatenate()(found)  # type: ignore[no-any-return]
+
+
+#: What reads the word vectors (B, T, C) and gives (B, C').
+READERS: Table[Callable[[SymbolicTensor, TextDimensions], SymbolicTensor]] = Table(
+    "model", {"gru": _recurrent(GRU), "lstm": _recurrent(LSTM), "cnn": _convolutional}
+)

@@ -1,0 +1,112 @@
+"""A language network read token after token: what it expects next, and what each token of a long text cost it.
+
+R rows, T time, N tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from corecur import runtime
+from corecur.engine.trainer import evaluating
+from corecur.kernels.choose import asking_for
+from corecur.layers.recurrent import CarriedStates
+
+# Tokens of a prompt in one call, and of a scored text: a vocabulary's worth of logits is held for each.
+_PIECE = 512
+_TOKENS_AT_ONCE = 2048
+# A row of a scored text has so many tokens or more, and reads so many before it to know what went before.
+_ROW, _BEFORE = 2048, 256
+_MOST_ROWS = 64
+
+
+class TokenStream:
+    """One text on its way through a network: the states stay here, so that several streams share one network.
+
+    >>> from corecur.layers.embedding import Embedding
+    >>> stream = TokenStream(Embedding(5, 5))
+    >>> stream.feed([1, 2]).shape
+    torch.Size([5])
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.device = _home(network)
+        self._carried = CarriedStates(network)
+
+    @torch.no_grad()
+    def feed(self, tokens: Sequence[int]) -> Tensor:
+        """Read these tokens; the logits (V,) of the one after them."""
+        with contextlib.ExitStack() as around:
+            if self.network.training:
+                around.enter_context(evaluating(self.network))
+            if len(tokens) == 1:  # torch's own operations repack their weights in each call
+                around.enter_context(asking_for("python loop"))
+            around.enter_context(self._carried)
+            for first in range(0, len(tokens), _PIECE):
+                piece = torch.tensor([tokens[first : first + _PIECE]], device=self.device)  # (1, T)
+                output = self.network(piece)  # (1, T, V)
+        return logits_of(output)[0, -1].float().cpu()
+
+
+def logits_of(output: Tensor) -> Tensor:
+    """The logits of an output: those a softmax left on it, or the output itself.
+
+    >>> logits_of(torch.zeros(1)).tolist()
+    [0.0]
+    """
+    logits = getattr(output, "logits", None)
+    return logits if isinstance(logits, Tensor) else output
+
+
+def _home(network: nn.Module) -> torch.device:
+    """Where the network is."""
+    parameter = next(network.parameters(), None)
+    return torch.device("cpu") if parameter is None else parameter.device
+
+
+@torch.no_grad()
+def token_losses(
+    network: nn.Module, tokens: Tensor, *, precision: torch.dtype = torch.float32, context: int | None = None
+) -> Tensor:
+    """What each token (N,) but the first cost the network, in nats: (N - 1,) float32, -log p(token | all before it).
+
+    A long text is read in up to 64 rows side by side. Each carries its state from its beginning to its end, and first
+    reads the 256 tokens before it; what lies further back is all that it does not know. With ``context``, every
+    ``context`` tokens the network begins anew with no past.
+
+    >>> from corecur.layers.embedding import Embedding
+    >>> even = Embedding(4, 4, embeddings_initializer="zeros")
+    >>> [round(loss, 3) for loss in token_losses(even, torch.tensor([1, 2, 3])).tolist()]
+    [1.386, 1.386]
+    """
+    count = len(tokens) - 1
+    rows = max(1, min(_MOST_ROWS, count // _ROW)) if context is None else max(1, math.ceil(count / context))
+    length = math.ceil(count / rows) if context is None else context
+    before = _BEFORE if context is None and rows > 1 else 0
+    device = _home(network)
+    padded = F.pad(tokens.long(), (before, rows * length - count))
+    windows = padded.unfold(0, before + length + 1, length)[:rows].to(device)  # (R, before + length + 1)
+    step = max(8, _TOKENS_AT_ONCE // rows)
+    found = []
+    carried = CarriedStates(network)
+    with evaluating(network), runtime.precision(precision, device), contextlib.ExitStack() as around:
+        if before:
+            with carried:
+                network(windows[:, :before])
+            for tensor in (tensor for state in carried.states for tensor in state or ()):
+                tensor[0] = 0  # nothing stands before the first row
+        around.enter_context(carried)
+        for first in range(before, before + length, step):
+            last = min(first + step, before + length)
+            logits = logits_of(network(windows[:, first:last])).float()  # (R, T, V)
+            targets = windows[:, first + 1 : last + 1]
+            losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+            found.append(losses.view(targets.shape).cpu())  # (R, T)
+    return torch.cat(found, 1).flatten()[:count]
