@@ -309,7 +309,7 @@ def test_tables_hold_every_leaf() -> None:
     from corecur.engine.loss import Loss
     from corecur.engine.losses import LOSSES, FunctionLoss
     from corecur.engine.metric import Metric
-    from corecur.engine.metrics import METRICS, FunctionMetric
+    from corecur.engine.metrics import METRICS, FunctionMetric, LossMetric
     from corecur.engine.optimizer import Optimizer
     from corecur.engine.optimizers import OPTIMIZERS
     from corecur.engine.outputs import OutputMetric
@@ -322,7 +322,7 @@ def test_tables_hold_every_leaf() -> None:
 
     assert leaves(Layer) - {Sequential} == set(LAYERS.values())
     assert leaves(Loss) - {FunctionLoss} == set(LOSSES.values())
-    assert leaves(Metric) - {FunctionMetric, OutputMetric} == set(METRICS.values())
+    assert leaves(Metric) - {FunctionMetric, LossMetric, OutputMetric} == set(METRICS.values())
     assert leaves(Optimizer) == set(OPTIMIZERS.values())
     assert leaves(Schedule) == set(SCHEDULES.values())
     assert leaves(Initializer) | leaves(Regularizer) == set(VALUES.values())

@@ -17,13 +17,16 @@ from corecur.errors import ConfigError, ShapeError
 from corecur.layers import LAYERS
 from corecur.layers.activation import Activation
 from corecur.layers.conv import Conv1D, Conv2D, Conv3D
+from corecur.layers.conv_lstm import ConvLSTM2D
 from corecur.layers.conv_transpose import Conv2DTranspose
 from corecur.layers.dense import Dense
 from corecur.layers.depthwise_conv import DepthwiseConv2D
 from corecur.layers.layer import Layer
+from corecur.layers.lstm import LSTM
 from corecur.layers.merge import Add, Concatenate
 from corecur.layers.norm import BatchNormalization
 from corecur.layers.pool import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D
+from corecur.layers.rnn import RNN
 from corecur.layers.separable_conv import SeparableConv2D
 from corecur.layers.shape import Flatten
 from corecur.layers.up_sampling import UpSampling2D
@@ -206,6 +209,32 @@ def test_unknown_sizes_are_tried() -> None:
     model = Sequential([Input((None, None, 3)), Conv2D(4, 3, padding="same"), GlobalAveragePooling2D()])
     assert layer_costs(model, unknown=10)[0].multiply_adds == 100 * 4 * 3 * 9
     assert layer_costs(model, input_shape=(7, 6, 3))[0].shape == (7, 6, 4)
+
+
+def test_unknown_sizes_are_shown_as_such() -> None:
+    lines = summarize(Sequential([Input((None, 5)), LSTM(4, return_sequences=True), LSTM(3)])).splitlines()
+    assert "(None, 4)" in lines[2]
+    assert "(3,)" in lines[3]
+    assert lines[-1].startswith("for one sample, unknown sizes taken as 96: ")
+
+
+class Mixing(Layer):
+    """A cell of one's own: one product (B, C) · (C, C) a step."""
+
+    state_size = 3
+
+    def build(self, input_shape: Any) -> None:
+        self.weight = self.add_weight((3, 3))
+
+    def forward(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        h = x @ self.weight + states[0]
+        return h, [h]
+
+
+def test_loops_over_time_are_counted() -> None:
+    pictures = ConvLSTM2D(2, 3, padding="same", return_sequences=True)
+    assert cost_of(pictures, 5, 6, 7, 3).multiply_adds == 5 * (6 * 7 * 8) * 9 * (3 + 2)
+    assert cost_of(RNN(Mixing()), 5, 3).multiply_adds == 5 * 9
 
 
 @pytest.mark.parametrize("kind", ["chain", "subclass"])

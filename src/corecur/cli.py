@@ -109,10 +109,16 @@ def train(
         ),
     ] = None,
     validation: Annotated[
-        str | None, typer.Option(help="Validation data of its own, or a share such as 0.1.", rich_help_panel=_DATA)
+        str | None,
+        typer.Option(
+            help="Validation data of its own, or a share such as 0.1; of a table, rows or a date.", rich_help_panel=_DATA
+        ),
     ] = None,
     test: Annotated[
-        str | None, typer.Option(help="Test data of its own, or a share such as 0.2.", rich_help_panel=_DATA)
+        str | None,
+        typer.Option(
+            help="Test data of its own, or a share such as 0.2; of a table, rows or a date.", rich_help_panel=_DATA
+        ),
     ] = None,
     size: Annotated[
         int | None, typer.Option(min=4, help="Side to which pictures are resized.", rich_help_panel=_DATA)

@@ -95,8 +95,9 @@ def test_a_sum_that_overflows_is_no_bad_number() -> None:
     ("weights", "says"),
     [
         ([1, 2], "does not fit"),
-        ([[1], [1], [1]], "does not fit"),
+        ([[1, 1, 1]], "does not fit"),
         ([1, -1, 1], "row 1"),
+        ([[1, 1], [1, 1], [1, -0.5]], r"(?s)row 2.*-0\.5"),
         ([0, 0, 0], "every sample_weight is 0"),
         ([1, np.nan, 1], "NaN"),
     ],
@@ -104,6 +105,11 @@ def test_a_sum_that_overflows_is_no_bad_number() -> None:
 def test_wrong_weights_are_refused(weights: list[float], says: str) -> None:
     with pytest.raises(DataError, match=says):
         as_weights(weights, 3)
+
+
+def test_weights_of_steps_and_of_samples_in_a_column() -> None:
+    assert torch.equal(as_weights([[1, 0], [2, 3]], 2), torch.tensor([[1.0, 0.0], [2.0, 3.0]]))
+    assert torch.equal(as_weights(np.array([[1], [2]]), 2), torch.tensor([1.0, 2.0]))
 
 
 def test_lengths_that_differ_are_named() -> None:

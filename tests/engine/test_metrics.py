@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from corecur.engine.crossentropy import SparseCategoricalCrossentropy
 from corecur.engine.losses import MeanSquaredError
 from corecur.engine.metric import Mean, Metric
-from corecur.engine.metrics import METRICS, Accuracy, FunctionMetric, Precision, find_metric
+from corecur.engine.metrics import METRICS, Accuracy, FunctionMetric, LossMetric, Precision, find_metric
 from corecur.errors import ConfigError, ShapeError
 
 CLASSES = 4
@@ -179,10 +180,15 @@ def test_functions_and_losses_are_metrics() -> None:
     specs: list[Callable[[Tensor, Tensor], Tensor] | MeanSquaredError] = [error, MeanSquaredError()]
     for spec, name in zip(specs, ("error", "MeanSquaredError"), strict=True):
         metric = find_metric(spec)
-        assert isinstance(metric, FunctionMetric) and metric.name == name
+        assert isinstance(metric, (FunctionMetric, LossMetric)) and metric.name == name
         metric.update(target[:4], output[:4])
         metric.update(target[4:], output[4:])
         assert metric.result() == pytest.approx(want, rel=1e-6)
+    left_out = LossMetric(SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1))
+    scores, labels = torch.randn(2, 3, 4), torch.tensor([[0, -1, 3], [2, 1, -1]])
+    left_out.update(labels, scores, torch.ones(2, 3))
+    wanted = F.cross_entropy(scores.flatten(0, 1), labels.flatten(), ignore_index=-1)
+    assert left_out.result() == pytest.approx(float(wanted), rel=1e-6)
     by_name = find_metric("huber")
     by_name.update(target, output)
     assert by_name.result() == pytest.approx(float(F.huber_loss(output, target)), rel=1e-6)

@@ -436,8 +436,9 @@ def test_class_weights_are_sample_weights() -> None:
         assert all(torch.equal(a, b) for a, b in zip(*trained, strict=True)), name
 
 
-def test_class_weights_of_each_step_of_a_sequence() -> None:
-    x, labels = torch.randn(5, 3, 4), torch.arange(15).reshape(5, 3) % 2  # (B, T, C), (B, T)
+@pytest.mark.parametrize("steps", [3, 2])  # 2: as many as classes, and still no one-hot targets
+def test_class_weights_of_each_step_of_a_sequence(steps: int) -> None:
+    x, labels = torch.randn(5, steps, 4), torch.arange(5 * steps).reshape(5, steps) % 2  # (B, T, C), (B, T)
     loss = SparseCategoricalCrossentropy(from_logits=True)
     net = nn.Linear(4, 2)
     trainer = trainer_of(net, loss=loss, class_weights={1: 3.0}, lr=0.0)

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from corecur.errors import ConfigError, ShapeError
 from corecur.layers.bidirectional import Bidirectional
+from corecur.layers.crf import CRF
 from corecur.layers.dense import Dense
 from corecur.layers.embedding import Embedding
 from corecur.layers.lstm import LSTM
-from corecur.models import Sequential
+from corecur.models import Input, Model, Sequential
 
 
 def network(**options: Any) -> Sequential:
@@ -99,3 +100,48 @@ def test_the_mean_over_batches_is_that_over_real_steps() -> None:
     model, tokens, targets = padded_tagger()
     model.compile(loss="crossentropy")
     assert model.evaluate(tokens, targets, batch_size=1) == pytest.approx(model.evaluate(tokens, targets), rel=1e-5)
+
+
+def test_each_of_several_outputs_has_its_mask() -> None:
+    single, tokens, targets = padded_tagger()
+    x = Input((None,), dtype=torch.int64)
+    shared = single.layers[1](single.layers[0](x))
+    model = Model(x, [single.layers[2](shared), Dense(2)(shared)])
+    model.compile(loss=["crossentropy", "mse"], metrics=[["accuracy"], ["mae"]], loss_weights=[1.0, 0.0])
+    single.compile(loss="crossentropy", metrics=["accuracy"])
+    wanted = single.evaluate(tokens, targets, return_dict=True)
+    noise = torch.where(tokens[..., None] == 0, 100.0, 0.0).expand(-1, -1, 2)
+    found = model.evaluate(tokens, [targets, noise], return_dict=True)
+    assert found["loss"] == pytest.approx(wanted["loss"])
+    assert found["output_0_accuracy"] == wanted["accuracy"]
+    assert found["output_1_mae"] < 2
+
+
+@pytest.mark.parametrize("name", ["crossentropy", "sparse_categorical_crossentropy"])
+def test_a_loss_as_metric_is_the_loss_under_a_mask(name: str) -> None:
+    model, tokens, targets = padded_tagger()
+    model.compile(loss="crossentropy", metrics=[name])
+    for batch_size in (1, 3):
+        found = model.evaluate(tokens, targets, batch_size=batch_size, return_dict=True)
+        assert found[name] == pytest.approx(found["loss"], rel=1e-5)
+
+
+def test_each_step_may_have_a_weight() -> None:
+    model, tokens, targets = padded_tagger()
+    model.compile(optimizer="sgd", loss="crossentropy", metrics=["accuracy"])
+    weights = torch.rand(3, 4)
+    with torch.no_grad():
+        losses = F.cross_entropy(model(tokens).movedim(-1, 1), targets, reduction="none")  # (B, T)
+        hits = (model(tokens).argmax(-1) == targets).double()
+    real = tokens != 0
+    found = model.evaluate(tokens, targets, sample_weight=weights, return_dict=True)
+    assert found["loss"] == pytest.approx(float((losses * weights)[real].sum() / real.sum()), rel=1e-5)
+    assert found["accuracy"] == pytest.approx(float((hits * weights)[real].sum() / weights[real].sum()), rel=1e-5)
+    model.fit(tokens, targets, sample_weight=weights.numpy(), batch_size=2, verbose=0)
+
+
+def test_a_crf_is_trained_by_its_own_loss_only() -> None:
+    model = Sequential([Embedding(9, 4, mask_zero=True), Dense(3), CRF(3)])
+    model.compile(loss="sparse_categorical_crossentropy")
+    with pytest.raises(ConfigError, match='(?s)ends in a CRF.*loss="crf"'):
+        model.fit(torch.ones(2, 4, dtype=torch.int64), torch.ones(2, 4, dtype=torch.int64), verbose=0)

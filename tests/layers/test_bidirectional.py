@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from corecur.errors import ConfigError, ShapeError
-from corecur.layers import GRU, LSTM, RNN, Bidirectional, Dense, LSTMCell, SimpleRNN
+from corecur.layers import GRU, LSTM, RNN, Bidirectional, ConvLSTM2D, Dense, LSTMCell, SimpleRNN
 from corecur.layers.masks import mask_of, with_mask
 from corecur.layers.recurrent import carrying_state
 from corecur.models import Input, Model, Sequential
@@ -191,3 +192,45 @@ def test_stateful_directions_forget_together() -> None:
     assert not torch.allclose(layer(x), first)
     layer.reset_states()
     torch.testing.assert_close(layer(x), first)
+
+
+@pytest.mark.parametrize("mode", ["concat", "sum", "ave", "mul", None])
+def test_it_can_be_pickled(mode: str | None) -> None:
+    layer, x, file = Bidirectional(GRU(3), mode), torch.randn(2, 4, 3), io.BytesIO()
+    expected = layer(x)
+    torch.save(layer, file)
+    file.seek(0)
+    torch.testing.assert_close(torch.load(file, weights_only=False)(x), expected)
+
+
+def test_a_layer_given_frozen_stays_frozen_and_each_direction_can_be() -> None:
+    layer = Bidirectional(LSTM(3, trainable=False))
+    layer(torch.zeros(1, 2, 3))
+    assert not any(weight.requires_grad for weight in layer.parameters())
+    layer.forward_layer.trainable = True
+    free = {name for name, weight in layer.named_parameters() if weight.requires_grad}
+    assert free == set(nn.LSTM(3, 3).state_dict())
+
+
+def test_outputs_of_different_widths_are_put_beside_each_other_only() -> None:
+    pair = LSTM(4, return_sequences=True), GRU(3, return_sequences=True, go_backwards=True)
+    assert Bidirectional(pair[0], backward_layer=pair[1])(torch.zeros(1, 2, 3)).shape == (1, 2, 7)
+    with pytest.raises(ShapeError, match=r"(?s)by 'sum'.*\(1, 2, 4\) forwards, \(1, 2, 3\) backwards"):
+        Bidirectional(pair[0], "sum", backward_layer=pair[1])(torch.zeros(1, 2, 3))
+
+
+def test_pictures_are_read_both_ways_too() -> None:
+    layer, x = Bidirectional(ConvLSTM2D(2, 3, return_sequences=True)), torch.randn(1, 3, 5, 5, 1)
+    assert layer(x).shape == (1, 3, 3, 3, 4)
+    with pytest.raises(ShapeError, match="5 axes"):
+        Bidirectional(ConvLSTM2D(2, 3))(x[0])
+
+
+def test_a_replica_uses_its_own_weights() -> None:
+    layer, x = Bidirectional(LSTM(3)), torch.randn(2, 4, 3)
+    layer(x)
+    replica = copy.copy(layer)  # as nn.DataParallel makes one: parts of its own that still point to the original
+    replica.__dict__ |= {"_parameters": {name: weight * 0 for name, weight in layer.named_parameters()}}
+    replica.__dict__ |= {"_modules": {name: copy.copy(part) for name, part in layer.named_children()}}
+    assert replica(x).abs().max() == 0
+    assert layer(x).abs().max() > 0

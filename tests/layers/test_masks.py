@@ -67,6 +67,39 @@ def test_forward_gets_the_mask_carried_or_given() -> None:
         assert layer.got is None
 
 
+class Block(Layer):
+    """A layer inside that takes masks; itself it knows nothing of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Steps()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.inner(x)
+        return y
+
+
+def test_a_mask_given_to_a_model_or_block_reaches_the_layers_inside() -> None:
+    for block in (Block(), Sequential([Steps()]), Model(x := Input((None, 4)), Steps(name="steps")(x))):
+        inner = next(module for module in block.modules() if isinstance(module, Steps))
+        for _ in range(2):  # at the first call it is not built yet
+            given = torch.zeros(2, 3, 4)
+            block(given, mask=MASK)  # without a word: what is inside saw it
+            assert torch.equal(inner.got, MASK)
+            assert mask_of(given) is None
+
+
+def test_masks_given_to_a_model_of_several_inputs() -> None:
+    a, b = Input((None, 4)), Input((None, 4))
+    first, second = Steps(), Steps()
+    model = Model([a, b], layers.Add()([first(a), second(b)]))
+    model([torch.zeros(2, 3, 4)] * 2, mask=[None, MASK])
+    assert first.got is None
+    assert torch.equal(second.got, MASK)
+    with pytest.raises(ShapeError, match="one for each input"):
+        model([torch.zeros(2, 3, 4)] * 2, mask=[MASK])
+
+
 def test_a_layer_that_knows_masks_but_does_not_pass_them_says_nothing() -> None:
     assert mask_of(Steps()(sample())) is None
 

@@ -82,3 +82,13 @@ def test_a_window_larger_than_the_image_is_explained() -> None:
 def test_wrong_arguments_are_refused_at_once(arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="MaxPooling2D"):
         MaxPooling2D(**arguments)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("kind", REDUCTIONS)
+def test_sequences_without_steps_give_zeros(kind: str, keepdims: bool, masked: bool) -> None:
+    layer = LAYERS[f"Global{kind}Pooling1D"](keepdims=keepdims)
+    for rows in (0, 2):
+        y = layer(torch.zeros(rows, 0, 3), mask=torch.ones(rows, 0, dtype=torch.bool) if masked else None)
+        assert torch.equal(y, torch.zeros((rows, 1, 3) if keepdims else (rows, 3)))

@@ -6,6 +6,7 @@ import io
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -245,6 +246,7 @@ def test_backward_readers_cannot_go_on() -> None:
         ([torch.zeros(1, 2, 4), torch.zeros(1, 2, 4)], r"\(1, 2, 4\)"),
         ([torch.zeros(3, 4), torch.zeros(3, 4)], r"\(3, 4\)"),
         ([None, None], "NoneType"),
+        ([np.zeros((2, 4))] * 2, "ndarray, ndarray"),
     ],
 )  # fmt: skip
 def test_an_initial_state_of_the_wrong_size_is_named(state: Any, got: str) -> None:
@@ -348,3 +350,47 @@ def test_cells_of_ones_own_get_lists_and_may_hold_torchs_modules() -> None:
     _, h, steps = layer(torch.randn(6, 5, 3), mask=MASK)
     assert steps[:, 0].tolist() == MASK.sum(1).tolist()
     assert h.shape == (6, 4)
+
+
+class Counting(OwnCell):
+    """Starts from ones."""
+
+    def get_initial_state(self, batch_size: int) -> list[Tensor]:
+        return [torch.ones(batch_size, 4), torch.ones(batch_size, 1)]
+
+
+def test_a_cell_of_ones_own_may_say_where_it_starts() -> None:
+    _, _, steps = RNN([LSTMCell(3), Counting(4)], return_state=True)(torch.randn(6, 5, 3), mask=MASK)[2:]
+    assert steps[:, 0].tolist() == (MASK.sum(1) + 1).tolist()
+
+
+class Misfit(OwnCell):
+    def get_initial_state(self, batch_size: int) -> Tensor:
+        return torch.ones(batch_size, 7)
+
+
+def test_a_start_that_does_not_fit_is_named() -> None:
+    with pytest.raises(ShapeError, match=r"(?s)get_initial_state.*\(2, 7\)"):
+        RNN(Misfit(4))(torch.zeros(2, 5, 3))
+
+
+@pytest.mark.parametrize("kind", [LSTM, RNN])
+def test_typical_mistakes_are_answered(kind: Any) -> None:
+    def layer() -> Any:
+        return LSTM(4) if kind is LSTM else RNN(LSTMCell(4))
+
+    with pytest.raises(ShapeError, match="return_sequences=True"):
+        Sequential([LSTM(4, input_shape=(5, 3)), layer()])
+    if kind is LSTM:
+        with pytest.raises(ShapeError, match=r"TimeDistributed\(Flatten\(\)\)"):
+            layer()(torch.zeros(1, 2, 3, 4))
+        with pytest.raises(ShapeError, match="(?s)one tensor.*initial_state"):
+            layer()([Input((5, 3)), Input((4,))])
+
+
+def test_a_model_forgets_its_states() -> None:
+    model, x = Sequential([LSTM(4, stateful=True)]), torch.randn(2, 3, 5)
+    first, second = model(x), model(x)
+    assert not torch.allclose(first, second)
+    model.reset_states()
+    torch.testing.assert_close(model(x), first)

@@ -70,6 +70,20 @@ def test_wrong_cells_are_named() -> None:
         LSTMCell(2)(torch.zeros(1, 3), [torch.zeros(1, 2), torch.zeros(1, 3)])
 
 
+class Wide(nn.Module):
+    """A cell whose state is wider than it says."""
+
+    state_size = 3
+
+    def forward(self, x: torch.Tensor, states: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, x
+
+
+def test_states_of_another_size_than_told_are_named() -> None:
+    with pytest.raises(ShapeError, match=r"(?s)Wide returned states.*\(None, 5\).*\(None, 3\)"):
+        RNN(Wide())(torch.zeros(2, 4, 5))
+
+
 class Bare(nn.Module):
     """A cell that is no layer of ours, with a single state that it returns bare."""
 

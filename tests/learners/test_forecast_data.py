@@ -82,7 +82,8 @@ def test_columns_that_never_change_while_learning() -> None:
 
 def test_series_of_a_panel_that_are_too_short(tmp_path: Path) -> None:
     days = np.datetime64("2024-01-01") + np.arange(60)
-    rows = [f"{shop},{day},{i % 7}" for shop, count in (("a", 60), ("b", 8), ("c", 50)) for i, day in enumerate(days[:count])]
+    lengths = {"a": 60, "b": 8, "c": 50}
+    rows = [f"{shop},{days[i]},{i % 7}" for shop, count in lengths.items() for i in range(count)]
     source = write(tmp_path / "panel.csv", rows, "shop,day,sales")
     tables = read_tables(source, reading(series_column="shop"))
     data = split_tables(ForecastData("a", "csv", tables), horizon=7, reading=reading())

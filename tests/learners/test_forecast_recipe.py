@@ -52,12 +52,16 @@ def test_short_series_get_a_linear_map_and_long_ones_the_gru() -> None:
     assert (short.model, short.normalisation, short.lookback) == ("linear", "window", 24)
     long = choose_recipe(SeriesFacts(rows=(8640,), columns=7, horizon=96, period=24))
     assert (long.model, long.normalisation, long.lookback, long.segment) == ("segment-gru", "last", 672, 48)
-    assert choose_recipe(SeriesFacts(rows=(101,), columns=1, horizon=12), {"model": "segment-gru"}).model == "segment-gru"
+    assert (
+        choose_recipe(SeriesFacts(rows=(101,), columns=1, horizon=12), {"model": "segment-gru"}).model == "segment-gru"
+    )
 
 
 def test_given_settings_are_kept_and_the_others_follow_them() -> None:
     facts = SeriesFacts(rows=(8640,), columns=7, horizon=24, period=24)
-    recipe = choose_recipe(facts, {"lookback": "720", "horizon": 96, "epochs": 50, "quantiles": ("0.05", "0.5", "0.95")})
+    recipe = choose_recipe(
+        facts, {"lookback": "720", "horizon": 96, "epochs": 50, "quantiles": ("0.05", "0.5", "0.95")}
+    )
     assert (recipe.lookback, recipe.segment, recipe.horizon, recipe.patience) == (720, 48, 96, 10)
     assert recipe.level == pytest.approx(0.9)
 

@@ -115,7 +115,8 @@ def test_targets_narrow_the_table(table: Path) -> None:
 
 def test_a_panel_is_forecast_series_by_series(tmp_path: Path) -> None:
     days = np.datetime64("2024-01-01") + np.arange(90)
-    rows = [f"{shop},{day},{base + 5 * (i % 7)}" for shop, base in (("a", 10), ("b", 400)) for i, day in enumerate(days)]
+    bases = {"a": 10, "b": 400}
+    rows = [f"{shop},{day},{base + 5 * (i % 7)}" for shop, base in bases.items() for i, day in enumerate(days)]
     source = write(tmp_path / "panel.csv", rows, "series,day,sales")
     assert find_task(str(source)) == "forecasting"
     learner = Forecaster(threads=1, epochs=60, model="linear")
@@ -274,7 +275,9 @@ def test_train_evaluate_predict_and_info(command: Command, table: Path, tmp_path
     assert "forecasting" in command("info", run).stdout
 
 
-def test_standard_input_and_folders(command: Command, bundle: Path, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_and_folders(
+    command: Command, bundle: Path, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(table.read_text("utf-8")))
     piped = Forecaster.load(bundle).predict([Path("-")])
     assert piped[0].name == "standard input"

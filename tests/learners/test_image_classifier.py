@@ -80,7 +80,7 @@ def test_the_seed_gives_the_bytes_of_the_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["bundle", "model.corecur"])
-@pytest.mark.parametrize("model", ["blocks", "textbook"])
+@pytest.mark.parametrize("model", ["blocks", "hybrid", "textbook"])
 def test_saved_and_loaded_it_answers_the_same(tmp_path: Path, name: str, model: str) -> None:
     images, labels = shades(shape=(26, 14, 3))
     learner = ImageClassifier(model=model, test_time_views=True, flip="horizontal", **QUICK)

@@ -5,8 +5,9 @@ import torch
 
 from corecur.errors import ConfigError
 from corecur.layers.conv import Conv2D
+from corecur.layers.lstm import LSTM
 from corecur.layers.pool import MaxPooling2D
-from corecur.learners.image_networks import NETWORKS, blocks, textbook
+from corecur.learners.image_networks import NETWORKS, blocks, hybrid, textbook
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -24,6 +25,14 @@ def test_depth_and_pools_are_counted(depth: int, pools: int) -> None:
     network = blocks((16, 16, 1), 2, widths=(8, 8), depth=depth, pools=pools)
     assert sum(isinstance(m, Conv2D) for m in network.modules()) == 1 + 2 * depth
     assert sum(isinstance(m, MaxPooling2D) for m in network.modules()) == pools
+
+
+@pytest.mark.parametrize(("side", "pools", "rows"), [(28, 3, 7), (8, 1, 8), (3, 5, 1)])
+def test_the_hybrid_reads_rows_as_time(side: int, pools: int, rows: int) -> None:
+    network = hybrid((side, side, 1), 10, widths=(4, 8, 8), pools=pools)
+    (first, second) = (m for m in network.modules() if isinstance(m, LSTM))
+    assert first.return_sequences and not second.return_sequences
+    assert first.input_shape == (None, rows, rows * 8)
 
 
 def test_a_picture_too_small_for_the_textbook() -> None:

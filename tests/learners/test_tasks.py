@@ -49,10 +49,24 @@ def test_samples_arrays_pictures_and_missing_paths(tmp_path: Path) -> None:
         assert find_task(str(source)) == "image-classification"
 
 
+TEXTS = {
+    "class folders": ({"pos/1.txt": "good", "neg/1.txt": "bad", "neg/.hidden.png": ""}, ""),
+    "split folders": ({"train/pos/1.txt": "good", "train/neg/1.txt": "bad", "test/pos/2.txt": "fine"}, ""),
+    "a table": ({"reviews.csv": "label,review\n1,so very good\n0,so very bad\n"}, "reviews.csv"),
+    "JSON lines": ({"r.jsonl": '{"text": "so very good", "label": 1}\n{"text": "so very bad", "label": 0}\n'}, "r.jsonl"),
+    "labelled lines": ({"set.all": "1 so very good\n0 so very bad\n"}, "set.all"),
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_labelled_texts(tmp_path: Path, case: str) -> None:
+    files, name = TEXTS[case]
+    assert find_task(str(make(tmp_path, files) / name)) == "text-classification"
+
+
 OTHERS = {
-    "texts": ({"pos/1.txt": "good", "neg/1.txt": "bad", "neg/.hidden.png": ""}, "", "2 files, none a picture: 2 .txt"),
     "sounds": ({"1.wav": "", "2.wav": "", "LICENSE": ""}, "", "3 files, none a picture: 2 .wav, 1 without suffix"),
-    "series": ({"load.csv": "date,load\n2020,1.5\n"}, "load.csv", "begins: date,load"),
+    "numbers": ({"load.csv": "size,load\n3,1.5\n"}, "load.csv", "begins: size,load"),
     "a folder of series": ({"load.csv": "date,profile\n2020,1.5\n"}, "", "1 files, none a picture: 1 .csv"),
     "bytes": ({"thing": "?"}, "thing", "a file of no known kind"),
 }  # fmt: skip
@@ -93,3 +107,8 @@ PLAIN_TEXTS = {
 def test_plain_texts(tmp_path: Path, case: str) -> None:
     files, name = PLAIN_TEXTS[case]
     assert find_task(str(make(tmp_path, files) / name)) == "text-generation"
+
+
+def test_values_over_time(tmp_path: Path) -> None:
+    path = make(tmp_path, {"load.csv": "date,load\n2020-01-01,1.5\n2020-01-02,1.6\n"}) / "load.csv"
+    assert find_task(str(path)) == find_task("demand") == "forecasting"

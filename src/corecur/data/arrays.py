@@ -68,6 +68,8 @@ def as_weights(value: object, samples: int) -> Tensor:
     tensor([1., 2.])
     """
     weights = as_tensor(value, name="sample_weight").to(torch.float32)
+    if weights.shape[1:] == (1,):
+        weights = weights.squeeze(1)  # (N, 1) -> (N,)
     if len(weights) != samples:
         raise DataError(
             "sample_weight does not fit the samples",

@@ -15,7 +15,7 @@ from corecur.engine.metric import Metric
 from corecur.engine.metrics import find_metric
 from corecur.errors import ConfigError, ShapeError
 from corecur.layers.crf import Chain
-from corecur.layers.masks import mask_of, with_mask
+from corecur.layers.masks import mask_of
 
 
 class JointLoss:
@@ -50,6 +50,7 @@ def loss_of(loss: Any, target: Any, output: Any, weights: Tensor | None) -> Tens
     """The loss of one output over the positions that its mask leaves in.
 
     >>> from corecur.engine.losses import MeanSquaredError
+    >>> from corecur.layers.masks import with_mask
     >>> output = with_mask(torch.tensor([[1.0, 9.0]]), torch.tensor([[True, False]]))
     >>> loss_of(MeanSquaredError(), torch.zeros(1, 2), output, None)
     tensor(1.)
@@ -67,6 +68,7 @@ def loss_of(loss: Any, target: Any, output: Any, weights: Tensor | None) -> Tens
 def real_weights(output: Any, weights: Tensor | None) -> Tensor | None:
     """Sample weights with 0 where the output's mask leaves a position out.
 
+    >>> from corecur.layers.masks import with_mask
     >>> real_weights(with_mask(torch.zeros(1, 2, 3), torch.tensor([[True, False]])), torch.tensor([0.5]))
     tensor([[0.5000, 0.0000]])
     """

@@ -35,9 +35,10 @@ class TimeLoop(nn.Module):
         zoneout: list[Tensor],
     ) -> tuple[Tensor, list[Tensor]]:
         outputs: list[Tensor] = []
-        for t in range(a.size(0)):
+        parts = a.unbind(0)  # at once: the gradient of each a[t] would be a tensor as large as a
+        for t in range(len(parts)):
             u = state[0] if dropout is None else state[0] * dropout
-            new = self.step(a[t], u, state, w)
+            new = self.step(parts[t], u, state, w)
             if len(zoneout) > 0:
                 new = [torch.lerp(new[k], state[k], z[t % z.size(0)]) for k, z in enumerate(zoneout)]
             if real is not None:

@@ -100,7 +100,9 @@ class Bidirectional(Layer):
         self.backward_layer.build_for(input_shape)
 
     def forward(self, x: Tensor, initial_state: State | None = None, *, mask: Tensor | None = None) -> Any:
-        if getattr(self.forward_layer, "_home", self) is not self:  # a replica, which nn.DataParallel makes part by part
+        if (
+            getattr(self.forward_layer, "_home", self) is not self
+        ):  # a replica, which nn.DataParallel makes part by part
             self._house_weights()
         first, second = self._halves(initial_state)
         forward, *states = _outputs(self.forward_layer(x, first, mask=mask))

@@ -139,7 +139,9 @@ class Layer(nn.Module, metaclass=LayerType):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         first = args[0] if args else None
         if not isinstance(first, Tensor):
-            self._refuse_list(first)
+            if self.rank is not None and isinstance(first, (list, tuple)):
+                what, names = f"a {type(first).__name__} of {len(first)}", "initial_state=…, value=…"
+                raise ShapeError(f"{self.title} takes one tensor", got=what, do=f"pass the others by name ({names})")
             if any(True for _ in symbols_in((args, kwargs))):
                 self._build_from(args, kwargs)
                 return call_symbolically(self, args, kwargs)
@@ -239,14 +241,6 @@ class Layer(nn.Module, metaclass=LayerType):
         for module in self.modules():
             if isinstance(module, Layer):
                 module._trainable = value
-
-    def _refuse_list(self, first: Any) -> None:
-        if self.rank is not None and isinstance(first, (list, tuple)):
-            raise ShapeError(
-                f"{self.title} takes one tensor, {_axes(self.rank)}",
-                got=f"a {type(first).__name__} of {len(first)}",
-                do="pass the others by name (initial_state=…, value=…), or join them with Concatenate()",
-            )
 
     def check_input(self, shape: tuple[int | None, ...] | torch.Size) -> None:
         """Refuse an input that does not fit, with the likely cause."""
@@ -488,12 +482,9 @@ def _axes(rank: int) -> str:
 
 def _axis_hint(got: int, rank: int) -> str:
     if rank == 3 and got == 2:
-        return (
-            "give the recurrent layer before it return_sequences=True, tokens an Embedding, "
-            "or a single feature its axis: x.unsqueeze(-1)"
-        )
+        return "return_sequences=True in a recurrent layer before it; Embedding for tokens; x.unsqueeze(-1) for one feature"
     if rank == 3 and got > 3:
-        return "put TimeDistributed(Flatten()) before it, or a convolution and TimeDistributed(GlobalAveragePooling2D())"
+        return "put TimeDistributed(Flatten()) or another TimeDistributed layer before it"
     if got == rank - 1:
         return "add the missing axis: x.unsqueeze(0) for a batch of one sample, x.unsqueeze(-1) for one channel"
     if got > rank:

@@ -54,7 +54,7 @@ class RNN(Recurrent):
                 f"{self.title} takes sequences, (batch, time, features)",
                 got=tuple(shape),
                 expected="3 axes or more",
-                do="add the missing axis: x.unsqueeze(-1) for one feature a step",
+                do="return_sequences=True in a recurrent layer before it, or x.unsqueeze(-1) for one feature",
             )
         super().check_input(shape)
 

@@ -80,8 +80,8 @@ def _tiles(learner: Forecaster, data: ForecastData, result: FitResult) -> dict[s
         tiles["Test MSE"] = f"{test.model.mse:.3f}"
         if test.interval is not None:
             tiles["95 % interval"] = f"{test.interval[0]:.3f}–{test.interval[1]:.3f}"
-        tiles |= {"Test MAE": f"{test.model.mae:.3f}", name.capitalize(): f"{test.baselines[name].mse:.3f}"}
-        tiles["In the interval"] = percent(float(test.coverage.mean()))
+        tiles |= {"Test MAE": f"{test.model.mae:.3f}", f"{name.capitalize()} MSE": f"{test.baselines[name].mse:.3f}"}
+        tiles[f"In the {percent(test.level, 0)} interval"] = percent(float(test.coverage.mean()))
         tiles["Test windows"] = f"{test.windows:,}"
     epochs = f"{len(result.history)}" + (f" of {result.planned_epochs}" if result.stopped_early else "")
     return tiles | {

@@ -32,7 +32,7 @@ _SAMPLE = {"char": 500, "word": 120, "bpe": 150}
 _LONGEST_OPENING = 40
 _MOST_TOKENS = 25
 # Tokens of the held-out text that the tables and the chart of the past are made of.
-_LOOKED_AT, _CONTEXT = 65_536, 256
+LOOKED_AT, _CONTEXT = 65_536, 256
 _SHOWN = {"\n": "⏎ (line end)", " ": "␣ (space)", "\t": "⇥ (tab)"}
 
 
@@ -134,7 +134,7 @@ def _evidence(learner: TextGenerator, data: CorpusSource) -> list[Section]:
     preprocess = learner.preprocess
     counts = torch.bincount(preprocess.numbers(data.train.text), minlength=len(preprocess.vocabulary))
     held = data.test or data.validation
-    numbers = None if held is None else preprocess.numbers(held.text)[:_LOOKED_AT]
+    numbers = None if held is None else preprocess.numbers(held.text)[:LOOKED_AT]
     scored = numbers if numbers is not None and len(numbers) > 1 else None
     losses = None if scored is None else learner.losses(scored)
     one, many = NOUNS[preprocess.level]

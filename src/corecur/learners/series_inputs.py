@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -59,6 +58,7 @@ class SeriesPreprocess(BaseModel):
 class ShortenedTransform:
     """A transform of series whose batches end where their longest series does.
 
+    >>> import torch
     >>> transform = ShortenedTransform(SeriesTransform(SeriesScaling(kind="none")))
     >>> mask = torch.tensor([[True, False, False]])
     >>> transform(Batch((torch.zeros(1, 3, 1), mask), index=torch.tensor([0])), 0).inputs.shape
@@ -80,6 +80,7 @@ class ShortenedTransform:
 def shortened(values: Tensor, mask: Tensor) -> Tensor:
     """Values (B, T, C) up to the last real step of any, (B, T', C), carrying the mask where one is still needed.
 
+    >>> import torch
     >>> shortened(torch.zeros(2, 5, 1), torch.tensor([[True] * 3 + [False] * 2] * 2)).shape
     torch.Size([2, 3, 1])
     """
@@ -192,7 +193,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _table(rows: Sequence[Sequence[str]], channels: Sequence[str]) -> Recording | None:
-    """Rows of steps as a series (T, C), under a header of the channels' names or without one; None for another table."""
+    """Rows of steps as a series (T, C), under a header of the channels' names or without; None for another table."""
     order = list(range(len(channels)))
     header = [_number(cell) is None for cell in rows[0]]
     if any(header):

@@ -66,6 +66,20 @@ def holds_pictures(source: str | Path) -> bool:
     return kind is not None or not path.exists() or path.suffix.casefold() in SUFFIXES
 
 
+def holds_labelled_texts(source: str | Path) -> bool:
+    """Whether a source is texts with labels; a folder of class folders with more pictures than texts is not.
+
+    >>> holds_labelled_texts("pydoc"), holds_labelled_texts("no such path")
+    (True, False)
+    """
+    kind = text_kind(source)
+    if kind != "folder":
+        return kind in ("table", "lines", "sample")
+    found = _suffixes(Path(source).expanduser())
+    pictures = sum(found[suffix] for suffix in SUFFIXES)
+    return pictures < found.total() - pictures
+
+
 def holds_plain_text(source: str | Path) -> bool:
     """Whether a source is plain text to write on from, or a text file that lacks something to be that.
 
@@ -93,7 +107,7 @@ TASKS = Table(
         ),
         TextClassifier.task: Task(
             TextClassifier,
-            lambda source: text_kind(source) in ("folder", "table", "lines", "sample"),
+            holds_labelled_texts,
             "a folder with a folder of text files for each class, a CSV, TSV or JSON-lines file with a text and a label "
             "column, a file with a label and a text on each line, or the sample pydoc",
         ),
@@ -159,6 +173,7 @@ def load_generator(path: str | os.PathLike[str], *, device: str = "auto") -> Tex
         raise ConfigError(
             "this model writes no text", where=path, got=f"a {learner.title}", do="train one: corecur train book.txt"
         )
+    learner.settle_threads()
     return learner
 
 

@@ -202,7 +202,19 @@ class TextGenerator(Learner[CorpusSource, GeneratorRecipe, GeneratorPreprocess])
             validate_every=max(1, math.ceil(share)),
             epochs=recipe.epochs,
             stopping=EarlyStopping("val_loss", patience=recipe.patience, restore_best_weights=True),
+            test_seconds=self._seconds_to_score(data),
         )
+
+    @torch.no_grad()
+    def _seconds_to_score(self, data: CorpusSource) -> float:
+        """About how long the test and the report's look at the held-out text will take."""
+        held = data.test or data.validation
+        if held is None:
+            return 0.0
+        tokens = torch.full((_MOST_ROWS, 16), _SPECIALS, device=self._device)
+        with runtime.precision(self._precision, self._device):
+            seconds = runtime.least_seconds(lambda: self.network(tokens))
+        return 1.25 * seconds / tokens.numel() * (len(held.text) + 2 * generator_report.LOOKED_AT)
 
     def _validation_rows(self, stream: Tensor) -> TensorBatches:
         rows = max(1, min(_MOST_ROWS, len(stream) // _VALIDATION_ROW))
@@ -259,6 +271,11 @@ class TextGenerator(Learner[CorpusSource, GeneratorRecipe, GeneratorPreprocess])
             known = ", ".join(name for name, one in parts.items() if one is not None)
             raise DataError(f"the source has several splits, and none is {split}", where=found.origin, got=known)
         return dataclasses.replace(self._score(part, split), findings=found.findings)
+
+    def settle_threads(self) -> None:
+        """Take the number of threads that serves the reading of single tokens best: one, where others use the cores."""
+        stream = TokenStream(self.network)
+        runtime.choose_threads(lambda: [stream.feed([_SPECIALS]) for _ in range(4)])
 
     def read_prompt(self, prompt: str) -> Prompt:
         """A prompt as the network reads it, with what was replaced in it."""

@@ -60,7 +60,9 @@ def forecast_chart(window: Window, *, level: float, baseline: str) -> Figure:
         axes.axvline(0.5, color=LINE, linewidth=1)
         axes.set_xlim(1 - past, horizon + 0.5)
         axes.set_xticks([0.5, horizon], [label(0), label(1)])
-        _outer_right(axes)
+        axes.locator_params(axis="y", nbins=5)
+        for tick in axes.get_xticklabels():  # the past is longer than the forecast: both dates end at their line
+            tick.set_horizontalalignment("right")
         title(figure, label(3))
         legend(figure, axes)
 
@@ -173,11 +175,6 @@ def legend(figure: Drawing, axes: Axes) -> None:
 
 def _marker(points: int) -> str | None:
     return "o" if points <= 14 else None
-
-
-def _outer_right(axes: Axes) -> None:
-    axes.locator_params(axis="y", nbins=5)
-    axes.get_xticklabels()[-1].set_horizontalalignment("right")
 
 
 def _whole_steps(axes: Axes) -> None:
