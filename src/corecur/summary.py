@@ -25,7 +25,7 @@ class LayerCost:
 
     name: str
     kind: str
-    shape: tuple[int | None, ...]
+    shape: tuple[int, ...]
     parameters: int
     multiply_adds: int
     activation_bytes: int
@@ -177,23 +177,27 @@ def summarize(model: Model, *, input_shape: tuple[int | None, ...] | None = None
     for one sample: 12 multiply-adds, 16 B of activations
     """
     costs = layer_costs(model, input_shape=input_shape)
+    shapes: list[tuple[int | None, ...]] = [row.shape for row in costs]
     guess = ""
     if None in (input_shape or ()) or any(None in symbol.shape[1:] for symbol in model.input_symbols):
         guess = ", unknown sizes taken as 96"
-        for row, other in zip(costs, layer_costs(model, input_shape=input_shape, unknown=144), strict=True):
-            row.shape = tuple(a if a == b else None for a, b in zip(row.shape, other.shape, strict=True))
+        others = layer_costs(model, input_shape=input_shape, unknown=144)
+        shapes = [
+            tuple(a if a == b else None for a, b in zip(row.shape, other.shape, strict=True))
+            for row, other in zip(costs, others, strict=True)
+        ]
     header = ("layer", "kind", "output", "parameters", "multiply-adds", "activations", "sees")
     table = [header] + [
         (
             row.name,
             row.kind,
-            str(row.shape),
+            str(shape),
             f"{row.parameters:,}",
             f"{row.multiply_adds:,}",
             as_bytes(row.activation_bytes),
             row.receptive_field,
         )
-        for row in costs
+        for row, shape in zip(costs, shapes, strict=True)
     ]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     lines = [

@@ -117,13 +117,12 @@ def test_each_of_several_outputs_has_its_mask() -> None:
     assert found["output_1_mae"] < 2
 
 
-@pytest.mark.parametrize("name", ["crossentropy", "sparse_categorical_crossentropy"])
-def test_a_loss_as_metric_is_the_loss_under_a_mask(name: str) -> None:
+def test_a_loss_as_metric_is_the_loss_under_a_mask() -> None:
     model, tokens, targets = padded_tagger()
-    model.compile(loss="crossentropy", metrics=[name])
+    model.compile(loss="crossentropy", metrics=["crossentropy"])
     for batch_size in (1, 3):
         found = model.evaluate(tokens, targets, batch_size=batch_size, return_dict=True)
-        assert found[name] == pytest.approx(found["loss"], rel=1e-5)
+        assert found["crossentropy"] == pytest.approx(found["loss"], rel=1e-5)
 
 
 def test_each_step_may_have_a_weight() -> None:

@@ -92,17 +92,15 @@ class Bidirectional(Layer):
             self.backward_layer.live_in(self, "_reverse")
 
     def check_input(self, shape: Shape | torch.Size) -> None:
-        self.forward_layer.check_input(shape)
         super().check_input(shape)
+        self.forward_layer.check_input(shape)
 
     def build(self, input_shape: Shape) -> None:
         self.forward_layer.build_for(input_shape)
         self.backward_layer.build_for(input_shape)
 
     def forward(self, x: Tensor, initial_state: State | None = None, *, mask: Tensor | None = None) -> Any:
-        if (
-            getattr(self.forward_layer, "_home", self) is not self
-        ):  # a replica, which nn.DataParallel makes part by part
+        if getattr(self.forward_layer, "_home", self) is not self:  # a replica of nn.DataParallel's
             self._house_weights()
         first, second = self._halves(initial_state)
         forward, *states = _outputs(self.forward_layer(x, first, mask=mask))

@@ -482,7 +482,7 @@ def _axes(rank: int) -> str:
 
 def _axis_hint(got: int, rank: int) -> str:
     if rank == 3 and got == 2:
-        return "return_sequences=True in a recurrent layer before it; Embedding for tokens; x.unsqueeze(-1) for one feature"
+        return "return_sequences=True in a recurrent layer before it; Embedding for tokens; x.unsqueeze(-1) for numbers"
     if rank == 3 and got > 3:
         return "put TimeDistributed(Flatten()) or another TimeDistributed layer before it"
     if got == rank - 1:

@@ -125,7 +125,8 @@ class FitResult:
 class Training:
     """What is trained on what, for how long; ``stopping`` ends it where the validation gets no better.
 
-    ``test_seconds`` is about how long the test will take; a time budget keeps it back.
+    ``test_seconds`` is about how long the test will take; a time budget keeps it back. ``callbacks`` are heard before
+    ``stopping``, which may watch what they add to the results.
     """
 
     trainer: Trainer
@@ -135,6 +136,7 @@ class Training:
     validate_every: int = 1
     stopping: EarlyStopping | None = None
     test_seconds: float = 0.0
+    callbacks: tuple[Callback, ...] = ()
 
 
 class NoReading(BaseModel):
@@ -387,7 +389,7 @@ class Learner(ABC, Generic[D, R, P]):
         if seconds is not None:
             held_back = min(_SECONDS_FOR_REPORT + plan.test_seconds, seconds / 3)
             budget = TimeBudget(max(1.0, seconds - (time.perf_counter() - began) - held_back))
-        listening = list(callbacks)
+        listening = [*callbacks, *plan.callbacks]
         if plan.stopping is not None and plan.validation is not None:
             listening.append(plan.stopping)
         if result.run is not None:

@@ -26,7 +26,7 @@ from corecur.data.text.text_kinds import text_kind
 from corecur.data.text.token_arrays import TokenArrays
 from corecur.data.text.tokenizers import choose_tokenizer
 from corecur.engine.accuracy import Accuracy
-from corecur.engine.callbacks import EarlyStopping
+from corecur.engine.callbacks import Callback, EarlyStopping, Logs
 from corecur.engine.crf_loss import CRFLoss
 from corecur.engine.crossentropy import SparseCategoricalCrossentropy
 from corecur.engine.loss import Loss
@@ -34,6 +34,7 @@ from corecur.engine.trainer import Clipping, Trainer
 from corecur.errors import BundleError, DataError
 from corecur.layers.crf import CRF
 from corecur.learners import tagger_report
+from corecur.learners.entities import are_entity_tags
 from corecur.learners.fill_splits import share_in
 from corecur.learners.learner import FitResult, Learner, Listing, Training
 from corecur.learners.tagger_inputs import SpellOut, TaggerPreprocess, doubts, fit_tagger_inputs
@@ -52,6 +53,18 @@ class TaggedReading(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     encoding: str = Field(AUTO, description="encoding of the files; auto tries UTF-8 first")
+
+
+class EntityScore(Callback):
+    """Adds ``val_f1``, the F1 of whole entities in some sentences, to the results of an epoch."""
+
+    def __init__(self, tagger: SequenceTagger, held: TaggedSet) -> None:
+        self.tagger = tagger
+        self.held = held
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if logs is not None:
+            logs["val_f1"] = evaluate_tagging(self.held.tags or (), self.tagger.tags_of(self.held)).f1
 
 
 class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
@@ -132,6 +145,9 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
 
     def plan(self, data: TaggedSource, recipe: TaggerRecipe) -> Training:
         held = None if data.validation is None else self._batches(data.validation, tagged=True)
+        # Nearly all words are outside of entities: how many words are right says little there.
+        entities = data.validation is not None and are_entity_tags(data.classes)
+        score = (EntityScore(self, data.validation),) if entities and data.validation is not None else ()
         loss: Loss = CRFLoss() if recipe.crf else SparseCategoricalCrossentropy(from_logits=True)
         trainer = Trainer(
             self.network,
@@ -147,7 +163,10 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
             batches=self._batches(data.train, tagged=True, recipe=recipe),
             validation=held,
             epochs=recipe.epochs,
-            stopping=EarlyStopping("val_accuracy", mode="max", patience=recipe.patience, restore_best_weights=True),
+            stopping=EarlyStopping(
+                f"val_{'f1' if score else 'accuracy'}", mode="max", patience=recipe.patience, restore_best_weights=True
+            ),
+            callbacks=score,
         )
 
     def _batches(self, part: TaggedSet, *, tagged: bool, recipe: TaggerRecipe | None = None) -> BucketBatches:

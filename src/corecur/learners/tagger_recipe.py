@@ -55,7 +55,7 @@ class TaggerRecipe(BaseModel):
     learning_rate: float = Field(2e-3, gt=0, description="rate at its peak")
     weight_decay: float = Field(1e-4, ge=0, description="decoupled weight decay")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the training in which the rate rises")
-    patience: int = Field(5, ge=1, description="epochs without a better validation accuracy before it stops")
+    patience: int = Field(5, ge=1, description="epochs without a better validation score before it stops")
 
     def build_network(self, *, words: int, letters: int, tags: int) -> Model:
         """Tokens (B, T) and their characters (B, T, W) -> tags (B, T, K)."""

@@ -16,7 +16,7 @@ from corecur.learners.learner import FitResult
 from corecur.learners.tagging_evaluation import TaggingEvaluation
 from corecur.report.charts import class_bars, confusion, learning_curves
 from corecur.report.classification import flat_config
-from corecur.report.page import Block, Code, Finding, KeyValues, Rows, Section, Text
+from corecur.report.page import Block, Code, Columns, Finding, KeyValues, Rows, Section, Text
 from corecur.summary import summarize
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def sections(
     history = [{"epoch": float(n + 1)} | {k: float(v) for k, v in row.items()} for n, row in enumerate(result.history)]
     return [
         Section("Result", _result(learner, data, result)),
-        Section("Curves", list(learning_curves(history)) or [Text("No epoch was finished.")]),
+        Section("Curves", [Columns(learning_curves(history)) if history else Text("No epoch was finished.")]),
         *([] if test is None else _evidence(test, data)),
         *_transitions(learner),
         Section("Network", [Code(summarize(learner.network))]),
