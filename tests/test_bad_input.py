@@ -100,6 +100,12 @@ def letters(photos: Path) -> Path:
     return photos.parent / "letters"
 
 
+def papers(photos: Path) -> Path:
+    (photos.parent / "papers").mkdir()
+    (photos.parent / "papers" / "1.docx").write_bytes(b"PK")
+    return photos.parent / "papers"
+
+
 def arrays_that_differ(photos: Path) -> Path:
     np.savez(photos.parent / "a.npz", images=np.zeros((6, 8, 8), np.uint8), labels=np.arange(5))
     return photos.parent / "a.npz"
@@ -129,8 +135,9 @@ BAD_SOURCES: dict[Callable[[Path], Path], tuple[str, ...]] = {
     empty_file: ("empty.png", "empty (0 bytes)"),
     gigantic_png: ("huge.png", "2,500,000,000 pixels", "at most"),
     table_of_nothing: ("none of the pictures in the table exists", "labels.csv", "a.png"),
-    table_of_numbers: ("nothing here that can be learned", "load.csv", "date,load", "image-classification"),
-    letters: ("nothing here that can be learned", "letters", "1 .txt", "image-classification"),
+    table_of_numbers: ("too short", "load.csv", "2 rows", "a longer table"),
+    letters: ("one class only", "letters", "1 texts of 'kind'", "add a class"),
+    papers: ("nothing here that can be learned", "papers", "1 .docx", "image-classification", "forecasting"),
     arrays_that_differ: ("a.npz", "6 pictures, 5 labels"),
     arrays_with_nan: ("nan.npz", "NaN", "[4]"),
     pickled_arrays: ("o.npz", "object"),

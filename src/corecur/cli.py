@@ -111,7 +111,8 @@ def train(
     validation: Annotated[
         str | None,
         typer.Option(
-            help="Validation data of its own, or a share such as 0.1; of a table, rows or a date.", rich_help_panel=_DATA
+            help="Validation data of its own, or a share such as 0.1; of a table, rows or a date.",
+            rich_help_panel=_DATA,
         ),
     ] = None,
     test: Annotated[

@@ -51,7 +51,7 @@ def test_padding_changes_nothing(center: str, keep: slice | list[int]) -> None:
     torch.testing.assert_close(found, measure(real))
     assert mask_of(found) is None
     normal = ReversibleNormalization()([padded, found], mask=[mask, None])
-    assert torch.equal(normal.mask, mask)  # type: ignore[attr-defined]
+    assert torch.equal(normal.mask, mask)
     torch.testing.assert_close(normal[mask][None], ReversibleNormalization()([real, measure(real)]))
     normal[mask].square().sum().backward()
     assert padded.grad is not None and bool(torch.isfinite(padded.grad).all())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-QUICK = {"epochs": 3, "hidden": 8, "threads": 1}
+QUICK: dict[str, Any] = {"epochs": 3, "hidden": 8, "threads": 1}
 
 
 def waves(rows: int = 300, *, seed: int = 0, period: int = 24) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from .forecast_tables import waves
 LOOKBACK, HORIZON = 48, 6
 
 
-def evaluation(answer: object = None, *, rows: int = 300, period: int = 24, batch_size: int = 7) -> ForecastEvaluation:
+def evaluation(
+    answer: Callable[[Tensor], Tensor] | None = None, *, rows: int = 300, period: int = 24, batch_size: int = 7
+) -> ForecastEvaluation:
     values = torch.from_numpy(waves(rows)).float()
     batches = WindowBatches(values, lookback=LOOKBACK, horizon=HORIZON, batch_size=batch_size)
 
@@ -27,7 +30,7 @@ def evaluation(answer: object = None, *, rows: int = 300, period: int = 24, batc
     return measure(
         answer or mean_of_past, batches, columns=("load", "wind"), units=(2.0, 10.0), naive_errors=(0.5, 0.0),
         period=period, level=0.8,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 def test_errors_are_those_of_numpy_over_every_window() -> None:

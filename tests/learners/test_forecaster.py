@@ -148,7 +148,8 @@ def test_rows_that_training_saw_are_named(bundle: Path, table: Path, tmp_path: P
 
 def test_parts_without_a_window_are_told_before_the_training(table: Path) -> None:
     learner = Forecaster(horizon=24, **QUICK)
-    for split in ({"test": 5}, {"validation": 10}):
+    parts: list[dict[str, Any]] = [{"test": 5}, {"validation": 10}]
+    for split in parts:
         with pytest.raises(DataError, match="shorter than one window") as refused:
             learner.fit(table, **split)
         assert "good.csv, rows" in "".join(refused.value.__notes__)

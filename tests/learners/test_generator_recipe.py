@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from corecur.errors import ConfigError, DataError
-from corecur.learners.generator_recipe import GeneratorRecipe, choose_generator, recipe_for_speed
+from corecur.learners.generator_recipe import GeneratorRecipe, choose_generator, recipe_for_speed, with_probabilities
 
 WORDS = "to be or not to be that is the question "
 
@@ -48,9 +48,11 @@ def test_refusals() -> None:
 )
 def test_networks_answer_with_probabilities(settings: dict[str, Any], tied: bool) -> None:
     network = GeneratorRecipe(**{"units": 8, "embedding": 6} | settings).build_network(11)
-    found = network(torch.randint(0, 11, (2, 5)))
+    tokens = torch.randint(0, 11, (2, 5))
+    network.eval()
+    logits, found = network(tokens), with_probabilities(network)(tokens)
     assert found.shape == (2, 5, 11)
-    torch.testing.assert_close(found.sum(-1), torch.ones(2, 5))
+    torch.testing.assert_close(found, logits.softmax(-1))
     of_vocabulary = [name for name, value in network.named_parameters() if value.dim() == 2 and 11 in value.shape]
     assert len(of_vocabulary) == (1 if tied else 2)
 

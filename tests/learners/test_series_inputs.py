@@ -33,9 +33,7 @@ def read(source: Any, **options: Any) -> tuple[list[str], list[list[list[float]]
     """Names and series, each up to its end."""
     found = read_inputs(source, preprocess(**options))
     names = [name for series in found for name in series.names]
-    rows = [
-        series.values[row, : int(series.lengths[row])].tolist() for series in found for row in range(len(series))
-    ]
+    rows = [series.values[row, : int(series.lengths[row])].tolist() for series in found for row in range(len(series))]
     return names, rows
 
 

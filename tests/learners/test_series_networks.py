@@ -3,11 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from corecur.engine.crossentropy import Crossentropy
 from corecur.layers.masks import with_mask
 from corecur.learners.class_activation import class_activation
-from corecur.learners.deep_ensemble import MembersLoss
 from corecur.learners.series_networks import SERIES_NETWORKS, SeriesSizes, build_members
+from corecur.learners.text_heads import EachHead
 
 SMALL = SeriesSizes(filters=8, units=4, depth=3, reach=9, halvings=2)
 
@@ -55,7 +54,7 @@ def test_members_learn_as_if_alone() -> None:
     own = dict(members.named_parameters())
     alone.load_state_dict({name: value for name, value in members.state_dict().items() if name in alone.state_dict()})
     x, labels = torch.randn(6, 20, 1), torch.tensor([0, 1, 2, 0, 1, 2])
-    loss = MembersLoss(Crossentropy())
+    loss = EachHead()
     loss(labels, members(x)).backward()  # type: ignore[no-untyped-call]
     loss(labels, alone(x)).backward()  # type: ignore[no-untyped-call]
     for name, parameter in alone.named_parameters():

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from corecur.layers.recurrent import recurrent_layers
 from corecur.learners.generator_recipe import GeneratorRecipe
-from corecur.learners.token_stream import TokenStream, token_losses
+from corecur.learners.token_stream import TokenStream, logits_of, token_losses
 from corecur.models import Model
 
 SMALL = {"units": 6, "embedding": 5}
@@ -27,7 +27,7 @@ def whole(model: Model, tokens: Tensor) -> Tensor:
     """Logits (T, V) from one forward over the whole text."""
     model.eval()
     with torch.no_grad():
-        return model(tokens[None]).logits[0]
+        return logits_of(model(tokens[None]))[0]
 
 
 @pytest.mark.parametrize("settings", KINDS)

@@ -69,13 +69,11 @@ def _checked(batch: Batch) -> int:
 
 
 def _cut(batch: Batch, first: int, last: int) -> Batch:
-    def piece(field: Field | None) -> Field | None:
-        if field is None:
-            return None
+    def piece(field: Field) -> Field:
         return field[:, first:last] if isinstance(field, Tensor) else tuple(part[:, first:last] for part in field)
 
     weights = batch.weights
     if weights is not None and weights.dim() > 1:
         weights = weights[:, first:last]
-    inputs = piece(batch.inputs)
-    return batch._replace(inputs=inputs, targets=piece(batch.targets), weights=weights)
+    targets = None if batch.targets is None else piece(batch.targets)
+    return batch._replace(inputs=piece(batch.inputs), targets=targets, weights=weights)

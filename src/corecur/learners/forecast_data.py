@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -187,6 +188,31 @@ def check_like(table: TimeTable, frequency: object) -> None:
             expected=f"one row each {frequency}",
             do="resample the table",
         )
+
+
+def unseen_rows(stretches: list[Stretch], seen_until: str | None, horizon: int) -> tuple[list[Stretch], list[str]]:
+    """The rows of dated tables after the last one that training and validation saw, and what is to be said of them.
+
+    All rows where there are no dates, where all are later, and where no horizon is left.
+
+    >>> (table,) = read_tables("demand", ForecastReading(rows=240))
+    >>> (later,), notes = unseen_rows([Stretch(table, range(240))], "2024-01-05T23:00:00", 24)
+    >>> later.rows, notes
+    (range(120, 240), ['Tested on the rows from 2024-01-06 00:00 on; training or validation saw those before.'])
+    """
+    later: list[Stretch] = []
+    for table, rows in stretches:
+        if seen_until is None or table.times is None or table.times.dtype.kind != "M":
+            return stretches, []
+        first = int(np.searchsorted(table.times, np.datetime64(seen_until, "us"), side="right"))
+        if first == 0:
+            return stretches, []
+        if len(rows) - first >= horizon:
+            later.append(Stretch(table, range(first, len(rows))))
+    if not later:
+        return stretches, ["Training or validation saw these rows: the errors on new ones will be larger."]
+    start = min(stretch.table.time_of(stretch.rows.start) for stretch in later)
+    return later, [f"Tested on the rows from {start} on; training or validation saw those before."]
 
 
 def check_size(data: ForecastData) -> None:

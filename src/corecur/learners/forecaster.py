@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,6 +37,7 @@ from corecur.learners.forecast_data import (
     read_tables,
     split_tables,
     splits_of,
+    unseen_rows,
     without_constants,
 )
 from corecur.learners.forecast_evaluation import LAST, SEASONAL, ForecastEvaluation, measure
@@ -265,28 +265,9 @@ class Forecaster(Learner[ForecastData, ForecastRecipe, ForecastPreprocess]):
         findings = [finding for table in tables for finding in table.findings]
         stretches = [Stretch(table, range(len(table))) for table in tables]
         if split != "all":
-            stretches = self._unseen(stretches, findings)
+            stretches, notes = unseen_rows(stretches, self.preprocess.seen_until, self.preprocess.horizon)
+            findings += notes
         return self._evaluate(stretches, tuple(dict.fromkeys(findings)))
-
-    def _unseen(self, stretches: list[Stretch], findings: list[str]) -> list[Stretch]:
-        """The rows after what training and validation saw; all of them where there are none."""
-        preprocess = self.preprocess
-        seen = None if preprocess.seen_until is None else np.datetime64(preprocess.seen_until, "us")
-        later: list[Stretch] = []
-        for table, rows in stretches:
-            if seen is None or table.times is None or table.times.dtype.kind != "M":
-                return stretches
-            first = int(np.searchsorted(table.times, seen, side="right"))
-            if first == 0:
-                return stretches
-            if len(rows) - first >= preprocess.horizon:
-                later.append(Stretch(table, range(first, len(rows))))
-        if not later:
-            findings.append("Training or validation saw these rows: the errors on new ones will be larger.")
-            return stretches
-        start = min(stretch.table.time_of(stretch.rows.start) for stretch in later)
-        findings.append(f"Tested on the rows from {start} on; training or validation saw those before.")
-        return later
 
     def _read_like(self, source: Any) -> tuple[TimeTable, ...]:
         """Tables with the columns this forecaster knows; DataError where they are others."""

@@ -68,7 +68,7 @@ class GeneratorRecipe(BaseModel):
     patience: int = Field(5, ge=1, description="epochs without a better validation loss before it stops")
 
     def build_network(self, vocabulary: int) -> Model:
-        """Tokens (B, T) -> probabilities of the token after each (B, T, V)."""
+        """Tokens (B, T) -> logits of the token after each (B, T, V)."""
         tokens = Input((None,), dtype=torch.int64, name="tokens")
         embedding = Embedding(vocabulary, self.embedding, output_bias=self.tie)
         x = SpatialDropout1D(self.input_dropout)(embedding(tokens))  # (B, T, E)
@@ -76,10 +76,10 @@ class GeneratorRecipe(BaseModel):
         for _ in range(self.layers):
             x = SpatialDropout1D(self.dropout)(recurrent(self.units, return_sequences=True)(x))  # (B, T, H)
         if not self.tie:
-            return Model(tokens, Softmax()(Dense(vocabulary)(x)))
+            return Model(tokens, Dense(vocabulary)(x))
         if self.units != self.embedding:
             x = Dense(self.embedding)(x)  # (B, T, E)
-        return Model(tokens, Softmax()(embedding(x, reverse=True)))
+        return Model(tokens, embedding(x, reverse=True))
 
     def optimizer_for(self, network: nn.Module) -> torch.optim.Optimizer:
         """AdamW over all weights."""
@@ -90,6 +90,18 @@ class GeneratorRecipe(BaseModel):
     def schedule(self) -> Trapezoid:
         """The rate: up in a line during the warm-up, then down in a line to nothing."""
         return Trapezoid(self.learning_rate, warmup=self.warmup, cooldown=1 - self.warmup, start=1e-3)
+
+
+def with_probabilities(network: Model) -> Model:
+    """The same layers with a softmax behind them: (B, T) -> probabilities (B, T, V).
+
+    A training needs the logits alone, and over a vocabulary of words a softmax costs more than the recurrent layers.
+
+    >>> network = with_probabilities(GeneratorRecipe(units=4, embedding=4).build_network(5))
+    >>> round(network(torch.tensor([[1, 3]])).sum().item(), 3)
+    2.0
+    """
+    return Model(network.input_symbols[0], Softmax()(network.output_symbols[0]))
 
 
 def choose_generator(documents: Sequence[str], *, overrides: Mapping[str, Any]) -> GeneratorRecipe:

@@ -23,14 +23,11 @@ from corecur.data.series.open_series import load_series, load_series_split
 from corecur.data.series.series_augment import SeriesTransform
 from corecur.data.series.series_scaling import fit_scaling
 from corecur.data.series.series_set import SeriesSet, SeriesSource
-from corecur.engine.accuracy import Accuracy
 from corecur.engine.callbacks import EarlyStopping
-from corecur.engine.crossentropy import Crossentropy
 from corecur.engine.trainer import Trainer, evaluating
 from corecur.errors import BundleError, ConfigError
 from corecur.learners import series_report
 from corecur.learners.class_activation import class_activation
-from corecur.learners.deep_ensemble import MembersLoss, OfTheMean
 from corecur.learners.evaluation import (
     Evaluation,
     Prediction,
@@ -43,6 +40,7 @@ from corecur.learners.fill_splits import fill_splits, share_in
 from corecur.learners.learner import FitResult, Learner, Listing, NoReading, Tell, Training, name_of
 from corecur.learners.series_inputs import SeriesPreprocess, ShortenedTransform, read_inputs, shortened
 from corecur.learners.series_recipe import FEW_SERIES, SeriesRecipe, checked_recipe, choose_series
+from corecur.learners.text_heads import AverageAccuracy, EachHead
 from corecur.models import Model
 from corecur.report.page import Section
 
@@ -135,9 +133,7 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
         return step
 
     def trial(self, data: SeriesSource) -> Callable[[], object]:
-        recipe = choose_series(
-            samples=len(data.train), steps=int(data.train.lengths.max()), overrides=self.settings
-        )
+        recipe = choose_series(samples=len(data.train), steps=int(data.train.lengths.max()), overrides=self.settings)
         some = data.train.take(torch.arange(min(len(data.train), _TRIAL_SERIES)))
         network, _ = recipe.build_networks(channels=some.values.shape[2], classes=len(data.classes))
         network.to(self._device).eval()
@@ -193,16 +189,14 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
     def _held(self, series: SeriesSet) -> TensorBatches:
         transform = ShortenedTransform(SeriesTransform(self.preprocess.scaling))
         size = max(1, _STEPS_AT_ONCE // series.values.shape[1])
-        return TensorBatches(
-            _fields(series), series.labels, batch_size=size, transform=transform, device=self._device
-        )
+        return TensorBatches(_fields(series), series.labels, batch_size=size, transform=transform, device=self._device)
 
     def _trainer(self, recipe: SeriesRecipe, members: Model) -> Trainer:
         return Trainer(
             members,
-            loss=MembersLoss(Crossentropy(label_smoothing=recipe.label_smoothing)),
+            loss=EachHead(label_smoothing=recipe.label_smoothing),
             optimizer=recipe.optimizer_for(members),
-            metrics=[OfTheMean(Accuracy())],
+            metrics=[AverageAccuracy()],
             rate=recipe.schedule.rate_at,
             precision=self._precision,
         )
@@ -246,7 +240,7 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
         order = series.lengths.argsort(stable=True)
         longest = max(1, int(series.lengths.max())) if len(series) else 1
         found = []
-        for rows in order.split(max(1, _STEPS_AT_ONCE // longest)):
+        for rows in torch.split(order, max(1, _STEPS_AT_ONCE // longest)):
             values, mask = series.take_values(rows)
             scaled = self.preprocess.scaling(values, mask)
             found.append((rows, (scaled if mask is None else shortened(scaled, mask)).to(self._device)))

@@ -132,9 +132,7 @@ def _read(path: Path, preprocess: SeriesPreprocess, *, skip_bad: bool) -> Series
         several = f"a step a row, {len(names)} numbers parted by commas ({', '.join(names[:6])})"
         expected = "a series a row, numbers parted by commas" if len(names) == 1 else several
         raise DataError("there are no series here", where=name, expected=expected)
-    read, _ = load_series_split(
-        path, classes=(), preparation=preprocess.preparation, skip_bad=skip_bad, labelled=False
-    )
+    read, _ = load_series_split(path, classes=(), preparation=preprocess.preparation, skip_bad=skip_bad, labelled=False)
     return _named(read, name)
 
 

@@ -28,6 +28,9 @@ FEW_SERIES = 300
 
 # Steps of a training, each of `batch_size` series.
 _STEPS = 600
+# Steps in time that a training reads in about a minute on two cores, as a member of each kind does.
+_READ_IN_A_MINUTE = 10_000_000
+_MOST_MEMBERS, _MOST_NETWORKS = 3, 20
 _LONGEST_READ = 1024  # a longer series is brought to at most so many steps first
 _LONGEST_REMEMBERED = 64  # and to so many before a recurrent layer reads it
 
@@ -44,7 +47,7 @@ class SeriesRecipe(BaseModel):
     model: str = Field(
         "fcn+inception", description="network: fcn, inception, resnet, lstm-fcn, hybrid, or several joined by +"
     )
-    members: int = Field(1, ge=1, le=20, description="networks of each kind, whose probabilities are averaged")
+    members: int = Field(1, ge=1, le=_MOST_NETWORKS, description="networks of each kind, whose probabilities are averaged")
     filters: int = Field(64, ge=4, description="filters of a convolution (fcn's middle one has twice as many)")
     units: int = Field(64, ge=1, description="units of recurrent layers (lstm-fcn and hybrid)")
     depth: int = Field(3, ge=1, le=12, description="modules of inception")
@@ -106,13 +109,16 @@ def choose_series(
     shrink = max(1, math.ceil(steps / _LONGEST_READ))
     batch = int(given.get("batch_size") or batch_for(samples))
     epochs = default_epochs(samples, batch)
+    read = epochs * samples * steps / shrink
+    kinds = str(given.get("model", "fcn+inception")).count("+") + 1
+    usual = max(1, min(_MOST_MEMBERS, int(_READ_IN_A_MINUTE / read), _MOST_NETWORKS // kinds))
     chosen: dict[str, Any] = {
         "shrink": shrink,
         "reach": max(9, min(39, steps // shrink // 2)),
         "halvings": max(0, math.ceil(math.log2(max(1, steps / shrink / _LONGEST_REMEMBERED)))),
         "batch_size": batch,
         "epochs": epochs,
-        "members": members or 1,
+        "members": members or usual,
         "patience": max(10, int(given.get("epochs") or epochs) // 4),
     }
     return checked_recipe(chosen | given)
@@ -145,6 +151,6 @@ def checked_recipe(settings: Mapping[str, Any]) -> SeriesRecipe:
     recipe = checked_settings(SeriesRecipe, settings)
     for name in recipe.networks:
         SERIES_NETWORKS[name]
-    if len(recipe.networks) > 20:
-        raise ConfigError("these are too many members", got=len(recipe.networks), expected="20 at most")
+    if len(recipe.networks) > _MOST_NETWORKS:
+        raise ConfigError("these are too many members", got=len(recipe.networks), expected=f"{_MOST_NETWORKS} at most")
     return recipe

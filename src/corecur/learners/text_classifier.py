@@ -33,7 +33,7 @@ from corecur.learners.learner import FitResult, Learner, Listing, Tell, Training
 from corecur.learners.naive_bayes import log_count_ratios
 from corecur.learners.text_answers import TextAnswer, answers_listing, text_answers, texts_to_answer
 from corecur.learners.text_heads import AverageAccuracy, EachHead
-from corecur.learners.text_inputs import PAIRS, WORDS, ForgetWords, TextPreprocess
+from corecur.learners.text_inputs import PAIRS, TERMS, WORDS, ForgetWords, TextPreprocess
 from corecur.learners.text_networks import build_text_network
 from corecur.learners.text_recipe import TextRecipe, choose_text_recipe
 from corecur.learners.word_weights import WordWeights
@@ -128,15 +128,21 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
         """Fit the preprocessing on the training split; build the network, which starts from counts."""
         self.classes = data.classes
         self._preprocess = recipe.prepare(data.train.texts)
-        sizes = self.preprocess.sizes
-        arrays = dict(zip(sizes, self.preprocess.arrays(self._tokens(data.train.texts)), strict=True))
-        labels, count = _labels(data.train), len(data.classes)
-        votes = {
-            name: log_count_ratios(arrays[name], labels, size=size, classes=count)
-            for name, size in sizes.items()
-            if recipe.votes and name in (WORDS, PAIRS)
-        }
-        self._network, self._learning = build_text_network(sizes, count, recipe, votes=votes)
+        self._network, self._learning = build_text_network(
+            self.preprocess.sizes, len(data.classes), recipe, votes=self._first_votes(data)
+        )
+
+    def _first_votes(self, data: TextSource) -> Tensor | None:
+        """What counts of terms and pairs in the training texts say of the classes, or None where they do not vote."""
+        sizes, labels = self.preprocess.sizes, _labels(data.train)
+        voting = [place for place, name in enumerate(sizes) if name in (TERMS, PAIRS)]
+        if not voting:
+            return None
+        arrays = self.preprocess.arrays(self._tokens(data.train.texts))
+        rows = torch.arange(len(labels)).repeat_interleave(arrays[0].lengths)  # (S,)
+        held = torch.cat([arrays[place].flat for place in voting])
+        size = list(sizes.values())[voting[-1]]
+        return log_count_ratios(held, rows.repeat(len(voting)), labels, size=size, classes=len(data.classes))
 
     def plan(self, data: TextSource, recipe: TextRecipe) -> Training:
         train = self._batches(data.train, recipe)

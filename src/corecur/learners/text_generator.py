@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,8 +31,9 @@ from corecur.engine.trainer import Clipping, Trainer
 from corecur.errors import BundleError, ConfigError, DataError
 from corecur.layers.recurrent import recurrent_layers
 from corecur.learners import generator_report
+from corecur.learners.continuations import Continuation, read_prompts
 from corecur.learners.fill_splits import share_in
-from corecur.learners.generator_recipe import GeneratorRecipe, choose_generator, recipe_for_speed
+from corecur.learners.generator_recipe import GeneratorRecipe, choose_generator, recipe_for_speed, with_probabilities
 from corecur.learners.generator_tokens import NOUNS, GeneratorPreprocess, Prompt, fit_generator_tokens
 from corecur.learners.language_score import LanguageScore, score_losses
 from corecur.learners.learner import FitResult, Learner, Listing, Tell, Training, name_of
@@ -59,20 +59,6 @@ class CorpusReading(BaseModel):
 
     encoding: str = Field(AUTO, description="encoding of the files; auto tries UTF-8 first")
     titles: bool = Field(default=True, description="of JSON lists of poems, read the titles too")
-
-
-@dataclasses.dataclass(frozen=True)
-class Continuation:
-    """How a text goes on: the prompt, what was written after it, and what unknown tokens of the prompt were read as."""
-
-    name: str
-    prompt: str
-    text: str
-    replaced: dict[str, str]
-
-    def as_json(self) -> dict[str, Any]:
-        """The answer as JSON values."""
-        return {"name": self.name, "prompt": self.prompt, "text": self.text, "replaced": self.replaced}
 
 
 class TextGenerator(Learner[CorpusSource, GeneratorRecipe, GeneratorPreprocess]):
@@ -176,7 +162,8 @@ class TextGenerator(Learner[CorpusSource, GeneratorRecipe, GeneratorPreprocess])
     def set_up(self, data: CorpusSource, recipe: GeneratorRecipe) -> None:
         """Fit the vocabulary on the training text and build the network."""
         self._preprocess = self._fitted(data, recipe)
-        self._network = recipe.build_network(len(self._preprocess.vocabulary))
+        self._logits = recipe.build_network(len(self._preprocess.vocabulary))
+        self._network = with_probabilities(self._logits)
 
     def _fitted(self, data: CorpusSource, recipe: GeneratorRecipe) -> GeneratorPreprocess:
         level: Any = recipe.level
@@ -196,7 +183,7 @@ class TextGenerator(Learner[CorpusSource, GeneratorRecipe, GeneratorPreprocess])
         checked = None if held is None or len(held) < 2 else held
         share = 0.0 if checked is None else len(checked) / 3 / (len(stream) * _VALIDATION_SHARE)
         return Training(
-            trainer=self._trainer(recipe, self.network),
+            trainer=self._trainer(recipe, self._logits),
             batches=contiguous_rows(stream.to(self._device), rows, shift=steps - 1, seed=self.seed),
             validation=None if checked is None else self._validation_rows(checked),
             validate_every=max(1, math.ceil(share)),
@@ -334,7 +321,7 @@ class TextGenerator(Learner[CorpusSource, GeneratorRecipe, GeneratorPreprocess])
         """
         reader = TextReader(encoding=self.reading.encoding, skip_bad=skip_bad)
         answers = []
-        for name, text in _prompts(source, reader):
+        for name, text in read_prompts(source, reader):
             prompt = self.read_prompt(text)
             answers.append(Continuation(name, text, "".join(self.generate(text, **settings)), prompt.replaced))
         return answers
@@ -375,23 +362,3 @@ class TextGenerator(Learner[CorpusSource, GeneratorRecipe, GeneratorPreprocess])
         sizes = {m.input_dim for m in self.network.modules() if hasattr(m, "input_dim")}
         if sizes != {size} or any(layer.go_backwards for layer in recurrent_layers(self.network)):
             raise BundleError("bad-architecture", "this network cannot write token after token", where=bundle.path)
-
-
-def _prompts(source: Any, reader: TextReader) -> list[tuple[str, str]]:
-    """Name and text of each prompt."""
-    if isinstance(source, (str, Path)):
-        source = [source]
-    if not isinstance(source, (list, tuple)) or not source:
-        raise DataError("there is no prompt here", got=repr(source)[:60], expected="a text, or a list of texts")
-    found: list[tuple[str, str]] = []
-    for number, entry in enumerate(source, 1):
-        if isinstance(entry, Path):
-            found += _lines_of(entry, reader)
-        else:
-            found.append((f"prompt {number}", entry))
-    return found
-
-
-def _lines_of(path: Path, reader: TextReader) -> list[tuple[str, str]]:
-    text = sys.stdin.read() if str(path) == "-" else reader.read(path) or ""
-    return [(f"{path.name}:{number}", line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]

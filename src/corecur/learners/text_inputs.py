@@ -23,17 +23,19 @@ from corecur.data.text.token_arrays import UNKNOWN, TokenArrays
 from corecur.data.text.vocabulary import Vocabulary, fit_vocabulary
 
 #: The names of the inputs, in the order in which a network takes them.
-WORDS, BEGINNINGS, ENDINGS, PAIRS = "words", "beginnings", "endings", "pairs"
+WORDS, BEGINNINGS, ENDINGS, TERMS, PAIRS = "words", "beginnings", "endings", "terms", "pairs"
 _BEGINNING, _ENDING = 4, 3  # characters
 _MOST_PAIRS = 2_000_000
+_LARGEST = 2**31 - 1
 
 
 class TextPreprocess(BaseModel):
     """``preprocess.json``: how a text becomes tokens, and what a network is told about each of them.
 
     That is the number of the token; where there are vocabularies of them, those of its first 4 and its last 3
-    characters, by which words that were never seen are known in part; and the number of the pair that it makes with
-    the next token. ``pairs`` are those known, a rising list of ``first · V + second`` by the numbers of the two.
+    characters, by which words that were never seen are known in part. And what a text holds, whatever the order: the
+    first ``terms`` tokens of the vocabulary and the known ``pairs`` of neighbours, each where it first stands; a rising
+    list of ``first · V + second`` by the numbers of the two. Pairs are numbered on from the terms.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,15 +44,17 @@ class TextPreprocess(BaseModel):
     preparation: TextPreparation
     beginnings: Vocabulary | None = None
     endings: Vocabulary | None = None
+    terms: int = Field(0, ge=0)
     pairs: tuple[int, ...] = Field((), max_length=_MOST_PAIRS)
 
     @model_validator(mode="after")
     def _check(self) -> TextPreprocess:
+        known = len(self.preparation.vocabulary)
         rising = all(first < second for first, second in pairwise(self.pairs))
-        if self.pairs and not (
-            rising and self.pairs[0] >= 0 and self.pairs[-1] < len(self.preparation.vocabulary) ** 2
-        ):
+        if self.pairs and not (rising and self.pairs[0] >= 0 and self.pairs[-1] < known**2):
             raise ValueError("pairs are a rising list of numbers below the square of the vocabulary's size")
+        if 2 + self.terms > known:
+            raise ValueError("there are more terms than the vocabulary has tokens")
         return self
 
     @property
@@ -58,7 +62,11 @@ class TextPreprocess(BaseModel):
         """The inputs by name, and how many different numbers each may hold."""
         parts = {WORDS: self.preparation.vocabulary, BEGINNINGS: self.beginnings, ENDINGS: self.endings}
         sizes = {name: len(vocabulary) for name, vocabulary in parts.items() if vocabulary is not None}
-        return sizes | ({PAIRS: 1 + len(self.pairs)} if self.pairs else {})
+        if self.terms:
+            sizes[TERMS] = 2 + self.terms
+        if self.pairs:
+            sizes[PAIRS] = 2 + self.terms + len(self.pairs)
+        return sizes
 
     def arrays(self, tokens: Sequence[Sequence[str]]) -> tuple[TokenArrays, ...]:
         """The inputs for N texts that are tokens already: `TokenArrays` of equal lengths, one for each of ``sizes``."""
@@ -72,16 +80,18 @@ class TextPreprocess(BaseModel):
             found.append(_looked_up(rows, self.beginnings.encode([token[:_BEGINNING] for token in places])))
         if self.endings is not None:
             found.append(_looked_up(rows, self.endings.encode([token[-_ENDING:] for token in places])))
+        if self.terms:
+            found.append(each_once(found[0], above=UNKNOWN, below=2 + self.terms))
         if self.pairs:
-            found.append(self._paired(found[0]))
+            found.append(each_once(self._paired(found[0])))
         return tuple(found)
 
     def _paired(self, words: TokenArrays) -> TokenArrays:
-        """For each token the number of the known pair that it begins, from 1; 0 where there is none."""
+        """For each token the number of the known pair that it begins; 0 where there is none."""
         known = torch.tensor(self.pairs)  # (P,)
         keys = pair_keys(words, len(self.preparation.vocabulary))  # (S,)
         places = torch.searchsorted(known, keys).clamp(max=len(known) - 1)
-        return TokenArrays(torch.where(known[places] == keys, places + 1, 0).int(), words.offsets)
+        return TokenArrays(torch.where(known[places] == keys, 2 + self.terms + places, 0).int(), words.offsets)
 
     def kept(self, tokens: Sequence[str]) -> list[str]:
         """The tokens of one text that the network is shown."""
@@ -95,6 +105,20 @@ class TextPreprocess(BaseModel):
 def _looked_up(places: TokenArrays, numbers: NDArray[np.int64]) -> TokenArrays:
     """The numbers (U,) of different tokens at the places (S,) where these stand."""
     return TokenArrays(torch.from_numpy(numbers.astype(np.int32))[places.flat.long()], places.offsets)
+
+
+def each_once(tokens: TokenArrays, *, above: int = 0, below: int = _LARGEST) -> TokenArrays:
+    """The same with 0 where a number stands that the text has held before, or that is out of bounds.
+
+    >>> each_once(TokenArrays.of([[5, 6, 5], [5, 9]]), below=9).flat.tolist()
+    [5, 6, 0, 5, 0]
+    """
+    flat = tokens.flat.long()  # (S,)
+    rows = torch.arange(len(tokens)).repeat_interleave(tokens.lengths)
+    _, first = np.unique((rows * (int(flat.max()) + 1 if len(flat) else 1) + flat).numpy(), return_index=True)
+    kept = torch.zeros_like(tokens.flat)
+    kept[first] = tokens.flat[first]
+    return TokenArrays(kept.masked_fill((kept <= above) | (kept >= below), 0), tokens.offsets)
 
 
 def pair_keys(words: TokenArrays, size: int) -> Tensor:
@@ -124,18 +148,24 @@ def frequent_pairs(words: TokenArrays, size: int, *, min_texts: int, most: int) 
 
 
 def fit_text_inputs(
-    preparation: TextPreparation, texts: Sequence[str], *, parts: bool = True, min_texts: int = 2, most: int = 0
+    preparation: TextPreparation,
+    texts: Sequence[str],
+    *,
+    parts: bool = True,
+    bags: bool = True,
+    min_texts: int = 2,
+    most_pairs: int = 100_000,
 ) -> TextPreprocess:
     """The preprocessing for training texts so prepared.
 
-    With ``parts``, beginnings and endings that two words have or more; with ``most``, so many pairs of neighbouring
-    words, of those that ``min_texts`` texts have or more.
+    With ``parts``, beginnings and endings that two words have or more; with ``bags``, words and pairs of neighbouring
+    words of which a text is told to hold them, those in ``min_texts`` texts or more.
 
     >>> from corecur.data.text.text_preparation import fit_preparation
     >>> texts = ["walking walked home", "walked home"]
-    >>> fit_text_inputs(fit_preparation(texts), texts, most=100).sizes
-    {'words': 5, 'beginnings': 3, 'pairs': 2}
-    """
+    >>> fit_text_inputs(fit_preparation(texts), texts).sizes
+    {'words': 5, 'beginnings': 3, 'terms': 4, 'pairs': 5}
+    """  # fmt: skip
     vocabulary = preparation.vocabulary
     long = [token for token in vocabulary.tokens if len(token) > _BEGINNING]
     fitted = TextPreprocess(
@@ -144,11 +174,14 @@ def fit_text_inputs(
         beginnings=_shared([token[:_BEGINNING] for token in long]) if parts else None,
         endings=_shared([token[-_ENDING:] for token in long]) if parts else None,
     )
-    if not most:
+    if not bags:
         return fitted
     words = fitted.arrays(preparation.tokens(texts))[0]
-    pairs = frequent_pairs(words, len(vocabulary), min_texts=min_texts, most=most)
-    return fitted.model_copy(update={"pairs": pairs})
+    once = each_once(words).flat.long()
+    in_texts = torch.bincount(once, minlength=len(vocabulary))[2:]  # (V - 2,)
+    often = (in_texts >= min_texts).nonzero()[:, 0]
+    pairs = frequent_pairs(words, len(vocabulary), min_texts=min_texts, most=most_pairs)
+    return fitted.model_copy(update={"terms": int(often[-1]) + 1 if len(often) else 0, "pairs": pairs})
 
 
 def _shared(pieces: list[str]) -> Vocabulary | None:

@@ -5,7 +5,7 @@ B batch, T time (tokens), C channels, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -25,7 +25,7 @@ from corecur.layers.lstm import LSTM
 from corecur.layers.merge import Add, Average, Concatenate
 from corecur.layers.pool import GlobalMaxPooling1D, MaxPooling1D
 from corecur.layers.symbolic import SymbolicTensor
-from corecur.learners.text_inputs import PAIRS, WORDS
+from corecur.learners.text_inputs import PAIRS, TERMS, WORDS
 from corecur.models import Input, Model
 from corecur.names import Table
 
@@ -64,11 +64,11 @@ class TextNetworks(NamedTuple):
 
 
 def build_text_network(
-    sizes: Mapping[str, int], classes: int, recipe: TextDimensions, *, votes: Mapping[str, Tensor] | None = None
+    sizes: Mapping[str, int], classes: int, recipe: TextDimensions, *, votes: Tensor | None = None
 ) -> TextNetworks:
     """The network of a recipe for inputs of these ``sizes``: (B, T) whole numbers each -> class probabilities (B, K).
 
-    With ``votes``, log-count ratios (size, K) of inputs by name, a linear classifier over these inputs stands beside
+    With ``votes``, log-count ratios (V, K) of terms and pairs, a linear classifier of what a text holds stands beside
     the network that reads, and starts from them: each learns from its own loss, and the answer is their average.
 
     >>> from corecur.learners.text_recipe import TextRecipe
@@ -80,13 +80,13 @@ def build_text_network(
     vectors = [
         Embedding(size, recipe.embedding, RandomUniform(-0.1, 0.1), mask_zero=name == WORDS)(inputs[name])
         for name, size in sizes.items()
-        if name != PAIRS
+        if name not in (TERMS, PAIRS)
     ]
     x = vectors[0] if len(vectors) == 1 else Add()(vectors)  # (B, T, C)
-    x = READERS[recipe.model](Dropout(recipe.embedding_dropout)(x), recipe)  # (B, C')
-    heads = [Softmax(name="reader")(Dense(classes, dtype="float32")(Dropout(recipe.dropout)(x)))]
-    if votes:
-        heads.append(_voters(inputs, votes, recipe))
+    x = Dropout(recipe.embedding_dropout)(x)
+    heads = [_answer(READERS[name](x, recipe), classes, recipe) for name in readers_of(recipe.model)]
+    if votes is not None:
+        heads.append(_voters([inputs[name] for name in (TERMS, PAIRS) if name in inputs], votes, recipe))
     taken = list(inputs.values())
     if len(heads) == 1:
         model = Model(taken, heads[0], name=recipe.model)
@@ -95,20 +95,33 @@ def build_text_network(
     return TextNetworks(Model(taken, Average()(heads), name=recipe.model), learning)
 
 
-def _voters(
-    inputs: Mapping[str, SymbolicTensor], votes: Mapping[str, Tensor], recipe: TextDimensions
-) -> SymbolicTensor:
+def readers_of(model: str) -> list[str]:
+    """The names of the readers that a model is made of; ConfigError for an unknown one.
+
+    >>> readers_of("gru+cnn")
+    ['gru', 'cnn']
+    """
+    names = model.split("+")
+    for name in names:
+        READERS[name]
+    return names
+
+
+def _answer(x: SymbolicTensor, classes: int, recipe: TextDimensions) -> SymbolicTensor:
+    """What a reader found (B, C') -> class probabilities (B, K)."""
+    logits = Dense(classes, dtype="float32")(Dropout(recipe.dropout)(x))
+    return Softmax()(logits)  # type: ignore[no-any-return]
+
+
+def _voters(terms: Sequence[SymbolicTensor], votes: Tensor, recipe: TextDimensions) -> SymbolicTensor:
     """A linear classifier over bags of tokens, which starts as naive Bayes."""
-    bags = []
-    for number, (name, ratios) in enumerate(votes.items()):
-        size, classes = ratios.shape
-        bag = EmbeddingBag(
-            size, classes, mode="sqrtn", mask_zero=True, use_bias=number == 0, dropout=recipe.vote_dropout,
-            weights=_FIRST_SHARE * ratios,
-        )  # fmt: skip
-        bags.append(bag(inputs[name]))
-    summed: SymbolicTensor = bags[0] if len(bags) == 1 else Add()(bags)
-    return Softmax(name="voters")(summed)  # type: ignore[no-any-return]
+    size, classes = votes.shape
+    held = terms[0] if len(terms) == 1 else Concatenate(axis=1)(list(terms))  # (B, T) each -> (B, 2 T)
+    bag = EmbeddingBag(
+        size, classes, mode="sqrtn", mask_zero=True, use_bias=True, dropout=recipe.vote_dropout,
+        weights=_FIRST_SHARE * votes,
+    )  # fmt: skip
+    return Softmax(name="votes")(bag(held))  # type: ignore[no-any-return]
 
 
 def _recurrent(kind: type[GRU] | type[LSTM]) -> Callable[[SymbolicTensor, TextDimensions], SymbolicTensor]:

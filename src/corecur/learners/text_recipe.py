@@ -13,7 +13,7 @@ from statistics import quantiles
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import nn
 
 from corecur.data.text.cleaning import TextCleaning
@@ -26,8 +26,7 @@ from corecur.engine.schedules import Trapezoid
 from corecur.layers.embedding_bag import EmbeddingBag
 from corecur.learners.settings import checked_settings
 from corecur.learners.text_inputs import TextPreprocess, fit_text_inputs
-from corecur.learners.text_networks import READERS
-from corecur.names import Table
+from corecur.learners.text_networks import readers_of
 
 _LOOKED_AT = 1000
 # Steps that a recurrent layer reads of a text; neighbouring tokens of longer ones become one step.
@@ -46,7 +45,7 @@ class TextRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = Field("gru", description="network: gru, lstm or cnn")
+    model: str = Field("gru", description="network: gru, lstm, cnn, or several: gru+cnn")
     votes: bool = Field(True, description="words and pairs of words also vote by themselves, as naive Bayes at first")
     tokens: str = Field("auto", description="auto, words, characters, chinese-characters, chinese-words or bpe")
     lower: bool = Field(True, description="upper and lower case are the same")
@@ -55,7 +54,7 @@ class TextRecipe(BaseModel):
     longest: int = Field(2000, ge=1, description="tokens kept of a text, half of them from its end")
     word_parts: bool = Field(True, description="beginnings and endings of words tell about words never seen")
     pairs: int = Field(100_000, ge=0, le=2_000_000, description="most pairs of neighbouring words that vote")
-    pair_texts: int = Field(2, ge=1, description="texts that a pair is to stand in")
+    vote_texts: int = Field(2, ge=1, description="texts that a word or pair is to stand in before it votes")
     embedding: int = Field(100, ge=1, description="values of a token's vector")
     units: int = Field(64, ge=1, description="units of the recurrent layer, in each direction")
     filters: int = Field(64, ge=1, description="filters of each convolution")
@@ -74,12 +73,17 @@ class TextRecipe(BaseModel):
     label_smoothing: float = Field(0.05, ge=0, lt=1, description="how much of the target is spread over all classes")
     patience: int = Field(5, ge=1, description="epochs without a better validation accuracy before it stops")
 
-    @field_validator("model", "tokens")
+    @field_validator("model")
     @classmethod
-    def _known(cls, name: str, info: ValidationInfo) -> str:
-        table: Table[Any] = READERS if info.field_name == "model" else TOKENIZERS
-        if name != _AUTO or info.field_name == "model":
-            table[name]
+    def _known_model(cls, name: str) -> str:
+        readers_of(name)
+        return name
+
+    @field_validator("tokens")
+    @classmethod
+    def _known_tokens(cls, name: str) -> str:
+        if name != _AUTO:
+            TOKENIZERS[name]
         return name
 
     def prepare(self, texts: Sequence[str]) -> TextPreprocess:
@@ -94,8 +98,14 @@ class TextRecipe(BaseModel):
             longest=self.longest,
             tail=self.longest // 2,
         )
-        most = self.pairs if self.votes else 0
-        return fit_text_inputs(preparation, texts, parts=self.word_parts, min_texts=self.pair_texts, most=most)
+        return fit_text_inputs(
+            preparation,
+            texts,
+            parts=self.word_parts,
+            bags=self.votes,
+            min_texts=self.vote_texts,
+            most_pairs=self.pairs,
+        )
 
     def _tokenizer(self, texts: Sequence[str], cleaning: TextCleaning) -> Tokenizer | None:
         if self.tokens == _AUTO:
@@ -131,12 +141,12 @@ def choose_text_recipe(texts: Sequence[str], *, overrides: Mapping[str, Any] | N
     Few texts are read more often. Of long texts, neighbouring tokens become one step before the recurrent layer.
 
     >>> choose_text_recipe(["so good", "so bad"] * 4000).epochs, choose_text_recipe(["so long " * 600] * 50).pool
-    (8, 10)
+    (6, 10)
     """
     some = TextCleaning().many(texts[:: max(1, len(texts) // _LOOKED_AT)])
     lengths = [len(tokens) for tokens in choose_tokenizer(some).many(some)]
     usual = max(lengths) if len(lengths) < 10 else quantiles(lengths, n=10)[-1]  # nine texts of ten are no longer
-    epochs = round(min(30.0, max(3.0, 10 * math.sqrt(4500 / len(texts)))))
+    epochs = round(min(30.0, max(3.0, 8 * math.sqrt(4500 / len(texts)))))
     batch = 16
     while batch < 64 and len(texts) >= 60 * batch:
         batch *= 2
@@ -144,8 +154,7 @@ def choose_text_recipe(texts: Sequence[str], *, overrides: Mapping[str, Any] | N
         "epochs": epochs,
         "batch_size": batch,
         "pool": min(64, max(1, round(usual / _STEPS))),
-        "min_count": 1 if usual <= _STEPS else 3,
-        "pair_texts": 2 if usual <= _STEPS else 3,
-        "patience": max(3, epochs // 2),
+        "vote_texts": 2 if usual <= _STEPS else 3,
+        "patience": max(5, epochs),
     }
     return checked_settings(TextRecipe, chosen | dict(overrides or {}))

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from corecur.data.batches import Batch
+from corecur.data.text.text_preparation import fit_preparation
+from corecur.data.text.token_arrays import TokenArrays
+from corecur.learners.text_inputs import (
+    ForgetWords,
+    TextPreprocess,
+    each_once,
+    fit_text_inputs,
+    frequent_pairs,
+    pair_keys,
+)
+
+TEXTS = ["walking walked home again", "walked home", "talking talked", "home again home again"]
+
+rows_of_tokens = st.lists(st.lists(st.integers(2, 6), max_size=6), min_size=1, max_size=5)
+
+
+def fitted(**settings: object) -> TextPreprocess:
+    return fit_text_inputs(fit_preparation(TEXTS), TEXTS, **settings)  # type: ignore[arg-type]
+
+
+@given(rows_of_tokens)
+@settings(max_examples=50, deadline=None)
+def test_pairs_are_neighbours_within_a_text(rows: list[list[int]]) -> None:
+    keys = pair_keys(TokenArrays.of(rows), 10).tolist()
+    expected = []
+    for row in rows:
+        expected += [10 * a + b for a, b in zip(row, row[1:], strict=False)] + [-1] * bool(row)
+    assert keys == expected
+    texts = Counter(key for row in rows for key in {10 * a + b for a, b in zip(row, row[1:], strict=False)})
+    often = sorted(key for key, count in texts.items() if count >= 2)
+    assert list(frequent_pairs(TokenArrays.of(rows), 10, min_texts=2, most=100)) == often
+    few = frequent_pairs(TokenArrays.of(rows), 10, min_texts=1, most=2)
+    assert len(few) == min(2, len(texts))
+    assert sum(texts[key] for key in few) == sum(count for _, count in texts.most_common(2))
+
+
+@given(rows_of_tokens)
+@settings(max_examples=50, deadline=None)
+def test_a_text_holds_a_token_once(rows: list[list[int]]) -> None:
+    found = each_once(TokenArrays.of(rows), above=2, below=6)
+    for number, row in enumerate(rows):
+        kept = found.row(number).tolist()
+        assert len(kept) == len(row)
+        assert sorted(token for token in kept if token) == sorted({token for token in row if 2 < token < 6})
+
+
+def test_what_the_network_is_told_of_each_token() -> None:
+    preprocess = fitted(min_texts=2)
+    vocabulary = preprocess.preparation.vocabulary
+    words, beginnings, endings, terms, pairs = preprocess.arrays([["home", "again", "home", "walks", "talking"]])
+    assert list(preprocess.sizes) == ["words", "beginnings", "endings", "terms", "pairs"]
+    assert words.flat.tolist() == [*vocabulary.encode(["home", "again", "home"]), 1, *vocabulary.encode(["talking"])]
+    assert beginnings.flat[3] == preprocess.beginnings.encode(["walk"])[0] > 1  # a word never seen, known in part
+    assert endings.flat[4] == preprocess.endings.encode(["ing"])[0] > 1
+    assert terms.flat.tolist() == [*vocabulary.encode(["home", "again"]), 0, 0, 0]  # once, and in two texts or more
+    assert pairs.flat[0] >= preprocess.sizes["terms"] and pairs.flat[1:].tolist() == [0, 0, 0, 0]
+    assert all(int(array.flat.max()) < size for array, size in zip((words, terms, pairs), (99, 99, 99), strict=True))
+
+
+def test_parts_and_bags_can_be_left_out() -> None:
+    assert list(fitted(parts=False).sizes) == ["words", "terms", "pairs"]
+    assert list(fitted(bags=False).sizes) == ["words", "beginnings", "endings"]
+    assert list(fitted(parts=False, bags=False).sizes) == ["words"]
+    assert "pairs" not in fitted(most_pairs=0).sizes
+    assert "beginnings" not in fit_text_inputs(fit_preparation(["好 坏"]), ["好 坏"]).sizes
+
+
+def test_long_texts_are_cut_in_the_middle() -> None:
+    preparation = fit_preparation(["a b c d e f"], longest=4, tail=2)
+    preprocess = fit_text_inputs(preparation, ["a b c d e f"], parts=False, bags=False)
+    (words,) = preprocess.arrays([list("abcdef"), list("ab")])
+    assert preparation.vocabulary.decode(words.row(0)) == preprocess.kept(list("abcdef")) == list("abef")
+    assert preprocess.kept(list("ab")) == ["a", "b"]
+
+
+def test_texts_without_tokens_have_rows_without_numbers() -> None:
+    for array in fitted().arrays([[], ["home"], []]):
+        assert array.lengths.tolist() == [0, 1, 0]
+
+
+def test_a_saved_preprocessing_is_closed_and_checked() -> None:
+    preprocess = fitted()
+    saved = preprocess.model_dump(mode="json")
+    assert TextPreprocess.model_validate(saved) == preprocess
+    for wrong in ({"pairs": [5, 5]}, {"pairs": [-1]}, {"pairs": [10**9]}, {"terms": 10**6}, {"more": 1}, {"task": "x"}):
+        with pytest.raises(ValidationError):
+            TextPreprocess.model_validate(saved | wrong)
+
+
+def test_forgotten_words_depend_on_seed_epoch_and_sample_alone() -> None:
+    words, index = torch.randint(2, 50, (40, 30)), torch.arange(40)
+    words[:, 25:] = 0
+    forget = ForgetWords(0.25, 7)
+    whole, rest = forget(Batch((words, words), None, None, index), 3).inputs
+    assert torch.equal(rest, words) and bool((whole[:, 25:] == 0).all())
+    share = float((whole == 1).sum() / (words != 0).sum())
+    assert 0.2 < share < 0.3
+    assert torch.equal(forget(Batch(words[5:9], None, None, index[5:9]), 3).inputs, whole[5:9])
+    assert not torch.equal(forget(Batch(words, None, None, index), 4).inputs, whole)
+    assert torch.equal(ForgetWords(0.0, 7)(Batch(words, None, None, index), 3).inputs, words)
