@@ -268,9 +268,9 @@ def generate(
         settings["seed"] = seed
         pieces, started = learner.generate(began, **settings), time.perf_counter()
         if not json_:
-            console.say_stream(began, pieces)
             if finding is not None:
                 console.complain(f"! {finding}")
+            console.say_stream(began, pieces)
             return
         written = "".join(pieces)
         speed = length / (time.perf_counter() - started)

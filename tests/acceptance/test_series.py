@@ -18,9 +18,10 @@ Answer = Callable[..., Any]
 
 # The whole job is to reach FCN's published mean over the eight sets. These are the quickest of them, some shortened by
 # epochs. Bars: what was measured, less three standard errors of a share of so many test series.
-GUN_POINT_BAR = 0.96  # 60 epochs, 150 test series
-JAPANESE_VOWELS_BAR = 0.95  # 15 epochs, 370 test series
-HYBRID_MNIST_BAR = 0.98  # 1 epoch; the whole job is to reach 99 %
+GUN_POINT_BAR = 0.96  # 60 epochs; measured 99.3 %, 150 test series
+JAPANESE_VOWELS_BAR = 0.96  # 15 epochs; measured 99.2 %, 370 test series
+WAVES_BAR = 0.9  # 15 epochs; measured 98.3 %, 60 test series
+HYBRID_MNIST_BAR = 0.985  # 1 epoch; measured 99.3 %; the whole job is to reach 99 %
 
 
 def test_one_channel_and_what_comes_after(
@@ -46,7 +47,7 @@ def test_many_channels_of_many_lengths(answer: Answer, data: Callable[[str], Pat
 
 
 def test_the_sample_and_the_hybrid_for_series(answer: Answer, tmp_path: Path) -> None:
-    check_run(answer("train", "waves", "--model", "lstm-fcn", "--epochs", 15), tmp_path, bar=0.9)
+    check_run(answer("train", "waves", "--model", "lstm-fcn", "--epochs", 15), tmp_path, bar=WAVES_BAR)
 
 
 def test_the_hybrid_for_pictures(answer: Answer, data: Callable[[str], Path], tmp_path: Path) -> None:

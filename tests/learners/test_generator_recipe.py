@@ -25,7 +25,7 @@ def test_what_is_asked_for_is_kept() -> None:
     asked: dict[str, Any] = {"level": "bpe", "units": "96", "epochs": "7", "bptt_steps": "20", "dropout": 0.0}
     recipe = choose_generator([WORDS * 1000], overrides=asked)
     assert (recipe.level, recipe.units, recipe.epochs, recipe.bptt_steps, recipe.dropout) == ("bpe", 96, 7, 20, 0.0)
-    assert recipe.vocabulary == 1000
+    assert recipe.vocabulary == 4000
 
 
 def test_small_and_chinese_texts_have_settings_of_their_own() -> None:

@@ -179,6 +179,11 @@ def test_labels_nobody_knows_are_refused_by_name(learner: SeriesClassifier) -> N
         learner.evaluate(made_up(1)[0], ["slow", "fast", "sideways"])
 
 
+def test_an_evaluation_needs_labels(learner: SeriesClassifier) -> None:
+    with pytest.raises(DataError, match="no labels to compare"):
+        learner.evaluate(made_up(1)[0])
+
+
 def test_gaps_are_filled_and_constant_channels_do_not_matter() -> None:
     series, labels = made_up(8, channels=2)
     for one in series:

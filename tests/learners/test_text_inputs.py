@@ -12,7 +12,7 @@ from corecur.data.batches import Batch
 from corecur.data.text.text_preparation import fit_preparation
 from corecur.data.text.token_arrays import TokenArrays
 from corecur.learners.text_inputs import (
-    ForgetWords,
+    InSteps,
     TextPreprocess,
     each_once,
     fit_text_inputs,
@@ -64,6 +64,7 @@ def test_what_the_network_is_told_of_each_token() -> None:
     assert beginnings.flat[3] == preprocess.beginnings.encode(["walk"])[0] > 1  # a word never seen, known in part
     assert endings.flat[4] == preprocess.endings.encode(["ing"])[0] > 1
     assert terms.flat.tolist() == [*vocabulary.encode(["home", "again"]), 0, 0, 0]  # once, and in two texts or more
+    assert preprocess.term(int(terms.flat[1])) == "again" and preprocess.term(int(pairs.flat[0])) == "home again"
     assert pairs.flat[0] >= preprocess.sizes["terms"] and pairs.flat[1:].tolist() == [0, 0, 0, 0]
     assert all(int(array.flat.max()) < size for array, size in zip((words, terms, pairs), (99, 99, 99), strict=True))
 
@@ -101,11 +102,18 @@ def test_a_saved_preprocessing_is_closed_and_checked() -> None:
 def test_forgotten_words_depend_on_seed_epoch_and_sample_alone() -> None:
     words, index = torch.randint(2, 50, (40, 30)), torch.arange(40)
     words[:, 25:] = 0
-    forget = ForgetWords(0.25, 7)
+    forget = InSteps(1, 0.25, 7)
     whole, rest = forget(Batch((words, words), None, None, index), 3).inputs
     assert torch.equal(rest, words) and bool((whole[:, 25:] == 0).all())
     share = float((whole == 1).sum() / (words != 0).sum())
     assert 0.2 < share < 0.3
     assert torch.equal(forget(Batch(words[5:9], None, None, index[5:9]), 3).inputs, whole[5:9])
     assert not torch.equal(forget(Batch(words, None, None, index), 4).inputs, whole)
-    assert torch.equal(ForgetWords(0.0, 7)(Batch(words, None, None, index), 3).inputs, words)
+    assert torch.equal(InSteps(1, 0.0, 7)(Batch(words, None, None, index), 3).inputs, words)
+
+
+def test_a_batch_has_whole_steps() -> None:
+    words = torch.randint(2, 9, (3, 7))
+    one, two = InSteps(4)(Batch((words, words)), 0).inputs
+    assert one.shape == two.shape == (3, 8) and bool((one[:, 7] == 0).all()) and torch.equal(two[:, :7], words)
+    assert InSteps(7)(Batch(words), 0).inputs is words

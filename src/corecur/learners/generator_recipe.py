@@ -32,9 +32,17 @@ from corecur.models import Input, Model
 # Characters of a token, about.
 _LENGTHS: dict[Level, float] = {"char": 1.0, "word": 4.8, "bpe": 3.5}
 _SHORTEST = 16
-_ROWS, _STEPS = 64, 64
-_USUAL_TOKENS = 15_000_000  # read in all, over the epochs
+# Rows, tokens of a piece, and tokens read in all over the epochs: of the characters of an alphabet, and of thousands
+# of kinds of tokens, where the output costs most of the time and more, smaller steps cost nothing.
+_PLAIN, _MANY_KINDS = (64, 64, 15_000_000), (32, 35, 6_000_000)
+_OF_LEVEL: dict[str, dict[str, Any]] = {
+    "word": {"vocabulary": 20_000, "min_count": 2},
+    "bpe": {"vocabulary": 4000},
+    "chinese": {"min_count": 2},
+}
 _SMALLER = (512, 256, 128, 64)
+# In a time budget, a network that reads the text fewer times than this (or fewer tokens in all) is too large for it.
+_PASSES, _ENOUGH = 3, 5_000_000
 
 
 class GeneratorRecipe(BaseModel):
@@ -59,8 +67,8 @@ class GeneratorRecipe(BaseModel):
     input_dropout: float = Field(0.1, ge=0, lt=1, description="share of the token vectors left out")
     dropout: float = Field(0.4, ge=0, lt=1, description="share of the recurrent layers' outputs left out")
     epochs: int = Field(15, ge=1, description="passes over the training text")
-    batch_size: int = Field(_ROWS, ge=1, description="rows the text is laid out in, read side by side")
-    bptt_steps: int = Field(_STEPS, ge=2, description="tokens of a piece: how far gradients go back")
+    batch_size: int = Field(64, ge=1, description="rows the text is laid out in, read side by side")
+    bptt_steps: int = Field(64, ge=2, description="tokens of a piece: how far gradients go back")
     learning_rate: float = Field(2e-3, gt=0, description="rate at its peak")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay of matrices")
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the training in which the rate rises")
@@ -123,23 +131,20 @@ def choose_generator(documents: Sequence[str], *, overrides: Mapping[str, Any]) 
             got=f"{characters} characters",
             expected=f"{_SHORTEST} or more, better 100,000",
         )
-    small, chinese = tokens < 300_000, is_chinese(documents)
-    steps = given.bptt_steps if "bptt_steps" in overrides else max(2, min(_STEPS, tokens // 4))
+    small, plain = tokens < 300_000, level == "char" and not is_chinese(documents)
+    rows, most_steps, read = _PLAIN if plain else _MANY_KINDS
+    steps = given.bptt_steps if "bptt_steps" in overrides else max(2, min(most_steps, tokens // 4))
     chosen: dict[str, Any] = {
         "level": level,
         "units": 256 if small else 512,
-        "epochs": round(min(60.0, max(1.0, _USUAL_TOKENS / max(tokens, 1)))),
-        "batch_size": max(1, min(_ROWS, tokens // (4 * steps))),
+        "epochs": round(min(60.0, max(1.0, read / max(tokens, 1)))),
+        "batch_size": max(1, min(rows, tokens // (4 * steps))),
         "bptt_steps": steps,
         "dropout": 0.5 if small else 0.4 if tokens < 3_000_000 else 0.2,
-        "input_dropout": 0.2 if small else 0.1,
+        "input_dropout": 0.1 if plain and not small else 0.2,
+        "embedding": 128 if plain else 256,
+        **_OF_LEVEL.get("chinese" if level == "char" and not plain else level, {}),
     }
-    if level == "word":
-        chosen |= {"vocabulary": 20_000, "min_count": 2, "embedding": 256, "dropout": 0.5, "input_dropout": 0.4}
-    elif level == "bpe":
-        chosen |= {"vocabulary": 4000 if tokens > 200_000 else 1000, "embedding": 256}
-    elif chinese:
-        chosen |= {"min_count": 2, "embedding": 256, "dropout": 0.5, "input_dropout": 0.3}
     chosen["patience"] = max(3, (given.epochs if "epochs" in overrides else chosen["epochs"]) // 3)
     return checked_settings(GeneratorRecipe, chosen | dict(overrides) | {"level": level})
 
@@ -153,7 +158,7 @@ def recipe_for_speed(
     256
     """
     units = recipe.units
-    while "units" not in overrides and affordable < 3 * min(tokens, _USUAL_TOKENS / 3) and units > _SMALLER[-1]:
+    while "units" not in overrides and affordable < _PASSES * min(tokens, _ENOUGH) and units > _SMALLER[-1]:
         # Half the units, about three times the speed: the products shrink by four, what is around them by two.
         units, affordable = next(size for size in _SMALLER if size < units), affordable * 3
     return recipe.model_copy(update={"units": units})

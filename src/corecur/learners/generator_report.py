@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 TEMPERATURES = (0.5, 0.8, 1.0)
 _SAMPLE = {"char": 500, "word": 120, "bpe": 150}
+# From so many kinds of characters on, a character says as much as a piece of a word.
+_SCRIPT_OF_WORDS = 1000
 _LONGEST_OPENING = 40
 _MOST_TOKENS = 25
 # Tokens of the held-out text that the tables and the chart of the past are made of.
@@ -108,6 +110,8 @@ def _how(score: LanguageScore) -> Text:
 def _samples(learner: TextGenerator, data: CorpusSource) -> Section:
     prompt = opening(data.validation or data.test or data.train)
     length = _SAMPLE[learner.preprocess.level]
+    if len(learner.preprocess.vocabulary) > _SCRIPT_OF_WORDS:
+        length = min(length, _SAMPLE["bpe"])
     blocks: list[Block] = []
     for temperature in TEMPERATURES:
         written = "".join(learner.generate(prompt, length=length, temperature=temperature, seed=0))

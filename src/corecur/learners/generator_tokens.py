@@ -43,6 +43,8 @@ _PLAIN = str.maketrans(
         "\u00a0": " ", "\t": " ",
     }
 )  # fmt: skip
+# And the other way: a straight mark is taken for an opening one, an apostrophe for a closing one.
+_TYPESET = str.maketrans({'"': "\u201c", "'": "\u2019", "-": "\u2013"})
 _SPACE = " "
 _LOOKED_AT, _SPACES = 100_000, 0.05
 
@@ -124,8 +126,8 @@ class GeneratorPreprocess(BaseModel):
         """Tokens to read in place of an unknown one."""
         without_accents = "".join(c for c in unicodedata.normalize("NFD", token) if not unicodedata.combining(c))
         spellings = [
-            token.translate(_PLAIN), unicodedata.normalize("NFKC", token), without_accents, token.lower(),
-            without_accents.lower(), token.upper(), token.capitalize(),
+            token.translate(_PLAIN), token.translate(_TYPESET), unicodedata.normalize("NFKC", token), without_accents,
+            token.lower(), without_accents.lower(), token.upper(), token.capitalize(),
         ]  # fmt: skip
         for spelling in spellings:
             tokens = tokens_of(spelling, self.tokenizer)

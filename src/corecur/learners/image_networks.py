@@ -114,8 +114,7 @@ def hybrid(
         x = Activation("relu")(_norm(_conv(x, width, starts_as_copy=False)))
         if number < pools - 1 and min(x.shape[1], x.shape[2]) > 1:
             x = MaxPooling2D(2)(x)
-    rows, columns, channels = x.shape[1:]
-    x = Reshape((rows, columns * channels))(x)  # (B, H', W', C) -> (B, H', W'·C)
+    x = Reshape((x.shape[1] or 1, -1))(x)  # (B, H', W', C) -> (B, H', W'·C)
     x = LSTM(_UNITS, return_sequences=True)(x)
     x = LSTM(_UNITS)(x)  # (B, H', U) -> (B, U)
     return Model(inputs, Dense(classes, "softmax", dtype="float32")(x), name="hybrid")

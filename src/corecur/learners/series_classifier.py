@@ -25,7 +25,7 @@ from corecur.data.series.series_scaling import fit_scaling
 from corecur.data.series.series_set import SeriesSet, SeriesSource
 from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.trainer import Trainer, evaluating
-from corecur.errors import BundleError, ConfigError
+from corecur.errors import BundleError, ConfigError, DataError
 from corecur.learners import series_report
 from corecur.learners.class_activation import class_activation
 from corecur.learners.evaluation import (
@@ -265,7 +265,12 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
 
     def _evaluate_set(self, held: SeriesSet) -> Evaluation:
         if held.labels is None:
-            raise ConfigError("an evaluation needs labels")
+            raise DataError(
+                "these series have no labels to compare the answers with",
+                got=f"{len(held):,} series without labels",
+                expected="a label for each series",
+                do="ask for answers alone: predict",
+            )
         return evaluate_classifier(self.probabilities(held), held.labels, self.classes)
 
     def predict(self, source: Any, *, skip_bad: bool = False, progress: Progress | None = None) -> list[Prediction]:

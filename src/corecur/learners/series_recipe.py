@@ -47,7 +47,9 @@ class SeriesRecipe(BaseModel):
     model: str = Field(
         "fcn+inception", description="network: fcn, inception, resnet, lstm-fcn, hybrid, or several joined by +"
     )
-    members: int = Field(1, ge=1, le=_MOST_NETWORKS, description="networks of each kind, whose probabilities are averaged")
+    members: int = Field(
+        1, ge=1, le=_MOST_NETWORKS, description="networks of each kind, whose probabilities are averaged"
+    )
     filters: int = Field(64, ge=4, description="filters of a convolution (fcn's middle one has twice as many)")
     units: int = Field(64, ge=1, description="units of recurrent layers (lstm-fcn and hybrid)")
     depth: int = Field(3, ge=1, le=12, description="modules of inception")

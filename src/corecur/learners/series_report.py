@@ -110,12 +110,12 @@ def _mistakes(test: Evaluation | None, data: SeriesSource) -> Section:
     worst = wrong[sure[wrong].argsort(descending=True)][:_MOST_MISTAKES].tolist()
     if not worst:
         return Section("Worst mistakes", [Text("No mistakes on the test set.")])
-    tiles = []
+    tiles, longest = [], int(data.test.lengths[worst].max())
     for place in worst:
         truth, answer = data.classes[int(test.labels[place])], data.classes[int(answers[place])]
         tiles.append(
             Picture(
-                _drawing(data.test, place, data),
+                _drawing(data.test, place, data, longest=longest),
                 alt=f"{truth}, taken for {answer}",
                 caption=f"{shorten(truth, 28)} → {shorten(answer, 28)}",
                 detail=f"{percent(float(sure[place]))} sure · {data.test.names[place]}",
@@ -133,7 +133,7 @@ def _maps(learner: SeriesClassifier, data: SeriesSource) -> Section:
     if maps is None:
         words = "Only networks that end in a mean over time can tell (fcn, inception, resnet)."
         return Section(title, [Text(words)])
-    probabilities = learner.probabilities(chosen)
+    probabilities, longest = learner.probabilities(chosen), int(chosen.lengths.max())
     figures: list[Block] = []
     for place, speaks in enumerate(maps):
         answer = int(probabilities[place].argmax())
@@ -141,7 +141,7 @@ def _maps(learner: SeriesClassifier, data: SeriesSource) -> Section:
         truth = "" if chosen.labels is None else data.classes[int(chosen.labels[place])]
         right = "rightly" if truth == data.classes[answer] else f"wrongly, it is {shorten(truth, 28)}"
         words = f"Taken for {shorten(data.classes[answer], 28)} ({right}), {sure} sure."
-        drawing = _drawing(chosen, place, data, speaks=speaks[:, answer], size=(440.0, 110.0))
+        drawing = _drawing(chosen, place, data, longest=longest, speaks=speaks[:, answer], size=(440.0, 110.0))
         figures.append(Figure(drawing, alt=words, caption=f"{words} {chosen.names[place]}"))
     note = (
         "Blue: these steps speak for the answer; orange: against it. The logit of a class is the mean over time of "
@@ -152,17 +152,16 @@ def _maps(learner: SeriesClassifier, data: SeriesSource) -> Section:
 
 def _samples(data: SeriesSource) -> Section:
     counts = series_counts(data)
-    rows = [[name, *(counts[split][name] for split in counts)] for name in data.classes]
+    table = [[name, *(counts[split][name] for split in counts)] for name in data.classes]
     totals = ["all", *(sum(counts[split].values()) for split in counts)]
-    blocks: list[Block] = [Rows(["class", *counts], [totals, *rows], caption="Series per class and split")]
+    blocks: list[Block] = [Rows(["class", *counts], [totals, *table], caption="Series per class and split")]
+    rows = _first_of_each(data.train, min(len(data.classes), _MOST_CLASSES), each=_SERIES_PER_CLASS)
+    lengths = data.train.lengths[rows].tolist()
     tiles = []
-    for number, name in enumerate(data.classes[:_MOST_CLASSES]):
-        found = [] if data.train.labels is None else (data.train.labels == number).nonzero()[:, 0].tolist()
-        for row in found[:_SERIES_PER_CLASS]:
-            steps = int(data.train.lengths[row])
-            tiles.append(
-                Picture(_drawing(data.train, row, data), alt=name, caption=shorten(name, 28), detail=f"{steps:,} steps")
-            )
+    for row, steps in zip(rows, lengths, strict=True):
+        name = "" if data.train.labels is None else shorten(data.classes[int(data.train.labels[row])], 28)
+        drawing = _drawing(data.train, row, data, longest=max(lengths))
+        tiles.append(Picture(drawing, alt=name, caption=name, detail=f"{steps:,} steps"))
     notes = [f"The first {_SERIES_PER_CLASS} training series of each class."]
     if len(data.classes) > _MOST_CLASSES:
         notes.append(f"Of the first {_MOST_CLASSES} classes.")
@@ -183,13 +182,14 @@ def _drawing(
     place: int,
     data: SeriesSource,
     *,
+    longest: int,
     speaks: Tensor | None = None,
     size: tuple[float, float] = (200.0, 72.0),
 ) -> str:
     steps = int(series.lengths[place])
     return line_chart(
         series.values[place, :steps].numpy(),
-        longest=int(series.lengths.max()),
+        longest=longest,
         limits=_limits(data.train),
         speaks=None if speaks is None else speaks.numpy(),
         channels=() if speaks is None else data.preparation.channels,

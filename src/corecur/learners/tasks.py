@@ -19,14 +19,16 @@ from corecur.data.pictures import SUFFIXES
 from corecur.data.series.series_kinds import series_kind
 from corecur.data.series.table_kind import holds_time_table
 from corecur.data.text.open_tagged import READERS
+from corecur.data.text.open_texts import TABLE_SUFFIXES
+from corecur.data.text.text_columns import TEXT_COLUMNS
 from corecur.data.text.text_kinds import text_kind
 from corecur.errors import BundleError, ConfigError, DataError
 from corecur.learners.forecaster import Forecaster
 from corecur.learners.image_classifier import ImageClassifier
 from corecur.learners.learner import Learner
 from corecur.learners.sequence_tagger import SequenceTagger
-from corecur.learners.text_classifier import TextClassifier
 from corecur.learners.series_classifier import SeriesClassifier
+from corecur.learners.text_classifier import TextClassifier
 from corecur.learners.text_generator import TextGenerator
 from corecur.names import Table
 from corecur.run_folder import find_bundle
@@ -67,15 +69,20 @@ def holds_pictures(source: str | Path) -> bool:
 
 
 def holds_labelled_texts(source: str | Path) -> bool:
-    """Whether a source is texts with labels; a folder of class folders with more pictures than texts is not.
+    """Whether a source is texts with labels, or a table that lacks something to be that.
+
+    A folder of class folders with more pictures than texts is none.
 
     >>> holds_labelled_texts("pydoc"), holds_labelled_texts("no such path")
     (True, False)
     """
-    kind = text_kind(source)
+    kind, path = text_kind(source), Path(source).expanduser()
+    if kind is None and path.suffix.casefold() in TABLE_SUFFIXES and path.is_file():
+        words = {cell.strip(' "') for line in _first_lines(path)[:1] for cell in re.split("[,;\t]", line.casefold())}
+        return bool(words & set(TEXT_COLUMNS))
     if kind != "folder":
         return kind in ("table", "lines", "sample")
-    found = _suffixes(Path(source).expanduser())
+    found = _suffixes(path)
     pictures = sum(found[suffix] for suffix in SUFFIXES)
     return pictures < found.total() - pictures
 
@@ -108,8 +115,8 @@ TASKS = Table(
         TextClassifier.task: Task(
             TextClassifier,
             holds_labelled_texts,
-            "a folder with a folder of text files for each class, a CSV, TSV or JSON-lines file with a text and a label "
-            "column, a file with a label and a text on each line, or the sample pydoc",
+            "a folder with a folder of text files for each class, a CSV, TSV or JSON-lines file with a text and a "
+            "label column, a file with a label and a text on each line, or the sample pydoc",
         ),
         TextGenerator.task: Task(
             TextGenerator,

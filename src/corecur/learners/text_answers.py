@@ -102,6 +102,8 @@ def texts_to_answer(
 
 def _values(source: Any, text_column: str | None) -> tuple[list[str], list[str]]:
     """The texts of a data frame, an array or any other sequence of Python values."""
+    if not hasattr(source, "__iter__"):
+        raise DataError("this is no text", got=type(source).__name__, expected="a str, a Path, or a list of them")
     part, _ = load_unlabelled(source, text_column=text_column, keep_empty=True)
     return list(part.names), list(part.texts)
 

@@ -26,6 +26,8 @@ from corecur.data.text.token_arrays import TokenArrays
 from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.trainer import Clipping, Trainer
 from corecur.errors import BundleError, ConfigError
+from corecur.layers.embedding import Embedding
+from corecur.layers.embedding_bag import EmbeddingBag
 from corecur.learners import text_report
 from corecur.learners.evaluation import Evaluation, evaluate_classifier, probabilities_spreadsheet
 from corecur.learners.fill_splits import fill_splits, share_in
@@ -33,7 +35,7 @@ from corecur.learners.learner import FitResult, Learner, Listing, Tell, Training
 from corecur.learners.naive_bayes import log_count_ratios
 from corecur.learners.text_answers import TextAnswer, answers_listing, text_answers, texts_to_answer
 from corecur.learners.text_heads import AverageAccuracy, EachHead
-from corecur.learners.text_inputs import PAIRS, TERMS, WORDS, ForgetWords, TextPreprocess
+from corecur.learners.text_inputs import PAIRS, TERMS, WORDS, InSteps, TextPreprocess
 from corecur.learners.text_networks import build_text_network
 from corecur.learners.text_recipe import TextRecipe, choose_text_recipe
 from corecur.learners.word_weights import WordWeights
@@ -175,14 +177,17 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
         return BucketBatches(
             arrays[0] if len(arrays) == 1 else arrays, texts.labels, batch_size=recipe.batch_size, shuffle=True,
             seed=self.seed, drop_last=len(texts) > recipe.batch_size,
-            transform=ForgetWords(recipe.word_dropout, self.seed), device=self._device,
+            transform=InSteps(self.preprocess.step, recipe.word_dropout, self.seed), device=self._device,
         )  # fmt: skip
 
     def _in_order(self, arrays: tuple[TokenArrays, ...], labels: Tensor | None = None) -> BucketBatches:
         longest = max(1, int(arrays[0].lengths.max()))
         size = max(1, min(256, _PREDICT_TOKENS // longest))
         inputs = arrays[0] if len(arrays) == 1 else arrays
-        return BucketBatches(inputs, labels, batch_size=size, by_length=True, device=self._device)
+        return BucketBatches(
+            inputs, labels, batch_size=size, by_length=True, transform=InSteps(self.preprocess.step),
+            device=self._device,
+        )  # fmt: skip
 
     def _tokens(self, texts: Sequence[str]) -> list[list[str]]:
         return self.preprocess.preparation.tokens(texts)
@@ -283,9 +288,15 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
         return answer
 
     def check_loaded(self, bundle: Bundle) -> None:
-        sizes = list(self.preprocess.sizes.values())
-        symbols, outputs = self.network.input_symbols, self.network.output_symbols
-        if len(symbols) != len(sizes) or any(s.shape != (None, None) or s.dtype != torch.int64 for s in symbols):
+        sizes, symbols, outputs = self.preprocess.sizes, self.network.input_symbols, self.network.output_symbols
+        known = [size for name, size in sizes.items() if name not in (TERMS, PAIRS)]
+        voting = [size for name, size in sizes.items() if name in (TERMS, PAIRS)][-1:]
+        layers = list(self.network.modules())
+        if (
+            [(symbol.shape, symbol.dtype) for symbol in symbols] != [((None, None), torch.int64)] * len(sizes)
+            or [layer.input_dim for layer in layers if isinstance(layer, Embedding)] != known
+            or [layer.input_dim for layer in layers if isinstance(layer, EmbeddingBag)] != voting
+        ):
             raise BundleError(
                 "bad-preprocess", "the preprocessing makes other inputs than the network takes", where=bundle.path
             )

@@ -1,4 +1,4 @@
-"""How texts become inputs of a text classifier: words, their beginnings and endings, and pairs of words.
+"""How texts become inputs of a text classifier: words, their beginnings and endings, and what a text holds.
 
 N texts, B batch, T time (tokens), S tokens of all texts, U different tokens.
 """
@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
@@ -44,6 +45,7 @@ class TextPreprocess(BaseModel):
     preparation: TextPreparation
     beginnings: Vocabulary | None = None
     endings: Vocabulary | None = None
+    step: int = Field(1, ge=1, le=64, description="tokens that become one step of a recurrent layer")
     terms: int = Field(0, ge=0)
     pairs: tuple[int, ...] = Field((), max_length=_MOST_PAIRS)
 
@@ -85,6 +87,14 @@ class TextPreprocess(BaseModel):
         if self.pairs:
             found.append(each_once(self._paired(found[0])))
         return tuple(found)
+
+    def term(self, number: int) -> str:
+        """The word, or the words of a pair, that the inputs ``terms`` and ``pairs`` hold as this number."""
+        names = self.preparation.vocabulary.names
+        if number < 2 + self.terms:
+            return names[number]
+        first, second = divmod(self.pairs[number - 2 - self.terms], len(names))
+        return f"{names[first]} {names[second]}"
 
     def _paired(self, words: TokenArrays) -> TokenArrays:
         """For each token the number of the known pair that it begins; 0 where there is none."""
@@ -190,17 +200,25 @@ def _shared(pieces: list[str]) -> Vocabulary | None:
 
 
 @dataclass(frozen=True)
-class ForgetWords:
-    """A batch transform: in training a share of the words becomes unknown, others in each epoch, so that the network
-    learns what to do with words that it does not know."""
+class InSteps:
+    """A batch transform: T is made a multiple of ``step``, and in training a share of the words becomes unknown.
 
-    share: float
-    seed: int
+    Other words are forgotten in each epoch, so that the network learns what to do with those that it does not know.
+
+    >>> batch = InSteps(step=4)(Batch(torch.tensor([[5, 6, 7, 8, 9]])), 0)
+    >>> batch.inputs
+    tensor([[5, 6, 7, 8, 9, 0, 0, 0]])
+    """
+
+    step: int = 1
+    forget: float = 0.0
+    seed: int = 0
 
     def __call__(self, batch: Batch, epoch: int) -> Batch:
         words, *rest = (batch.inputs,) if isinstance(batch.inputs, Tensor) else batch.inputs  # (B, T) each
-        if batch.index is None or not self.share:
-            return batch
-        draws = uniform(self.seed, epoch, batch.index, words.shape[1], stream="words").to(words.device)  # (B, T)
-        words = words.masked_fill((draws < self.share) & (words != 0), UNKNOWN)
-        return batch._replace(inputs=(words, *rest) if rest else words)
+        if self.forget and batch.index is not None:
+            draws = uniform(self.seed, epoch, batch.index, words.shape[1], stream="words").to(words.device)  # (B, T)
+            words = words.masked_fill((draws < self.forget) & (words != 0), UNKNOWN)
+        missing = -words.shape[1] % self.step
+        inputs = tuple(F.pad(numbers, (0, missing)) if missing else numbers for numbers in (words, *rest))
+        return batch._replace(inputs=inputs if rest else inputs[0])

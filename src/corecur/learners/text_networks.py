@@ -98,8 +98,8 @@ def build_text_network(
 def readers_of(model: str) -> list[str]:
     """The names of the readers that a model is made of; ConfigError for an unknown one.
 
-    >>> readers_of("gru+cnn")
-    ['gru', 'cnn']
+    >>> readers_of("lstm+cnn")
+    ['lstm', 'cnn']
     """
     names = model.split("+")
     for name in names:
@@ -128,6 +128,7 @@ def _recurrent(kind: type[GRU] | type[LSTM]) -> Callable[[SymbolicTensor, TextDi
     def read(x: SymbolicTensor, recipe: TextDimensions) -> SymbolicTensor:
         if recipe.pool > 1:
             x = Conv1D(recipe.filters, 3, padding="same", activation="relu")(x)
+            # The windows stand where they stand for one text alone if T is a multiple of pool, which `InSteps` sees to.
             x = MaxPooling1D(recipe.pool, padding="same")(x)  # (B, T, C) -> (B, T / pool, C)
         x = Bidirectional(kind(recipe.units, return_sequences=True))(x)  # (B, T, 2 units)
         return AttentionPooling(recipe.units)(x)  # type: ignore[no-any-return]  # (B, 2 units)
@@ -146,5 +147,5 @@ def _convolutional(x: SymbolicTensor, recipe: TextDimensions) -> SymbolicTensor:
 
 #: What reads the word vectors (B, T, C) and gives (B, C').
 READERS: Table[Callable[[SymbolicTensor, TextDimensions], SymbolicTensor]] = Table(
-    "model", {"gru": _recurrent(GRU), "lstm": _recurrent(LSTM), "cnn": _convolutional}
+    "model", {"lstm": _recurrent(LSTM), "gru": _recurrent(GRU), "cnn": _convolutional}
 )

@@ -1,4 +1,4 @@
-"""The recipe for telling texts apart: words and their parts, a recurrent network with attention, n-grams beside it.
+"""The recipe for telling texts apart: words and their parts, a recurrent network with attention, votes beside it.
 
 What it rests on: Yang et al. 2016, "Hierarchical Attention Networks" (attention over a bidirectional GRU); Kim 2014
 (the network ``cnn``); Wang & Manning 2012, "Baselines and Bigrams" (naive Bayes features), trained beside the network;
@@ -45,7 +45,7 @@ class TextRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = Field("gru", description="network: gru, lstm, cnn, or several: gru+cnn")
+    model: str = Field("lstm", description="network: lstm, gru, cnn, or several: lstm+cnn")
     votes: bool = Field(True, description="words and pairs of words also vote by themselves, as naive Bayes at first")
     tokens: str = Field("auto", description="auto, words, characters, chinese-characters, chinese-words or bpe")
     lower: bool = Field(True, description="upper and lower case are the same")
@@ -98,7 +98,7 @@ class TextRecipe(BaseModel):
             longest=self.longest,
             tail=self.longest // 2,
         )
-        return fit_text_inputs(
+        fitted = fit_text_inputs(
             preparation,
             texts,
             parts=self.word_parts,
@@ -106,6 +106,7 @@ class TextRecipe(BaseModel):
             min_texts=self.vote_texts,
             most_pairs=self.pairs,
         )
+        return fitted.model_copy(update={"step": self.pool})
 
     def _tokenizer(self, texts: Sequence[str], cleaning: TextCleaning) -> Tokenizer | None:
         if self.tokens == _AUTO:

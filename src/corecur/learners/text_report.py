@@ -14,9 +14,11 @@ import torch
 
 from corecur.data.text.text_sets import TextSet, TextSource
 from corecur.engine.progress import clock
+from corecur.layers.embedding_bag import EmbeddingBag
 from corecur.learners.evaluation import Evaluation
 from corecur.learners.learner import FitResult, name_of
 from corecur.learners.text_answers import TextAnswer
+from corecur.learners.text_inputs import PAIRS, TERMS
 from corecur.report.charts import percent
 from corecur.report.classification import ClassificationReport, classification_sections
 from corecur.report.page import Block, Finding, Rows, Section, Text
@@ -66,7 +68,7 @@ def sections(
         config={name: config[name] for name in ("source", "seed", "recipe", "reading")},
         environment=config["environment"],
         findings=[Finding(sentence) for sentence in data.findings],
-        evidence=[*_readings(learner, data, test), _data(learner, data)],
+        evidence=[*_readings(learner, data, test), *_votes(learner, data), _data(learner, data)],
     )
     return classification_sections(report)
 
@@ -141,6 +143,26 @@ def _shaded(learner: TextClassifier, texts: TextSet, rows: Sequence[int], test: 
 def _heading(truth: str, answer: TextAnswer) -> str:
     said = shorten(answer.label, _LONGEST_NAME)
     return said if answer.label == truth else f"{shorten(truth, _LONGEST_NAME)} → {said}"
+
+
+def _votes(learner: TextClassifier, data: TextSource) -> list[Section]:
+    """The words and pairs whose votes weigh most for each class: weight times the root of how many texts hold them."""
+    bag = next((layer for layer in learner.network.modules() if isinstance(layer, EmbeddingBag)), None)
+    if bag is None:
+        return []
+    arrays = learner.preprocess.arrays(learner.preprocess.preparation.tokens(data.train.texts))
+    held = torch.cat(
+        [a.flat for name, a in zip(learner.preprocess.sizes, arrays, strict=True) if name in (TERMS, PAIRS)]
+    )
+    weights = bag.weight.detach().float().cpu()  # (V, K)
+    counts = torch.bincount(held, minlength=len(weights)).index_fill(0, torch.tensor([0]), 0)
+    scores = (weights - weights.mean(1, keepdim=True)) * counts.sqrt().unsqueeze(1)
+    rows = [
+        (name, ", ".join(map(learner.preprocess.term, scores[:, k].argsort(descending=True)[:_WORDS_A_CLASS].tolist())))
+        for k, name in enumerate(data.classes[:_MOST_CLASSES])
+    ]
+    note = "Words and pairs of words by what their votes add for a class in all the training texts that hold them."
+    return [Section("Words that vote", [Rows(("class", "words and pairs"), rows)], note=note)]
 
 
 def _data(learner: TextClassifier, data: TextSource) -> Section:

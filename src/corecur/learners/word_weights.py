@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from corecur.layers.attention_pooling import AttentionPooling
 from corecur.layers.conv import Conv1D
+from corecur.layers.pool import MaxPooling1D
 
 
 class WordWeights:
@@ -34,6 +35,7 @@ class WordWeights:
     def __init__(self, network: nn.Module) -> None:
         self._attention = [module for module in network.modules() if isinstance(module, AttentionPooling)][:1]
         self._convolutions = [] if self._attention else [m for m in network.modules() if isinstance(m, Conv1D)]
+        self._pool = next((m.pool_size for m in network.modules() if isinstance(m, MaxPooling1D)), 1)
         self._found: list[Tensor] = []
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
@@ -63,9 +65,7 @@ class WordWeights:
         attention = self._attention[0].last_attention
         if attention is None:
             return mask.float()
-        steps, tokens = attention.shape[1], mask.shape[1]
-        pool = -(-tokens // steps)
-        return attention.repeat_interleave(pool, 1)[:, :tokens]  # (B, T') -> (B, T)
+        return attention.repeat_interleave(self._pool, 1)[:, : mask.shape[1]]  # (B, T') -> (B, T)
 
     def _of_filters(self, mask: Tensor) -> Tensor:
         weights = torch.zeros(mask.shape, device=mask.device)

@@ -94,7 +94,7 @@ def _background(speaks: Array, left: float, width: float, height: float) -> str:
         if abs(value) > 0.04:
             colour = "--first" if value > 0 else "--second"
             bands.append(
-                f'<rect x="{left + number * wide:.1f}" y="0" width="{wide + 0.2:.1f}" height="{height:.0f}" '
+                f'<rect x="{left + number * wide:.2f}" y="0" width="{wide:.2f}" height="{height:.0f}" '
                 f'style="fill: var({colour}); fill-opacity: {0.55 * abs(value):.2f}"/>'
             )
-    return "".join(bands)
+    return f'<g shape-rendering="crispEdges">{"".join(bands)}</g>'  # no seams between neighbours

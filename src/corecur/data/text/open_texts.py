@@ -31,6 +31,7 @@ from corecur.data.text.text_values import gather_values
 from corecur.errors import ConfigError, DataError, nearest
 
 LONGEST_TEXT = 1_000_000
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
 KNOWN = (
     f"{WANTED}; a CSV, TSV or JSON-lines file with a text and a label column; a file with a label and a text on each "
     "line; the sample pydoc"
@@ -60,8 +61,8 @@ class _Reading:
         path = Path(source).expanduser()
         if kind == "sample":
             return os.fspath(source), gather_pydoc()
-        if kind is None and self.text_column and path.is_file():
-            kind = "table"
+        if kind is None and path.is_file() and (self.text_column or path.suffix.casefold() in TABLE_SUFFIXES):
+            kind = "table"  # which then says what is wrong with it
         if kind == "folder":
             return os.fspath(source), gather_text_folder(path, self.reader)
         if kind in ("table", "lines"):
@@ -226,7 +227,7 @@ def load_unlabelled(
     path = Path(source).expanduser()
     if path.is_dir():
         part = _text_files_below(path, reading.reader)
-    elif path.suffix.casefold() in (".csv", ".tsv", ".jsonl", ".ndjson"):
+    elif path.suffix.casefold() in TABLE_SUFFIXES:
         columns = {"text_column": text_column, "labelled": False}
         part = gather_texts({"train": path}, reading.reader, **columns).parts["train"]  # type: ignore[arg-type]
     else:
