@@ -318,11 +318,12 @@ def test_tables_hold_every_leaf() -> None:
     from corecur.layers.initializers import Initializer
     from corecur.layers.layer import Layer
     from corecur.layers.regularizers import Regularizer
+    from corecur.learners.text_heads import AverageAccuracy
     from corecur.models import Sequential
 
     assert leaves(Layer) - {Sequential} == set(LAYERS.values())
     assert leaves(Loss) - {FunctionLoss} == set(LOSSES.values())
-    assert leaves(Metric) - {FunctionMetric, LossMetric, OutputMetric} == set(METRICS.values())
+    assert leaves(Metric) - {AverageAccuracy, FunctionMetric, LossMetric, OutputMetric} == set(METRICS.values())
     assert leaves(Optimizer) == set(OPTIMIZERS.values())
     assert leaves(Schedule) == set(SCHEDULES.values())
     assert leaves(Initializer) | leaves(Regularizer) == set(VALUES.values())

@@ -225,7 +225,8 @@ def predict(
             raise ConfigError("the answers are printed as JSON or as CSV", do="give --json or --format csv")
         quiet = json_ or format_ != "table"
         learner = load_learner(bundle, device=device)
-        answers = learner.predict([Path(source) for source in sources], skip_bad=skip_bad, progress=None if quiet else console.count_files)
+        paths, progress = [Path(source) for source in sources], None if quiet else console.count_files
+        answers = learner.predict(paths, skip_bad=skip_bad, progress=progress)
         if json_ or format_ == "json":
             console.say_json([answer.as_json() for answer in answers])
         elif format_ == "csv":

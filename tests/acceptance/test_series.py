@@ -1,4 +1,4 @@
-"""Series on real data, and the hybrid on pictures, by the command alone; ``docs/recipes-series.md`` has the long runs."""
+"""Series on real data, and the hybrid on pictures, by the command; ``docs/recipes-series.md`` has the long runs."""
 
 from __future__ import annotations
 

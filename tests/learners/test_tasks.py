@@ -53,7 +53,10 @@ TEXTS = {
     "class folders": ({"pos/1.txt": "good", "neg/1.txt": "bad", "neg/.hidden.png": ""}, ""),
     "split folders": ({"train/pos/1.txt": "good", "train/neg/1.txt": "bad", "test/pos/2.txt": "fine"}, ""),
     "a table": ({"reviews.csv": "label,review\n1,so very good\n0,so very bad\n"}, "reviews.csv"),
-    "JSON lines": ({"r.jsonl": '{"text": "so very good", "label": 1}\n{"text": "so very bad", "label": 0}\n'}, "r.jsonl"),
+    "JSON lines": (
+        {"r.jsonl": '{"text": "so very good", "label": 1}\n{"text": "so very bad", "label": 0}\n'},
+        "r.jsonl",
+    ),
     "labelled lines": ({"set.all": "1 so very good\n0 so very bad\n"}, "set.all"),
 }
 

@@ -32,7 +32,7 @@ def test_what_is_no_text_is_named(source: object) -> None:
 def test_missing_files_and_foreign_bytes_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         texts_to_answer(tmp_path / "nothing.txt")
-    (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00\x01\x80" * 40)
+    (tmp_path / "b.txt").write_bytes(b"\x00\x01\x80\xff\xd8" * 40)
     with pytest.raises(DataError):
         texts_to_answer(tmp_path / "b.txt")
 

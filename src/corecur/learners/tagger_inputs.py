@@ -34,7 +34,7 @@ class TaggerPreprocess(BaseModel):
     task: Literal["sequence-tagging"]
     words: Vocabulary
     letters: Vocabulary
-    longest_word: int = Field(24, ge=2, le=1000)
+    longest_word: int = Field(default=24, ge=2, le=1000)
 
     def numbers(self, sentences: Sequence[Sequence[str]]) -> TokenArrays:
         """The word numbers of N sentences."""

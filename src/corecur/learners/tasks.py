@@ -133,7 +133,7 @@ TASKS = Table(
             holds_pictures,
             "a folder with a folder of pictures for each class, a CSV file of picture paths and labels, "
             "IDX, CIFAR, .npz or .npy files, or a sample name",
-        )
+        ),
     },
 )
 

@@ -95,10 +95,8 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
     ) -> TextSource:
         """The source with all three splits; what it lacks is taken from its training data, class by class."""
         given = {"validation": validation, "test": test}
-        extra = {name: None if share_in(part) is not None else part for name, part in given.items()}
-        found = load_texts(
-            source, labels, skip_bad=skip_bad, progress=progress, **self.reading.model_dump(), **extra
-        )  # fmt: skip
+        extra: dict[str, Any] = {name: None if share_in(part) is not None else part for name, part in given.items()}
+        found = load_texts(source, labels, skip_bad=skip_bad, progress=progress, **self.reading.model_dump(), **extra)
         return self.complete(found, validation=validation, test=test)
 
     def complete(self, data: TextSource, *, validation: Any = None, test: Any = None) -> TextSource:

@@ -45,9 +45,9 @@ class TextPreprocess(BaseModel):
     preparation: TextPreparation
     beginnings: Vocabulary | None = None
     endings: Vocabulary | None = None
-    step: int = Field(1, ge=1, le=64, description="tokens that become one step of a recurrent layer")
-    terms: int = Field(0, ge=0)
-    pairs: tuple[int, ...] = Field((), max_length=_MOST_PAIRS)
+    step: int = Field(default=1, ge=1, le=64, description="tokens that become one step of a recurrent layer")
+    terms: int = Field(default=0, ge=0)
+    pairs: tuple[int, ...] = Field(default=(), max_length=_MOST_PAIRS)
 
     @model_validator(mode="after")
     def _check(self) -> TextPreprocess:

@@ -6,7 +6,7 @@ B batch, T time (tokens), C channels, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,31 +29,11 @@ from corecur.learners.text_inputs import PAIRS, TERMS, WORDS
 from corecur.models import Input, Model
 from corecur.names import Table
 
+if TYPE_CHECKING:
+    from corecur.learners.text_recipe import TextRecipe
+
 # Logits are this share of the summed evidence at first: naive Bayes takes tokens for independent, and is too sure.
 _FIRST_SHARE = 0.45
-
-
-class TextDimensions(Protocol):
-    """What a network needs to know of a recipe."""
-
-    @property
-    def model(self) -> str: ...
-    @property
-    def embedding(self) -> int: ...
-    @property
-    def units(self) -> int: ...
-    @property
-    def filters(self) -> int: ...
-    @property
-    def windows(self) -> tuple[int, ...]: ...
-    @property
-    def pool(self) -> int: ...
-    @property
-    def embedding_dropout(self) -> float: ...
-    @property
-    def dropout(self) -> float: ...
-    @property
-    def vote_dropout(self) -> float: ...
 
 
 class TextNetworks(NamedTuple):
@@ -64,7 +44,7 @@ class TextNetworks(NamedTuple):
 
 
 def build_text_network(
-    sizes: Mapping[str, int], classes: int, recipe: TextDimensions, *, votes: Tensor | None = None
+    sizes: Mapping[str, int], classes: int, recipe: TextRecipe, *, votes: Tensor | None = None
 ) -> TextNetworks:
     """The network of a recipe for inputs of these ``sizes``: (B, T) whole numbers each -> class probabilities (B, K).
 
@@ -107,13 +87,13 @@ def readers_of(model: str) -> list[str]:
     return names
 
 
-def _answer(x: SymbolicTensor, classes: int, recipe: TextDimensions) -> SymbolicTensor:
+def _answer(x: SymbolicTensor, classes: int, recipe: TextRecipe) -> SymbolicTensor:
     """What a reader found (B, C') -> class probabilities (B, K)."""
     logits = Dense(classes, dtype="float32")(Dropout(recipe.dropout)(x))
     return Softmax()(logits)  # type: ignore[no-any-return]
 
 
-def _voters(terms: Sequence[SymbolicTensor], votes: Tensor, recipe: TextDimensions) -> SymbolicTensor:
+def _voters(terms: Sequence[SymbolicTensor], votes: Tensor, recipe: TextRecipe) -> SymbolicTensor:
     """A linear classifier over bags of tokens, which starts as naive Bayes."""
     size, classes = votes.shape
     held = terms[0] if len(terms) == 1 else Concatenate(axis=1)(list(terms))  # (B, T) each -> (B, 2 T)
@@ -124,8 +104,8 @@ def _voters(terms: Sequence[SymbolicTensor], votes: Tensor, recipe: TextDimensio
     return Softmax(name="votes")(bag(held))  # type: ignore[no-any-return]
 
 
-def _recurrent(kind: type[GRU] | type[LSTM]) -> Callable[[SymbolicTensor, TextDimensions], SymbolicTensor]:
-    def read(x: SymbolicTensor, recipe: TextDimensions) -> SymbolicTensor:
+def _recurrent(kind: type[GRU] | type[LSTM]) -> Callable[[SymbolicTensor, TextRecipe], SymbolicTensor]:
+    def read(x: SymbolicTensor, recipe: TextRecipe) -> SymbolicTensor:
         if recipe.pool > 1:
             x = Conv1D(recipe.filters, 3, padding="same", activation="relu")(x)
             # The windows stand where they stand for one text alone if T is a multiple of pool, which `InSteps` sees to.
@@ -136,7 +116,7 @@ def _recurrent(kind: type[GRU] | type[LSTM]) -> Callable[[SymbolicTensor, TextDi
     return read
 
 
-def _convolutional(x: SymbolicTensor, recipe: TextDimensions) -> SymbolicTensor:
+def _convolutional(x: SymbolicTensor, recipe: TextRecipe) -> SymbolicTensor:
     """Kim 2014, "Convolutional Neural Networks for Sentence Classification"."""
     found = [
         GlobalMaxPooling1D()(Conv1D(recipe.filters, window, padding="same", activation="relu")(x))
@@ -146,6 +126,6 @@ def _convolutional(x: SymbolicTensor, recipe: TextDimensions) -> SymbolicTensor:
 
 
 #: What reads the word vectors (B, T, C) and gives (B, C').
-READERS: Table[Callable[[SymbolicTensor, TextDimensions], SymbolicTensor]] = Table(
+READERS: Table[Callable[[SymbolicTensor, TextRecipe], SymbolicTensor]] = Table(
     "model", {"lstm": _recurrent(LSTM), "gru": _recurrent(GRU), "cnn": _convolutional}
 )

@@ -35,7 +35,8 @@ class WordWeights:
     def __init__(self, network: nn.Module) -> None:
         self._attention = [module for module in network.modules() if isinstance(module, AttentionPooling)][:1]
         self._convolutions = [] if self._attention else [m for m in network.modules() if isinstance(m, Conv1D)]
-        self._pool = next((m.pool_size for m in network.modules() if isinstance(m, MaxPooling1D)), 1)
+        pools = (m.pool_size for m in network.modules() if isinstance(m, MaxPooling1D))
+        self._pool = next((size for size in pools if isinstance(size, int)), 1)
         self._found: list[Tensor] = []
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 

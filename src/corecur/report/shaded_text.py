@@ -36,6 +36,7 @@ class ShadedText:
             raise ShapeError("a weight for every word is needed", got=f"{len(self.words)}, {len(self.weights)}")
 
     def html(self) -> str:
+        """The words as HTML, each with its weight as a style."""
         first = heaviest_stretch(self.weights, MOST_WORDS)
         last = min(len(self.words), first + MOST_WORDS)
         most = max(self.weights[first:last], default=0.0)

@@ -97,7 +97,8 @@ pre.whole { user-select: all; -webkit-user-select: all; white-space: pre-wrap; o
 .shaded .heading { margin: 0; font-weight: 600; font-size: 0.93rem; line-height: 1.4; }
 .shaded .detail { font-weight: 400; font-size: 0.83rem; margin-left: 0.7rem; }
 .shaded span[style] {
-  padding: 0.1em 0.15em; border-radius: 3px; background: color-mix(in srgb, var(--first) calc(0.5 * var(--w)), transparent);
+  padding: 0.1em 0.15em; border-radius: 3px;
+  background: color-mix(in srgb, var(--first) calc(0.5 * var(--w)), transparent);
 }
 .shaded .unknown { text-decoration: underline dotted var(--soft); text-underline-offset: 0.2em; }
 .finding { padding: 0.7rem 1rem; background: var(--panel); border-left: 4px solid var(--tone); border-radius: 4px; }
