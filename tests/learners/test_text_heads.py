@@ -3,30 +3,33 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from corecur.learners.text_heads import EachHead, average_is_right
+from corecur.layers.activation import Softmax
+from corecur.learners.text_heads import AverageAccuracy, EachHead
 
 
 def test_the_loss_is_the_mean_over_the_heads() -> None:
     first, second, target = torch.randn(5, 3), torch.randn(5, 3), torch.randint(3, (5,))
-    losses = [F.cross_entropy(head, target, label_smoothing=0.1, reduction="none") for head in (first, second)]
-    loss, both = EachHead(3, label_smoothing=0.1), torch.cat([first, second], 1)
-    torch.testing.assert_close(loss(target, both), (losses[0].mean() + losses[1].mean()) / 2)
-    torch.testing.assert_close(loss(target, first), losses[0].mean())
-    whole = loss(target, both, torch.full((5,), 2.0)) / loss(target, both)
-    weights = torch.tensor([2.0, 0.0, 2.0, 0.0, 2.0])
-    kept = loss(target[::2], both[::2]) * whole
-    torch.testing.assert_close(loss(target, both, weights) * (weights.sum() / 10 if whole == 1 else 5 / 3), kept)
+    expected = (
+        F.cross_entropy(first, target, label_smoothing=0.1) + F.cross_entropy(second, target, label_smoothing=0.1)
+    ) / 2
+    loss = EachHead(label_smoothing=0.1)
+    torch.testing.assert_close(loss(target, [Softmax()(first), Softmax()(second)]), expected)
+    alone = F.cross_entropy(first, target, label_smoothing=0.1)
+    torch.testing.assert_close(loss(target, Softmax()(first)), alone)
 
 
 def test_a_head_goes_on_learning_where_another_knows_the_answer() -> None:
-    output = torch.tensor([[30.0, 0.0, 0.0, 0.0]], requires_grad=True)
-    EachHead(2)(torch.tensor([0]), output).backward()
-    torch.testing.assert_close(output.grad, torch.tensor([[0.0, 0.0, -0.25, 0.25]]), atol=1e-6, rtol=0)
+    sure, unsure = torch.tensor([[30.0, 0.0]]), torch.zeros(1, 2, requires_grad=True)
+    EachHead()(torch.tensor([0]), [Softmax()(sure), Softmax()(unsure)]).backward()
+    torch.testing.assert_close(unsure.grad, torch.tensor([[-0.25, 0.25]]))
 
 
-def test_the_average_is_of_probabilities() -> None:
+def test_the_accuracy_is_that_of_the_average() -> None:
+    metric = AverageAccuracy()
     first = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.1, 0.9]])
     second = torch.tensor([[0.4, 0.6], [0.7, 0.3], [0.2, 0.8]])
-    output = torch.cat([first.log(), second.log()], 1)
-    assert average_is_right(torch.tensor([0, 0, 0]), output, classes=2).tolist() == [1.0, 1.0, 0.0]
-    assert average_is_right(torch.tensor([0, 1, 1]), first.log(), classes=2).tolist() == [1.0, 1.0, 1.0]
+    metric.update(torch.tensor([0, 0, 0]), [first, second])
+    assert metric.result() == 2 / 3
+    metric.reset()
+    metric.update(torch.tensor([0, 0, 0]), first)
+    assert metric.result() == 1 / 3

@@ -48,9 +48,10 @@ def test_votes_start_as_what_they_were_given() -> None:
     torch.testing.assert_close(said, summed.softmax(0))
 
 
-def test_one_head_is_one_model_and_models_can_be_saved(tmp_path: object) -> None:
-    networks = build_text_network({"words": 30}, 2, TextRecipe(**SMALL))
-    assert networks.answering is networks.learning
+def test_one_head_and_a_saved_model(tmp_path: object) -> None:
+    one = build_text_network({"words": 30}, 2, TextRecipe(**SMALL))
+    words = batch()[0]
+    assert one.answering is one.learning and one.answering(words).shape == (3, 2)
     both = build_text_network(SIZES, 3, TextRecipe(model="gru+cnn", **SMALL), votes=torch.randn(20, 3)).answering.eval()
     both.save(f"{tmp_path}/m")
     again = Model.load(f"{tmp_path}/m").eval()

@@ -24,6 +24,7 @@ from corecur.layers.dense import Dense
 from corecur.layers.dropout import SpatialDropout1D
 from corecur.layers.embedding import Embedding
 from corecur.layers.gru import GRU
+from corecur.layers.initializers import RandomNormal
 from corecur.layers.lstm import LSTM
 from corecur.learners.generator_tokens import Level, choose_level, is_chinese
 from corecur.learners.settings import checked_settings
@@ -40,6 +41,7 @@ _OF_LEVEL: dict[str, dict[str, Any]] = {
     "bpe": {"vocabulary": 4000},
     "chinese": {"min_count": 2},
 }
+_MANY = 1000
 _SMALLER = (512, 256, 128, 64)
 # In a time budget, a network that reads the text fewer times than this (or fewer tokens in all) is too large for it.
 _PASSES, _ENOUGH = 3, 5_000_000
@@ -78,7 +80,9 @@ class GeneratorRecipe(BaseModel):
     def build_network(self, vocabulary: int) -> Model:
         """Tokens (B, T) -> logits of the token after each (B, T, V)."""
         tokens = Input((None,), dtype=torch.int64, name="tokens")
-        embedding = Embedding(vocabulary, self.embedding, output_bias=self.tie)
+        # Small vectors, as tied weights often start, leave the recurrent layer without input for a whole epoch.
+        start = RandomNormal(stddev=0.6 if vocabulary < _MANY else 0.2)
+        embedding = Embedding(vocabulary, self.embedding, start, output_bias=self.tie)
         x = SpatialDropout1D(self.input_dropout)(embedding(tokens))  # (B, T, E)
         recurrent = {"lstm": LSTM, "gru": GRU}[self.model]
         for _ in range(self.layers):

@@ -81,7 +81,7 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
     reading_model = TextReading
     preprocess_model = TextPreprocess
 
-    _learning: Model  # the network while it learns: the same layers, an output for each head
+    _learning: Model  # the network while it learns: the same layers, the heads apart
 
     def read(
         self,

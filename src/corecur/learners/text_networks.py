@@ -66,13 +66,12 @@ def build_text_network(
     x = Dropout(recipe.embedding_dropout)(x)
     heads = [_answer(READERS[name](x, recipe), classes, recipe) for name in readers_of(recipe.model)]
     if votes is not None:
-        heads.append(_voters([inputs[name] for name in (TERMS, PAIRS) if name in inputs], votes, recipe))
+        heads.append(_votes([inputs[name] for name in (TERMS, PAIRS) if name in inputs], votes, recipe))
     taken = list(inputs.values())
     if len(heads) == 1:
         model = Model(taken, heads[0], name=recipe.model)
         return TextNetworks(model, model)
-    learning = Model(taken, heads)
-    return TextNetworks(Model(taken, Average()(heads), name=recipe.model), learning)
+    return TextNetworks(Model(taken, Average()(heads), name=recipe.model), Model(taken, heads))
 
 
 def readers_of(model: str) -> list[str]:
@@ -93,15 +92,15 @@ def _answer(x: SymbolicTensor, classes: int, recipe: TextRecipe) -> SymbolicTens
     return Softmax()(logits)  # type: ignore[no-any-return]
 
 
-def _voters(terms: Sequence[SymbolicTensor], votes: Tensor, recipe: TextRecipe) -> SymbolicTensor:
-    """A linear classifier over bags of tokens, which starts as naive Bayes."""
+def _votes(terms: Sequence[SymbolicTensor], votes: Tensor, recipe: TextRecipe) -> SymbolicTensor:
+    """A linear classifier over bags of tokens, which starts as naive Bayes: class probabilities (B, K)."""
     size, classes = votes.shape
     held = terms[0] if len(terms) == 1 else Concatenate(axis=1)(list(terms))  # (B, T) each -> (B, 2 T)
     bag = EmbeddingBag(
-        size, classes, mode="sqrtn", mask_zero=True, use_bias=True, dropout=recipe.vote_dropout,
+        size, classes, mode="sqrtn", mask_zero=True, use_bias=True, dropout=recipe.vote_dropout, dtype="float32",
         weights=_FIRST_SHARE * votes,
     )  # fmt: skip
-    return Softmax(name="votes")(bag(held))  # type: ignore[no-any-return]
+    return Softmax()(bag(held))  # type: ignore[no-any-return]
 
 
 def _recurrent(kind: type[GRU] | type[LSTM]) -> Callable[[SymbolicTensor, TextRecipe], SymbolicTensor]:
