@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from corecur.layers.activation import Softmax
-from corecur.learners.text_heads import AverageAccuracy, EachHead, fit_shares
+from corecur.learners.text_heads import AverageAccuracy, EachHead
 
 
 def test_the_loss_is_the_mean_over_the_heads() -> None:
@@ -33,18 +33,3 @@ def test_the_accuracy_is_that_of_the_average() -> None:
     metric.reset()
     metric.update(torch.tensor([0, 0, 0]), first)
     assert metric.result() == 1 / 3
-
-
-def test_shares_make_held_out_labels_most_likely() -> None:
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(2, (400,), generator=generator)
-    truth = torch.nn.functional.one_hot(labels, 2).float()
-    wrong = torch.rand(400, 1, generator=generator) < 0.3  # the second head is sure, and wrong three times of ten
-    heads = torch.stack([0.2 + 0.6 * truth, torch.where(wrong, 1 - truth, truth) * 0.98 + 0.01], 1)
-    shares = fit_shares(heads, labels, prior=0.0, steps=2000)
-    likely = [(heads[..., 0, :] * s + heads[..., 1, :] * (1 - s))[range(400), labels].log().mean() for s in
-              torch.linspace(0, 1, 201).tolist()]  # fmt: skip
-    assert abs(shares[0] - int(torch.stack(likely).argmax()) / 200) < 0.01
-    assert abs(sum(shares) - 1) < 1e-9
-    few = fit_shares(heads[:5], labels[:5])
-    assert abs(few[0] - 0.5) < 0.1  # few samples change little

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from corecur.errors import ConfigError
-from corecur.learners.text_networks import build_text_network, weighted_average
+from corecur.learners.text_networks import build_text_network
 from corecur.learners.text_recipe import TextRecipe
 from corecur.models import Model
 
@@ -62,12 +62,3 @@ def test_an_unknown_model_is_named() -> None:
     for name in ("gruu", "gru+", "gru+cn", ""):
         with pytest.raises(ConfigError, match="unknown model"):
             build_text_network({"words": 30}, 2, TextRecipe.model_construct(model=name))
-
-
-def test_heads_count_for_their_shares(tmp_path: object) -> None:
-    learning = build_text_network(SIZES, 3, TextRecipe(**SMALL), votes=torch.randn(20, 3)).learning
-    answering = weighted_average(learning, [0.2, 0.8]).eval()
-    reader, votes = learning.eval()(*batch())
-    torch.testing.assert_close(answering(*batch()), 0.2 * reader + 0.8 * votes)
-    answering.save(f"{tmp_path}/m")
-    torch.testing.assert_close(Model.load(f"{tmp_path}/m").eval()(*batch()), answering(*batch()), rtol=0, atol=0)

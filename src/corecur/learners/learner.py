@@ -276,9 +276,6 @@ class Learner(ABC, Generic[D, R, P]):
         """Data that ``read`` gave or the caller made, with the splits that it lacks."""
         return data
 
-    def finish(self, data: D) -> None:
-        """Fit what is left to be fitted on the validation split, after training and before the test."""
-
     def trial(self, data: D) -> Callable[[], object] | None:
         """A piece of the work, a few milliseconds long, that tells how many threads serve this training best."""
         return None
@@ -364,7 +361,6 @@ class Learner(ABC, Generic[D, R, P]):
                 run.write_config(config)
                 run.log(f"training on {data.origin}")
             self._train(plan, result, seconds, began, callbacks, verbose)
-            self.finish(data)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
             result.test = self.test(data)
             result.seconds = time.perf_counter() - began

@@ -24,7 +24,7 @@ from corecur.data.text.text_preparation import token_findings
 from corecur.data.text.text_sets import TextSet, TextSource
 from corecur.data.text.token_arrays import TokenArrays
 from corecur.engine.callbacks import EarlyStopping
-from corecur.engine.trainer import Clipping, Trainer, evaluating
+from corecur.engine.trainer import Clipping, Trainer
 from corecur.errors import BundleError, ConfigError
 from corecur.layers.embedding import Embedding
 from corecur.layers.embedding_bag import EmbeddingBag
@@ -34,9 +34,9 @@ from corecur.learners.fill_splits import fill_splits, share_in
 from corecur.learners.learner import FitResult, Learner, Listing, Tell, Training, name_of
 from corecur.learners.naive_bayes import log_count_ratios
 from corecur.learners.text_answers import TextAnswer, answers_listing, text_answers, texts_to_answer
-from corecur.learners.text_heads import AverageAccuracy, EachHead, fit_shares
+from corecur.learners.text_heads import AverageAccuracy, EachHead
 from corecur.learners.text_inputs import PAIRS, TERMS, WORDS, InSteps, TextPreprocess
-from corecur.learners.text_networks import build_text_network, weighted_average
+from corecur.learners.text_networks import build_text_network
 from corecur.learners.text_recipe import TextRecipe, choose_text_recipe
 from corecur.learners.word_weights import WordWeights
 from corecur.models import Model
@@ -166,26 +166,6 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
             ),
             test_seconds=self._seconds_to_test(data),
         )
-
-    def finish(self, data: TextSource) -> None:
-        """Let the heads count in the answer for what they are worth on the validation split."""
-        if data.validation is None or self._learning is self._network:
-            return
-        arrays = self.preprocess.arrays(self._tokens(data.validation.texts))
-        shares = fit_shares(self._each_head(arrays), _labels(data.validation))
-        name = None if self.recipe is None else self.recipe.model
-        self._network = weighted_average(self._learning, shares, name=name)
-
-    @torch.no_grad()
-    def _each_head(self, arrays: tuple[TokenArrays, ...]) -> Tensor:
-        """What each head says of N texts, (N, P, K)."""
-        found, rows = [], []
-        with evaluating(self._learning), runtime.precision(self._precision, self._device):
-            for batch in self._in_order(arrays):
-                inputs = (batch.inputs,) if isinstance(batch.inputs, Tensor) else batch.inputs
-                found.append(torch.stack([head.float().cpu() for head in self._learning(*inputs)], 1))
-                rows.append(torch.arange(len(inputs[0])) if batch.index is None else batch.index)
-        return torch.cat(found)[torch.cat(rows).argsort()]
 
     def _batches(self, texts: TextSet, recipe: TextRecipe | None = None) -> BucketBatches:
         """Batches of a split; those of the recipe for training, others in order of length."""

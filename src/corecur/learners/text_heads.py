@@ -1,6 +1,6 @@
 """Several answers to one question: each learns from a loss of its own, and the average of them is what counts.
 
-N samples, B batch, P heads, K classes.
+B batch, K classes.
 """
 
 from __future__ import annotations
@@ -61,22 +61,3 @@ class AverageAccuracy(Metric):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.accuracy.load_state(state)
-
-
-def fit_shares(probabilities: Tensor, labels: Tensor, *, prior: float = 50.0, steps: int = 100) -> tuple[float, ...]:
-    """How much each head is to count in the average, of sum 1, so that the labels of held-out samples become likely.
-
-    ``probabilities`` are (N, P, K), ``labels`` (N,). The shares of a mixture by expectation maximisation (Dempster,
-    Laird & Rubin 1977), with ``prior`` samples imagined that speak for all heads alike: few samples change little.
-
-    >>> said = torch.tensor([[[0.9, 0.1], [0.5, 0.5]]]).repeat(500, 1, 1)
-    >>> [round(share, 2) for share in fit_shares(said, torch.zeros(500, dtype=torch.int64))]
-    [0.9, 0.1]
-    """
-    of_truth = probabilities.double()[torch.arange(len(labels)), :, labels].clamp(min=1e-12)  # (N, P)
-    heads = of_truth.shape[1]
-    shares = torch.full((heads,), 1 / heads, dtype=torch.float64)
-    for _ in range(steps):
-        blame = shares * of_truth / (of_truth @ shares).unsqueeze(1)  # (N, P): which head a sample is due to
-        shares = (blame.sum(0) + prior / heads) / (len(labels) + prior)
-    return tuple(shares.tolist())

@@ -24,7 +24,6 @@ from corecur.layers.initializers import RandomUniform
 from corecur.layers.lstm import LSTM
 from corecur.layers.merge import Add, Average, Concatenate
 from corecur.layers.pool import GlobalMaxPooling1D, MaxPooling1D
-from corecur.layers.rescaling import Rescaling
 from corecur.layers.symbolic import SymbolicTensor
 from corecur.learners.text_inputs import PAIRS, TERMS, WORDS
 from corecur.models import Input, Model
@@ -73,18 +72,6 @@ def build_text_network(
         model = Model(taken, heads[0], name=recipe.model)
         return TextNetworks(model, model)
     return TextNetworks(Model(taken, Average()(heads), name=recipe.model), Model(taken, heads))
-
-
-def weighted_average(learning: Model, shares: Sequence[float], *, name: str | None = None) -> Model:
-    """The model that answers with the heads of ``learning``, each counting for its share.
-
-    >>> from corecur.learners.text_recipe import TextRecipe
-    >>> learning = build_text_network({"words": 50}, 3, TextRecipe(model="lstm+cnn")).learning
-    >>> weighted_average(learning, [0.3, 0.7]).output_symbols[0].shape
-    (None, 3)
-    """
-    heads = [Rescaling(share)(head) for share, head in zip(shares, learning.output_symbols, strict=True)]
-    return Model(learning.input_symbols, Add()(heads), name=name)
 
 
 def readers_of(model: str) -> list[str]:
