@@ -35,7 +35,7 @@ _LENGTHS: dict[Level, float] = {"char": 1.0, "word": 4.8, "bpe": 3.5}
 _SHORTEST = 16
 # Rows, tokens of a piece, and tokens read in all over the epochs: of the characters of an alphabet, and of thousands
 # of kinds of tokens, where the output costs most of the time and more, smaller steps cost nothing.
-_PLAIN, _MANY_KINDS = (64, 64, 15_000_000), (32, 35, 6_000_000)
+_PLAIN, _MANY_KINDS = (64, 64, 10_000_000), (32, 35, 6_000_000)
 _OF_LEVEL: dict[str, dict[str, Any]] = {
     "word": {"vocabulary": 20_000, "min_count": 2},
     "bpe": {"vocabulary": 4000},
@@ -67,11 +67,11 @@ class GeneratorRecipe(BaseModel):
     layers: int = Field(1, ge=1, le=8, description="recurrent layers")
     tie: bool = Field(True, description="the vectors of tokens are the weights of the output too")
     input_dropout: float = Field(0.1, ge=0, lt=1, description="share of the token vectors left out")
-    dropout: float = Field(0.4, ge=0, lt=1, description="share of the recurrent layers' outputs left out")
-    epochs: int = Field(15, ge=1, description="passes over the training text")
+    dropout: float = Field(0.5, ge=0, lt=1, description="share of the recurrent layers' outputs left out")
+    epochs: int = Field(10, ge=1, description="passes over the training text")
     batch_size: int = Field(64, ge=1, description="rows the text is laid out in, read side by side")
     bptt_steps: int = Field(64, ge=2, description="tokens of a piece: how far gradients go back")
-    learning_rate: float = Field(2e-3, gt=0, description="rate at its peak")
+    learning_rate: float = Field(1e-2, gt=0, description="rate at its peak")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay of matrices")
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the training in which the rate rises")
     clip: float = Field(1.0, gt=0, description="bound on the norm of the gradient")
@@ -144,8 +144,9 @@ def choose_generator(documents: Sequence[str], *, overrides: Mapping[str, Any]) 
         "epochs": round(min(60.0, max(1.0, read / max(tokens, 1)))),
         "batch_size": max(1, min(rows, tokens // (4 * steps))),
         "bptt_steps": steps,
-        "dropout": 0.5 if small else 0.4 if tokens < 3_000_000 else 0.2,
-        "input_dropout": 0.1 if plain and not small else 0.2,
+        "dropout": 0.5 if tokens < 3_000_000 else 0.3,
+        "input_dropout": 0.1 if plain else 0.3,
+        "learning_rate": 0.01 if plain else 0.006,
         "embedding": 128 if plain else 256,
         **_OF_LEVEL.get("chinese" if level == "char" and not plain else level, {}),
     }
