@@ -15,9 +15,9 @@ Answer = Callable[..., Any]
 
 # The whole job is to reach 1.55 nats a character on the last tenth of tiny Shakespeare. Bars: what was measured, with
 # a margin for other seeds and machines.
-SHAKESPEARE_BAR = 1.80  # 2 epochs
-POEMS_BAR = 300.0  # perplexity by character; 1 epoch
-NOVEL_BAR = 500.0  # perplexity by word; 1 epoch
+SHAKESPEARE_BAR = 1.72  # 2 epochs; measured 1.621, one seed
+POEMS_BAR = 280.0  # perplexity by character, 1 epoch; measured 197
+NOVEL_BAR = 150.0  # perplexity by word, 1 epoch; measured 115
 
 
 def test_a_play_from_the_first_command_to_the_last(
