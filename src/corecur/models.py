@@ -17,14 +17,15 @@ from corecur import runtime
 from corecur.data.as_batches import as_batches
 from corecur.data.batches import Batches
 from corecur.data.hold_out import hold_out
-from corecur.engine.callbacks import Callback
+from corecur.engine.callback import Callback
 from corecur.engine.history import History
 from corecur.engine.metric import Metric
 from corecur.engine.optimizers import find_optimizer
 from corecur.engine.outputs import find_losses, find_metrics, joined
 from corecur.engine.progress import ProgressBar
 from corecur.engine.rate_range import RateRange, find_rate
-from corecur.engine.trainer import Trainer, checked_class_weights
+from corecur.engine.class_weights import checked_class_weights
+from corecur.engine.trainer import Trainer
 from corecur.engine.trainer_for import trainer_for
 from corecur.errors import ConfigError, ShapeError
 from corecur.graph import Graph, as_input, unique_names

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from corecur.bundle.layout import MANIFEST
-from corecur.engine.callbacks import Callback, Logs
+from corecur.engine.callback import Callback, Logs
 from corecur.errors import ConfigError, RunError
 
 _CONFIG, _METRICS, _LOG, _LOCK = "config.json", "metrics.jsonl", "log.txt", "lock"

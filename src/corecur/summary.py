@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from corecur.engine.trainer import evaluating
+from corecur.engine.evaluating import evaluating
 from corecur.errors import ConfigError
 from corecur.layers.layer import Layer
 from corecur.layers.symbolic import run_on_shapes

@@ -16,20 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from corecur.data.batches import TensorBatches
-from corecur.engine.callbacks import (
-    Callback,
-    CSVLogger,
-    EarlyStopping,
-    LambdaCallback,
-    LearningRateScheduler,
-    ModelCheckpoint,
-    Monitor,
-    ReduceLROnPlateau,
-    TensorBoard,
-    TerminateOnNaN,
-    WeightAverage,
-    copy_of,
-)
+from corecur.engine.callback import Callback
+from corecur.engine.callbacks import CSVLogger, EarlyStopping, LambdaCallback, LearningRateScheduler, ModelCheckpoint, ReduceLROnPlateau, TensorBoard, TerminateOnNaN, WeightAverage, copy_of
+from corecur.engine.monitor import Monitor
 from corecur.engine.losses import MeanSquaredError
 from corecur.engine.schedules import CosineDecay, StepDecay
 from corecur.engine.trainer import Trainer

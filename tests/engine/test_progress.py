@@ -9,7 +9,8 @@ from torch import nn
 
 from corecur.data.batches import TensorBatches
 from corecur.engine import progress
-from corecur.engine.callbacks import Callback, LambdaCallback
+from corecur.engine.callback import Callback
+from corecur.engine.callbacks import LambdaCallback
 from corecur.engine.losses import MeanSquaredError
 from corecur.engine.progress import ProgressBar, clock, describe_epoch
 from corecur.engine.trainer import Trainer

@@ -18,11 +18,14 @@ from torch import Tensor, nn
 from corecur.data.batches import Batch, Batches, TensorBatches
 from corecur.engine.accuracy import Accuracy
 from corecur.engine.budget import StepBudget, TimeBudget
-from corecur.engine.callbacks import Callback, LambdaCallback
+from corecur.engine.callback import Callback
+from corecur.engine.callbacks import LambdaCallback
 from corecur.engine.crossentropy import Crossentropy, SparseCategoricalCrossentropy
 from corecur.engine.losses import MeanSquaredError
 from corecur.engine.schedules import CosineDecay, ExponentialDecay, OneCycle
-from corecur.engine.trainer import EVENTS, Clipping, Trainer, evaluating
+from corecur.engine.clipping import Clipping
+from corecur.engine.evaluating import evaluating
+from corecur.engine.trainer import EVENTS, Trainer
 from corecur.errors import ConfigError, DataError, ShapeError
 from corecur.layers.dense import Dense
 from corecur.layers.regularizers import L1, L2

@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from corecur.data.batches import TensorBatches
 from corecur.data.random_keys import permutation
-from corecur.engine.callbacks import Callback, LambdaCallback
+from corecur.engine.callback import Callback
+from corecur.engine.callbacks import LambdaCallback
 from corecur.engine.optimizers import SGD, Adam, Muon
 from corecur.engine.schedules import CosineDecay
 from corecur.errors import ConfigError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from corecur.errors import ConfigError
 
@@ -19,6 +19,13 @@ class Budget(ABC):
     def spent(self, step: int) -> bool:
         """Whether the training must end now, wherever it is; a number of steps ends with its last epoch."""
         return False
+
+    def state(self) -> dict[str, float]:
+        """What decides the future, for a checkpoint."""
+        return {}
+
+    def load_state(self, state: Mapping[str, float]) -> None:
+        """Take over a state saved by ``state``."""
 
 
 class StepBudget(Budget):
@@ -55,3 +62,10 @@ class TimeBudget(Budget):
 
     def spent(self, step: int) -> bool:
         return self.progress(step) >= 1.0
+
+    def state(self) -> dict[str, float]:
+        return {"used": self.clock() - self.began}
+
+    def load_state(self, state: Mapping[str, float]) -> None:
+        # What a killed run had used is not given again; what is left of a new, longer budget is.
+        self.began = self.clock() - float(state.get("used", 0.0))

@@ -1,82 +1,36 @@
-"""What can listen to a training: the base with every hook, and the callbacks that come with the package."""
+"""The callbacks that come with the package."""
 
 from __future__ import annotations
 
 import csv
 import inspect
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
+from corecur.engine.callback import Callback, Logs
+from corecur.engine.monitor import Monitor
 from corecur.engine.plateau import Plateau
 from corecur.errors import ConfigError, RunError
 
-if TYPE_CHECKING:
-    from corecur.engine.trainer import Trainer
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "EarlyStopping",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "ModelCheckpoint",
+    "ReduceLROnPlateau",
+    "TensorBoard",
+    "TerminateOnNaN",
+    "WeightAverage",
+]
 
-Logs = dict[str, Any]
-
-
-class Callback:
-    """Base: every hook, doing nothing. ``trainer`` and ``model`` (the network) are there once training begins.
-
-    ``logs`` holds the results so far: per batch the loss, per epoch the loss, metrics, learning rate and times.
-    Setting ``self.trainer.stop_training = True`` ends the training after the batch or epoch.
-
-    >>> [name for name in dir(Callback) if name.startswith("on_train")]
-    ['on_train_batch_begin', 'on_train_batch_end', 'on_train_begin', 'on_train_end']
-    """
-
-    trainer: Trainer
-
-    def attach(self, trainer: Trainer) -> None:
-        """Called by the trainer before anything else."""
-        self.trainer = trainer
-
-    @property
-    def model(self) -> Any:
-        """The network in training."""
-        return self.trainer.network
-
-    def close(self) -> None:
-        """Give back what is held open: called at the very end, also where an error or Ctrl-C ends the training."""
-
-    @property
-    def hears_batches(self) -> bool:
-        """Whether a batch hook is overridden; the trainer skips the others."""
-        own = type(self)
-        return (
-            own.on_train_batch_begin is not Callback.on_train_batch_begin
-            or own.on_train_batch_end is not Callback.on_train_batch_end
-        )
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Before the first epoch."""
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        """After the last epoch."""
-
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Before an epoch, counted from 0."""
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """After an epoch and its validation; ``logs`` may be added to."""
-
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Before a step."""
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After a step."""
-
-    def on_validation_begin(self, logs: Logs | None = None) -> None:
-        """Before a validation."""
-
-    def on_validation_end(self, logs: Logs | None = None) -> None:
-        """After a validation."""
 
 
 class LambdaCallback(Callback):
@@ -96,55 +50,6 @@ class LambdaCallback(Callback):
     @property
     def hears_batches(self) -> bool:
         return "on_train_batch_begin" in vars(self) or "on_train_batch_end" in vars(self)
-
-
-class Monitor:
-    """Keeps the best value of one result; ``auto`` mode takes accuracy-like names up and the others down.
-
-    >>> monitor = Monitor("val_accuracy")
-    >>> [monitor.improves({"val_accuracy": value}) for value in (0.5, 0.7, 0.6)]
-    [True, True, False]
-    """
-
-    RISING = ("accuracy", "acc", "auc", "f1", "precision", "recall", "r2")
-
-    def __init__(self, name: str, mode: str = "auto", min_delta: float = 0.0) -> None:
-        if mode not in ("auto", "min", "max"):
-            raise ConfigError("unknown mode", got=mode, expected="auto, min or max")
-        rising = any(word in name for word in self.RISING) if mode == "auto" else mode == "max"
-        self.name = name
-        self.sign = 1.0 if rising else -1.0
-        self.min_delta = abs(min_delta)
-        self.best: float | None = None
-
-    def is_due(self, trainer: Trainer) -> bool:
-        """Whether this epoch computes it; a result on validation data is left out of epochs that do not validate."""
-        return not self.name.startswith("val_") or trainer.validated or not trainer.validates
-
-    def value(self, logs: Logs | None) -> float:
-        """The monitored result; ConfigError if the training does not compute it."""
-        logs = logs or {}
-        if self.name not in logs:
-            raise ConfigError(
-                f"nothing called {self.name!r} is computed in this training",
-                expected=", ".join(k for k, v in logs.items() if isinstance(v, (int, float))),
-                do="pass validation data, or monitor one of these",
-            )
-        return float(logs[self.name])
-
-    def improves(self, logs: Logs | None) -> bool:
-        """Whether this is the best value yet, by more than ``min_delta``; remembers it if so."""
-        value = self.value(logs)
-        if math.isnan(value):
-            return False
-        if self.best is None or self.sign * (value - self.best) > self.min_delta:
-            self.best = value
-            return True
-        return False
-
-    def beats(self, reference: float) -> bool:
-        """Whether the best value is better than this one by more than ``min_delta``."""
-        return self.best is not None and self.sign * (self.best - reference) > self.min_delta
 
 
 class EarlyStopping(Callback):
@@ -201,6 +106,14 @@ class EarlyStopping(Callback):
             if self.verbose:
                 print(f"epoch {epoch + 1}: {self.monitor} has not improved since epoch {self.best_epoch + 1}, stopping")
 
+    def state(self) -> dict[str, Any]:
+        kept = {"weights": self._weights, "best_epoch": self.best_epoch, "stopped_epoch": self.stopped_epoch}
+        return {"best": self._best.best, "waited": self._waited, **kept}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._best.best, self._waited, self._weights = state["best"], int(state["waited"]), state["weights"]
+        self.best_epoch, self.stopped_epoch = state["best_epoch"], state["stopped_epoch"]
+
     def on_train_end(self, logs: Logs | None = None) -> None:
         # A schedule that ran to its end leaves better weights than the best epoch of a small validation split.
         if self._weights is not None and (self.stopped_epoch is not None or not self.only_when_stopped):
@@ -229,6 +142,12 @@ class ModelCheckpoint(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._best = Monitor(self.monitor, self.mode)
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self._best.best}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._best.best = state["best"]
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.save_best_only and not (self._best.is_due(self.trainer) and self._best.improves(logs)):
@@ -297,6 +216,12 @@ class ReduceLROnPlateau(Callback):
             mode="max" if self._watched.sign > 0 else "min",
         )
 
+    def state(self) -> dict[str, Any]:
+        return self._plateau.state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._plateau.load_state(state)
+
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if not self._watched.is_due(self.trainer):
             return
@@ -329,23 +254,35 @@ class CSVLogger(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._columns: list[str] = []
+        keep = self.append or self.trainer.resumes
         try:
-            if self.append and self.filename.exists():
+            if keep and self.filename.exists():
                 with self.filename.open(newline="", encoding="utf-8") as file:
                     self._columns = next(csv.reader(file, delimiter=self.separator), [])
-            self._file = self.filename.open("a" if self.append else "w", newline="", encoding="utf-8")
+            self._file = self.filename.open("a" if keep else "w", newline="", encoding="utf-8")
         except OSError as error:
             raise RunError("the CSV log cannot be written", where=self.filename, got=error.strerror) from error
         self._writer: Any = None
+
+    def state(self) -> dict[str, Any]:
+        return {"columns": self._columns, "bytes": 0 if self._file is None else self._file.tell()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        # What came after the state is written again.
+        if self._file is not None:
+            self._columns, self._writer = list(state["columns"]), None
+            self._file.truncate(int(state["bytes"]))
+            self._file.seek(0, os.SEEK_END)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self._file is None:
             return
         row = {"epoch": epoch} | {k: v for k, v in (logs or {}).items() if isinstance(v, (int, float))}
         if self._writer is None:
-            columns = self._columns or [*row, *self._columns_to_come()]
-            self._writer = csv.DictWriter(self._file, columns, delimiter=self.separator, extrasaction="ignore")
-            if not self._columns:
+            has_header = bool(self._columns)
+            self._columns = self._columns or [*row, *self._columns_to_come()]
+            self._writer = csv.DictWriter(self._file, self._columns, delimiter=self.separator, extrasaction="ignore")
+            if not has_header:
                 self._writer.writeheader()
         self._writer.writerow(row)
         self._file.flush()
@@ -370,23 +307,36 @@ class TensorBoard(Callback):
         self._writer: Any = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._writer = self._opened()
+        self._epochs = 0
+
+    def state(self) -> dict[str, Any]:
+        return {"epochs": self._epochs}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._epochs = int(state["epochs"])
+        self._writer.close()
+        self._writer = self._opened(purge_step=self._epochs)  # what was written after the state is left out
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        for name, value in (logs or {}).items():
+            if isinstance(value, (int, float)):
+                self._writer.add_scalar(name, value, epoch)
+        self._epochs = epoch + 1
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _opened(self, **options: Any) -> Any:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ConfigError(
                 "the TensorBoard callback needs the tensorboard package", do="pip install 'corecur[tensorboard]'"
             ) from error
-        self._writer = SummaryWriter(str(self.log_dir))
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        for name, value in (logs or {}).items():
-            if isinstance(value, (int, float)):
-                self._writer.add_scalar(name, value, epoch)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        return SummaryWriter(str(self.log_dir), **options)
 
 
 class WeightAverage(Callback):
@@ -405,6 +355,13 @@ class WeightAverage(Callback):
         self._average = copy_of(self.model.state_dict())
         self._updates = 0
         self._kept: dict[str, Tensor] | None = None
+
+    def state(self) -> dict[str, Any]:
+        return {"average": self._average, "updates": self._updates, "kept": self._kept}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._average = {name: tensor.to(self._average[name].device) for name, tensor in state["average"].items()}
+        self._updates, self._kept = int(state["updates"]), state["kept"]
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if self.trainer.step % self.every:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from corecur.engine.callbacks import Logs
+from corecur.engine.callback import Logs
 
 
 class History:

@@ -15,7 +15,7 @@ from corecur.engine.metric import Metric
 from corecur.engine.metrics import find_metric
 from corecur.errors import ConfigError, ShapeError
 from corecur.layers.crf import Chain
-from corecur.layers.masks import mask_of
+from corecur.layers.masks import mask_of, with_mask
 
 
 class JointLoss:
@@ -165,6 +165,26 @@ def _several(value: Any) -> list[Any]:
     if isinstance(value, (list, tuple)):
         return list(value)
     return [] if value is None else [value]
+
+
+def as_float32(output: Any) -> Any:
+    """The same outputs in float32, logits included.
+
+    >>> as_float32({"a": torch.ones(1, dtype=torch.bfloat16)})
+    {'a': tensor([1.])}
+    """
+    if isinstance(output, Tensor):
+        if output.dtype == torch.float32:
+            return output
+        converted = output.float()
+        logits = getattr(output, "logits", None)
+        if logits is not None:
+            converted.logits = logits.float()  # type: ignore[attr-defined]
+            converted.logits_of = getattr(output, "logits_of", None)  # type: ignore[attr-defined]
+        return with_mask(converted, mask_of(output))
+    if isinstance(output, Mapping):
+        return {key: as_float32(value) for key, value in output.items()}
+    return type(output)(as_float32(value) for value in output)
 
 
 def joined(outputs: list[Any], *, as_tensor: bool) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from corecur.engine.callbacks import Callback, Logs
+from corecur.engine.callback import Callback, Logs
 
 # A bar that is drawn more often than this costs time and looks no smoother.
 _SECONDS_BETWEEN_DRAWS = 0.1

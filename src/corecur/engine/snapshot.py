@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import random
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+
+from corecur.engine.random_states import random_states, set_random_states
 
 
 class Snapshot:
@@ -34,7 +34,7 @@ class Snapshot:
         self._modes = [(module, module.training) for module in network.modules()]
         self._groups = [_without_parameters(group) for group in optimizer.param_groups] if optimizer else []
         self._states = {p: copy.deepcopy(state) for p, state in optimizer.state.items()} if optimizer else {}
-        self._random = _random_states()
+        self._random = random_states()
 
     def restore(self) -> None:
         """Put everything back; a snapshot can be restored any number of times."""
@@ -52,7 +52,7 @@ class Snapshot:
                 group.update({"params": parameters} | copy.deepcopy(saved))
             self.optimizer.state.clear()
             self.optimizer.state.update({p: copy.deepcopy(state) for p, state in self._states.items()})
-        _set_random_states(self._random)
+        set_random_states(self._random)
 
 
 def _tensors_of(network: nn.Module) -> list[Tensor]:
@@ -62,21 +62,3 @@ def _tensors_of(network: nn.Module) -> list[Tensor]:
 def _without_parameters(group: dict[str, Any]) -> dict[str, Any]:
     return copy.deepcopy({key: value for key, value in group.items() if key != "params"})
 
-
-def _random_states() -> dict[str, Any]:
-    states: dict[str, Any] = {"python": random.getstate(), "numpy": np.random.get_state(), "cpu": torch.get_rng_state()}
-    if torch.cuda.is_available() and torch.cuda._initialized:
-        states["cuda"] = torch.cuda.get_rng_state_all()
-    if torch.backends.mps.is_available():
-        states["mps"] = torch.mps.get_rng_state()
-    return states
-
-
-def _set_random_states(states: dict[str, Any]) -> None:
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states:
-        torch.cuda.set_rng_state_all(states["cuda"])
-    if "mps" in states:
-        torch.mps.set_rng_state(states["mps"])

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,16 +19,27 @@ from corecur import runtime
 from corecur.data.batches import Batch, Batches
 from corecur.data.time_pieces import TimePieces
 from corecur.engine.budget import Budget, StepBudget
-from corecur.engine.callbacks import Callback, Logs
-from corecur.engine.loss import Loss, spread
+from corecur.engine.callback import Callback, Logs
+from corecur.engine.class_weights import weights_by_class
+from corecur.engine.clipping import Clipping, norm_of_gradients
+from corecur.engine.evaluating import evaluating
+from corecur.engine.finite import FiniteGuard, SetBack
+from corecur.engine.loss import Loss
 from corecur.engine.losses import FunctionLoss
 from corecur.engine.metric import Metric
+from corecur.engine.micro_batches import MicroBatches, rows_of
 from corecur.engine.optimizer import set_rate
-from corecur.engine.outputs import JointLoss, loss_of, real_weights
-from corecur.errors import ConfigError, DataError, ShapeError
+from corecur.engine.outputs import JointLoss, as_float32, loss_of, real_weights
+from corecur.engine.random_states import random_states, set_random_states
+from corecur.engine.tally import Tally
+from corecur.errors import ConfigError, DataError, RunError, ShapeError
 from corecur.layers.layer import Layer
-from corecur.layers.masks import mask_of, with_mask
-from corecur.layers.recurrent import carrying_state, reset_states
+from corecur.layers.masks import mask_of
+from corecur.layers.recurrent import carried_states, carrying_state, reset_states, set_carried_states
+
+if TYPE_CHECKING:
+    from corecur.engine.checkpointing import Checkpointing
+    from corecur.engine.training_state import TrainingState
 
 #: What happens in a training, in this order; each is a method of every callback.
 EVENTS = (
@@ -46,27 +56,12 @@ EVENTS = (
 LossFunction = Callable[[Any, Any, Tensor | None], Tensor]
 
 
-@dataclass(frozen=True)
-class Clipping:
-    """Bounds on the gradients of a step; None leaves them alone."""
+class Passes(NamedTuple):
+    """What forward and backward passes over a batch gave: mean loss, its size, and the output of each piece."""
 
-    norm: float | None = None  # of all gradients together
-    value: float | None = None  # of each element
-    norm_each: float | None = None  # of each parameter's gradient
-
-    def __call__(self, parameters: Sequence[Tensor]) -> None:
-        if self.value is not None:
-            nn.utils.clip_grad_value_(parameters, self.value)
-        if self.norm_each is not None:
-            for parameter in parameters:
-                nn.utils.clip_grad_norm_(parameter, self.norm_each)
-        if self.norm is not None:
-            nn.utils.clip_grad_norm_(parameters, self.norm)
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is clipped."""
-        return self.norm is None and self.value is None and self.norm_each is None
+    loss: Tensor
+    size: int
+    outputs: list[tuple[Batch, Any]]
 
 
 class Trainer:
@@ -113,13 +108,22 @@ class Trainer:
         self.stop_training = False
         self.validates = False
         self.validated = False
-        self._steps_before = 0
+        self.history: list[Logs] = []
+        self.tally = Tally(torch.zeros(()))
         self.batches: Batches | None = None
         self.budget: Budget = StepBudget(None)
+        self.checkpoints: Checkpointing | None = None
+        self.tell: Callable[[str], object] = _complain
+        self.guard = FiniteGuard(self._tell)
+        self.micro = MicroBatches(self._tell, undo=self.guard.undo)
+        self.epoch_random: dict[str, Any] = {}
+        self.callbacks: tuple[Callback, ...] = ()
+        self.steps_before = 0
         self.seconds_waiting = 0.0
+        self._state: TrainingState | None = None
+        self._micro_evaluation = MicroBatches(self._tell)
         self._layers_with_penalty: list[Layer] = []
         self._parameters: list[nn.Parameter] = []
-        self._callbacks: tuple[Callback, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -137,38 +141,69 @@ class Trainer:
         validate_every: int = 1,
         budget: Budget | None = None,
         callbacks: Sequence[Callback] = (),
+        checkpoints: Checkpointing | None = None,
     ) -> list[Logs]:
-        """Train for ``epochs`` or until the budget is spent or a callback stops it; one dict of results per epoch."""
+        """Train for ``epochs`` or until the budget is spent or a callback stops it; one dict of results per epoch.
+
+        With ``checkpoints`` the state is kept on disk as it says, a training goes on from the state it was opened
+        with, and SIGINT or SIGTERM end it with ``Stopped`` after the step.
+        """
         self.validates = validation is not None
         self.begin(batches, epochs=epochs, initial_epoch=initial_epoch, budget=budget, callbacks=callbacks)
+        self.checkpoints = checkpoints
+        self.guard.can_go_back = checkpoints is not None
         try:
-            return self._run_epochs(batches, range(initial_epoch, epochs), validation, validate_every)
+            with contextlib.nullcontext() if checkpoints is None else checkpoints:
+                return self._run_epochs(batches, range(initial_epoch, epochs), validation, validate_every)
         finally:
-            for callback in self._callbacks:
+            for callback in self.callbacks:
                 callback.close()
             # What is left is the training alone, which can be copied; a terminal cannot, and data need not.
-            self._callbacks, self.batches = (), None
+            self.callbacks, self.batches, self.checkpoints, self._state = (), None, None, None
+            self.epoch_random = {}
+            self.guard.can_go_back = False
 
     def _run_epochs(
         self, batches: Batches, epochs: range, validation: Batches | None, validate_every: int
     ) -> list[Logs]:
-        history: list[Logs] = []
+        self.history = []
+        keeper = self.checkpoints
+        self._state = None if keeper is None else keeper.begin(self)
         self._emit("on_train_begin", {})
-        for self.epoch in epochs:
-            self._emit("on_epoch_begin", self.epoch, {})
-            logs = self._train_epoch(batches)
-            last = self.epoch + 1 == epochs.stop or self.stop_training
-            self.validated = validation is not None and (last or (self.epoch + 1) % validate_every == 0)
-            if validation is not None and self.validated:
-                self._emit("on_validation_begin", {})
-                logs |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
-                self._emit("on_validation_end", logs)
-            history.append(logs)
-            self._emit("on_epoch_end", self.epoch, logs)
-            if self.stop_training:
-                break
-        self._emit("on_train_end", history[-1] if history else {})
-        return history
+        if self._state is not None and self._state.finished:
+            self._state.restore(self)
+            return self.history
+        epoch = epochs.start if self._state is None else self._state.epoch
+        while epoch < epochs.stop and not self.stop_training:
+            try:
+                self._run_epoch(batches, epoch, epochs.stop, validation, validate_every)
+                epoch += 1
+            except SetBack:
+                self._state = None if keeper is None else keeper.set_back(self)
+                epoch = epochs.start if self._state is None else self._state.epoch
+        self._emit("on_train_end", self.history[-1] if self.history else {})
+        if keeper is not None:
+            keeper.finish(self)
+        return self.history
+
+    def _run_epoch(
+        self, batches: Batches, epoch: int, stop: int, validation: Batches | None, validate_every: int
+    ) -> None:
+        self.epoch = epoch
+        self._emit("on_epoch_begin", epoch, {})
+        logs = self._train_epoch(batches)
+        last = epoch + 1 == stop or self.stop_training
+        self.validated = validation is not None and (last or (epoch + 1) % validate_every == 0)
+        if self.checkpoints is not None:
+            self.checkpoints.after_steps(self)
+        if validation is not None and self.validated:
+            self._emit("on_validation_begin", {})
+            logs |= {f"val_{name}": value for name, value in self.evaluate(validation).items()}
+            self._emit("on_validation_end", logs)
+        self.history.append(logs)
+        self._emit("on_epoch_end", epoch, logs)
+        if self.checkpoints is not None:
+            self.checkpoints.after_epoch(self, logs)
 
     def begin(
         self,
@@ -184,16 +219,17 @@ class Trainer:
         length = operator.length_hint(self._pieces(batches)) or None
         self.batches = batches
         self.budget = budget or StepBudget(None if length is None else epochs * length)
-        self._steps_before = self.step - initial_epoch * (length or 0)
+        self.steps_before = self.step - initial_epoch * (length or 0)
         self.stop_training = False
         self._check_targets(batches)
         if self.optimizer is not None:
             _share_rates(self.optimizer)
         self.network.train()
+        self.guard.watch(self.network)
         self._parameters = [p for p in self.network.parameters() if p.requires_grad]
         self._layers_with_penalty = [m for m in self.network.modules() if isinstance(m, Layer) and m.penalizes]
-        self._callbacks = tuple(callbacks)
-        for callback in self._callbacks:
+        self.callbacks = tuple(callbacks)
+        for callback in self.callbacks:
             if not isinstance(callback, Callback):
                 raise ConfigError("this is no callback", got=repr(callback), expected="an object of a Callback class")
             callback.attach(self)
@@ -204,33 +240,63 @@ class Trainer:
         if isinstance(self.loss, Loss) and isinstance(targets, Tensor) and classes is not None:
             self.loss.check(targets, classes)
 
+    @property
+    def resumes(self) -> bool:
+        """Whether the training is about to go on from a saved state."""
+        return self._state is not None
+
     def _emit(self, event: str, *args: Any) -> None:
-        for callback in self._callbacks:
+        for callback in self.callbacks:
             getattr(callback, event)(*args)
+
+    def _tell(self, line: str) -> None:
+        self.tell(line)
 
     def _train_epoch(self, batches: Batches) -> Logs:
         self.network.train()
         self._reset_metrics()
-        began, waited = time.perf_counter(), 0.0
-        heard = [c for c in self._callbacks if c.hears_batches]
-        total, samples = torch.zeros((), device=self.device), 0
+        self.tally = Tally(torch.zeros((), device=self.device))
+        heard = [c for c in self.callbacks if c.hears_batches]
+        keeper = self.checkpoints
         with self._carrying():
-            for number, (batch, seconds) in enumerate(_timed(self._pieces(batches).epoch(self.epoch))):
-                waited += seconds
+            stream = self._stream(batches)
+            tally = self.tally
+            began = time.perf_counter() - tally.seconds
+            if keeper is not None:
+                keeper.before_steps(self)
+            for batch, seconds in _timed(stream):
                 for callback in heard:
-                    callback.on_train_batch_begin(number, {})
+                    callback.on_train_batch_begin(tally.batches, {})
                 loss, size = self.train_step(batch)
-                total.add_(loss, alpha=size)
-                samples += size
+                tally.add(loss, size)
+                tally.waited += seconds
                 for callback in heard:
-                    callback.on_train_batch_end(number, {"loss": loss})
+                    callback.on_train_batch_end(tally.batches - 1, {"loss": loss})
+                tally.seconds = time.perf_counter() - began
                 if self.stop_training or self.budget.spent(self.steps_done):
                     self.stop_training = True
                     break
-        self.seconds_waiting += waited
-        seconds = time.perf_counter() - began
-        results = {"loss": float(total) / max(1, samples)} | {m.name: m.result() for m in self.metrics}
-        timing = {"seconds": seconds, "waiting": waited / max(seconds, 1e-9)}
+                if keeper is not None:
+                    keeper.after_step(self)
+        return self._results_of_epoch(tally)
+
+    def _stream(self, batches: Batches) -> Iterator[Batch]:
+        """The batches of this epoch; those still to come, where the training goes on from a state."""
+        pieces, state = self._pieces(batches), self._state
+        if state is None:
+            self.epoch_random = random_states()
+            return pieces.epoch(self.epoch)
+        # A loader that draws from the global generators draws what it drew when this epoch began.
+        set_random_states(state.epoch_random)
+        stream = pieces.epoch(self.epoch, state.batches)
+        state.restore(self)
+        self._state = None
+        return iter(()) if self.stop_training else stream
+
+    def _results_of_epoch(self, tally: Tally) -> Logs:
+        self.seconds_waiting += tally.waited
+        results = {"loss": float(tally.total) / max(1, tally.samples)} | {m.name: m.result() for m in self.metrics}
+        timing = {"seconds": tally.seconds, "waiting": tally.waited / max(tally.seconds, 1e-9)}
         return results | {"learning_rate": self.learning_rate} | timing
 
     def _pieces(self, batches: Batches) -> Batches:
@@ -244,7 +310,10 @@ class Trainer:
         return contextlib.nullcontext() if self.bptt_steps is None else carrying_state(self.network)
 
     def train_step(self, batch: Batch) -> tuple[Tensor, int]:
-        """One update from one batch; the loss (a scalar, detached) and how many samples (or real steps) it averages."""
+        """One update from one batch; the loss (a scalar, detached) and how many samples (or real steps) it averages.
+
+        Where loss or gradient is not finite nothing is updated, and the size is 0.
+        """
         optimizer = self.optimizer
         if optimizer is None:
             raise ConfigError(
@@ -252,21 +321,60 @@ class Trainer:
                 do="give the network layers with weights, or set trainable = True before compile",
             )
         self._set_learning_rate(optimizer)
+        self.guard.remember()
+        carried = None if self.bptt_steps is None else carried_states(self.network)
+        passes = self.micro.run(batch, lambda pieces: self._differentiate(optimizer, pieces))
+        norm = norm_of_gradients(self._parameters) if self.clipping is None else self.clipping(self._parameters)
+        self.step += 1
+        if not self.guard.accepts(passes.loss, norm):
+            if carried is not None:
+                set_carried_states(self.network, carried)
+            self.guard.refuse(batch, passes.loss, place=f"epoch {self.epoch + 1}, step {self.step}")
+            return passes.loss, 0
+        optimizer.step()
+        with torch.no_grad():
+            for piece, output in passes.outputs:
+                self._update_metrics(piece, output)
+        return passes.loss, passes.size
+
+    def _differentiate(self, optimizer: torch.optim.Optimizer, pieces: Sequence[Batch]) -> Passes:
+        """Loss and gradients of a batch, from one pass or from one for each piece."""
+        if len(pieces) > 1:
+            return self._differentiate_pieces(optimizer, pieces)
+        (batch,) = pieces
         output = self._forward(batch)
-        weights = self._weights_of(batch, output)
-        loss = self._loss_of(batch, output, weights)
+        loss = self._loss_of(batch, output, weights_by_class(self.class_weights, batch, output))
         for layer in self._layers_with_penalty:
             term = layer.penalty()
             loss = loss if term is None else loss + term
         _forget_gradients(optimizer)
         loss.backward()  # type: ignore[no-untyped-call]
-        if self.clipping is not None:
-            self.clipping(self._parameters)
-        optimizer.step()
-        self.step += 1
-        with torch.no_grad():
-            self._update_metrics(batch, output)
-        return loss.detach(), self._size_of(batch, output)
+        return Passes(loss.detach(), self._size_of(batch, output), [(batch, output)])
+
+    def _differentiate_pieces(self, optimizer: torch.optim.Optimizer, pieces: Sequence[Batch]) -> Passes:
+        """The mean over all pieces: each weighs by its size, which is known only after its pass."""
+        if self.bptt_steps is not None:
+            raise RunError(
+                "there is not enough memory for a step of back-propagation through time",
+                do="take a smaller batch_size or fewer bptt_steps",
+            )
+        _forget_gradients(optimizer)
+        outputs, total, size = [], torch.zeros((), device=self.device), 0
+        for piece in pieces:
+            output = self._forward(piece)
+            weight = self._size_of(piece, output)
+            loss = self._loss_of(piece, output, weights_by_class(self.class_weights, piece, output)) * weight
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+            size += weight
+            outputs.append((piece, output))
+        torch._foreach_div_([p.grad for p in self._parameters if p.grad is not None], max(1, size))
+        loss = total / max(1, size)
+        for term in (layer.penalty() for layer in self._layers_with_penalty):
+            if term is not None:
+                term.backward()  # type: ignore[no-untyped-call]
+                loss = loss + term.detach()
+        return Passes(loss, size, outputs)
 
     @torch.no_grad()
     def evaluate(self, batches: Batches) -> Logs:
@@ -275,12 +383,17 @@ class Trainer:
         total, samples = torch.zeros((), device=self.device), 0
         with evaluating(self.network), self._carrying():
             for batch in self._pieces(batches):
-                output = self._forward(batch)
-                size = self._size_of(batch, output)
-                total += self._loss_of(batch, output, batch.weights) * size
-                samples += size
-                self._update_metrics(batch, output)
+                for piece, output in self._micro_evaluation.run(batch, self._answered):
+                    size = self._size_of(piece, output)
+                    total += self._loss_of(piece, output, piece.weights) * size
+                    samples += size
+                    self._update_metrics(piece, output)
+                if self.checkpoints is not None:
+                    self.checkpoints.heed()
         return {"loss": float(total) / max(1, samples)} | {m.name: m.result() for m in self.metrics}
+
+    def _answered(self, pieces: Sequence[Batch]) -> list[tuple[Batch, Any]]:
+        return [(piece, self._forward(piece)) for piece in pieces]
 
     @torch.no_grad()
     def predict(self, batches: Batches) -> Iterator[Any]:
@@ -292,7 +405,7 @@ class Trainer:
     @property
     def steps_done(self) -> int:
         """Steps since this ``fit`` began, those of the epochs before ``initial_epoch`` included."""
-        return self.step - self._steps_before
+        return self.step - self.steps_before
 
     @property
     def learning_rate(self) -> float:
@@ -311,14 +424,15 @@ class Trainer:
 
     def _set_learning_rate(self, optimizer: torch.optim.Optimizer) -> None:
         if self.rate is not None:
-            set_rate(optimizer, self.rate(self.step, self.budget.progress(self.steps_done)))
+            rate = self.rate(self.step, self.budget.progress(self.steps_done))
+            set_rate(optimizer, rate * self.guard.rate_share)
 
     def _forward(self, batch: Batch) -> Any:
         inputs = batch.inputs if isinstance(batch.inputs, tuple) else (batch.inputs,)
         if self.precision == torch.float32:
             return self.network(*inputs)
         with runtime.precision(self.precision, self.device):
-            return _as_float32(self.network(*inputs))
+            return as_float32(self.network(*inputs))
 
     def _loss_of(self, batch: Batch, output: Any, weights: Tensor | None) -> Tensor:
         if isinstance(self.loss, (Loss, JointLoss)) and not isinstance(self.loss, FunctionLoss):
@@ -327,22 +441,6 @@ class Trainer:
             if isinstance(self.loss, Loss) and not isinstance(output, Tensor):
                 raise ShapeError("one loss cannot judge several outputs", do="compile with a list of losses")
         return loss_of(self.loss, batch.targets, output, weights)
-
-    def _weights_of(self, batch: Batch, output: Any) -> Tensor | None:
-        """Sample weights times the weight of each sample's class: (B,), or (B, T) where each step has a class."""
-        if self.class_weights is None:
-            return batch.weights
-        target = batch.targets
-        if not isinstance(target, Tensor) or not isinstance(output, Tensor):
-            raise ConfigError("class_weight needs a model with one output", do="pass sample_weight instead")
-        classes = max(output.shape[-1], 2, 1 + max(self.class_weights))
-        table = torch.tensor([self.class_weights.get(number, 1.0) for number in range(classes)], device=output.device)
-        if target.ndim > 1 and target.shape == output.shape and output.shape[-1] > 1:  # one-hot or soft: (B, …, K)
-            by_class = target.float() @ table[: target.shape[-1]]
-        else:  # class numbers: (B,), (B, 1) or one at each of T steps (B, T)
-            numbers = target.squeeze(-1) if target.ndim > 1 else target
-            by_class = table[numbers.long().clamp(0, classes - 1)]  # the loss names a label that is no class
-        return by_class if batch.weights is None else by_class * spread(batch.weights, by_class)
 
     def _reset_metrics(self) -> None:
         for metric in self.metrics:
@@ -359,19 +457,10 @@ class Trainer:
         mask = mask_of(output)
         if mask is not None:
             return int(mask.sum())
+        if self.bptt_steps is None:
+            return rows_of(batch)
         first = batch.inputs[0] if isinstance(batch.inputs, tuple) else batch.inputs
-        return int(first.shape[0]) * (1 if self.bptt_steps is None else int(first.shape[1]))
-
-
-def checked_class_weights(weights: Mapping[int, float] | None) -> Mapping[int, float] | None:
-    """The same weights; ConfigError where a key is no class number.
-
-    >>> checked_class_weights({0: 1.0, 1: 5.0})
-    {0: 1.0, 1: 5.0}
-    """
-    if weights is not None and not all(isinstance(key, (int, np.integer)) and key >= 0 for key in weights):
-        raise ConfigError("class_weight maps class numbers to weights", got=weights, expected="{0: 1.0, 1: 5.0, …}")
-    return weights
+        return int(first.shape[0] * first.shape[1])
 
 
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
@@ -405,39 +494,5 @@ def _forget_gradients(optimizer: torch.optim.Optimizer) -> None:
             parameter.grad = None
 
 
-def _as_float32(output: Any) -> Any:
-    """The same outputs in float32, logits included."""
-    if isinstance(output, Tensor):
-        if output.dtype == torch.float32:
-            return output
-        converted = output.float()
-        logits = getattr(output, "logits", None)
-        if logits is not None:
-            converted.logits = logits.float()  # type: ignore[attr-defined]
-            converted.logits_of = getattr(output, "logits_of", None)  # type: ignore[attr-defined]
-        return with_mask(converted, mask_of(output))
-    if isinstance(output, Mapping):
-        return {key: _as_float32(value) for key, value in output.items()}
-    return type(output)(_as_float32(value) for value in output)
-
-
-class evaluating:  # noqa: N801 - reads as a statement: with evaluating(network)
-    """Puts a network in evaluation mode, and each module in it back into the mode it was in.
-
-    >>> network = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
-    >>> with evaluating(network):
-    ...     modes = [module.training for module in network]
-    >>> modes, [module.training for module in network]
-    ([False, False], [True, False])
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
-        self.in_training = [module for module in network.modules() if module.training]
-
-    def __enter__(self) -> None:
-        self.network.eval()
-
-    def __exit__(self, *_: object) -> None:
-        for module in self.in_training:
-            module.training = True
+def _complain(line: str) -> None:
+    print(line, file=sys.stderr)

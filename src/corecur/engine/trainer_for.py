@@ -10,7 +10,8 @@ from torch import nn
 
 from corecur.engine.metric import Metric
 from corecur.engine.schedules import Schedule
-from corecur.engine.trainer import Clipping, Trainer
+from corecur.engine.clipping import Clipping
+from corecur.engine.trainer import Trainer
 
 
 def trainer_for(

@@ -224,3 +224,18 @@ def carrying_state(network: nn.Module) -> CarriedStates:
     ...     pass
     """
     return CarriedStates(network)
+
+
+def carried_states(network: nn.Module) -> list[list[Tensor] | None]:
+    """What each recurrent layer of the network carries to its next call, in the order of its modules.
+
+    >>> carried_states(nn.Sequential())
+    []
+    """
+    return [layer._carried for layer in recurrent_layers(network)]
+
+
+def set_carried_states(network: nn.Module, states: Sequence[list[Tensor] | None]) -> None:
+    """Let the recurrent layers of the network go on from these states at their next call."""
+    for layer, state in zip(recurrent_layers(network), states, strict=True):
+        layer._carried = state

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from corecur.engine.trainer import evaluating
+from corecur.engine.evaluating import evaluating
 from corecur.layers.conv import Conv1D
 from corecur.layers.dense import Dense
 from corecur.layers.masks import mask_of

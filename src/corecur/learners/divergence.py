@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from corecur.engine.callbacks import Callback, Logs
+from corecur.engine.callback import Callback, Logs
 from corecur.errors import RunError
 
 

@@ -23,7 +23,8 @@ from corecur.data.series.series_scaling import fit_table_scaling
 from corecur.data.series.time_table import TimeTable, time_words
 from corecur.data.series.windows import WindowBatches
 from corecur.engine.callbacks import EarlyStopping
-from corecur.engine.trainer import Trainer, evaluating
+from corecur.engine.evaluating import evaluating
+from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, CorecurError, DataError
 from corecur.learners import forecast_report
 from corecur.learners.forecast_answers import Forecast, forecast_listing, forecast_spreadsheet

@@ -22,7 +22,8 @@ from corecur.bundle.open import Bundle, open_untrusted
 from corecur.data.batches import Batches
 from corecur.data.decoding import Progress
 from corecur.engine.budget import Budget, TimeBudget
-from corecur.engine.callbacks import Callback, EarlyStopping, Logs
+from corecur.engine.callback import Callback, Logs
+from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.progress import ProgressBar, clock
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError

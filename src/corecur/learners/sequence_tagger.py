@@ -26,11 +26,13 @@ from corecur.data.text.text_kinds import text_kind
 from corecur.data.text.token_arrays import TokenArrays
 from corecur.data.text.tokenizers import choose_tokenizer
 from corecur.engine.accuracy import Accuracy
-from corecur.engine.callbacks import Callback, EarlyStopping, Logs
+from corecur.engine.callback import Callback, Logs
+from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.crf_loss import CRFLoss
 from corecur.engine.crossentropy import SparseCategoricalCrossentropy
 from corecur.engine.loss import Loss
-from corecur.engine.trainer import Clipping, Trainer
+from corecur.engine.clipping import Clipping
+from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, DataError
 from corecur.layers.crf import CRF
 from corecur.learners import tagger_report

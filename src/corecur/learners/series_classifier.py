@@ -24,7 +24,8 @@ from corecur.data.series.series_augment import SeriesTransform
 from corecur.data.series.series_scaling import fit_scaling
 from corecur.data.series.series_set import SeriesSet, SeriesSource
 from corecur.engine.callbacks import EarlyStopping
-from corecur.engine.trainer import Trainer, evaluating
+from corecur.engine.evaluating import evaluating
+from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, DataError
 from corecur.learners import series_report
 from corecur.learners.class_activation import class_activation

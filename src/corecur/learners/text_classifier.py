@@ -24,7 +24,8 @@ from corecur.data.text.text_preparation import token_findings
 from corecur.data.text.text_sets import TextSet, TextSource
 from corecur.data.text.token_arrays import TokenArrays
 from corecur.engine.callbacks import EarlyStopping
-from corecur.engine.trainer import Clipping, Trainer
+from corecur.engine.clipping import Clipping
+from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError
 from corecur.layers.embedding import Embedding
 from corecur.layers.embedding_bag import EmbeddingBag

@@ -27,7 +27,8 @@ from corecur.data.text.text_files import AUTO, TextReader
 from corecur.data.text.token_arrays import UNKNOWN
 from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.crossentropy import Crossentropy
-from corecur.engine.trainer import Clipping, Trainer
+from corecur.engine.clipping import Clipping
+from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, DataError
 from corecur.layers.recurrent import recurrent_layers
 from corecur.learners import generator_report

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corecur import runtime
-from corecur.engine.trainer import evaluating
+from corecur.engine.evaluating import evaluating
 from corecur.kernels.choose import asking_for
 from corecur.layers.recurrent import CarriedStates
 

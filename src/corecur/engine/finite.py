@@ -1,0 +1,111 @@
+"""No step is taken with a number that is none: what is refused, how often, and what then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from corecur.data.batches import Batch, Field
+from corecur.errors import RunError
+
+#: Steps in a row that may be refused before a training is set back, and how often it is set back before it stops.
+MOST_IN_ROW, MOST_TIMES_BACK = 3, 3
+#: What the learning rate is multiplied by each time.
+SLOWER = 0.5
+_MOST_NAMED = 8
+
+
+class SetBack(Exception):  # noqa: N818 - no error: a request to the training loop, which takes it
+    """The training is to go on from an earlier state, with a lower learning rate."""
+
+
+class FiniteGuard:
+    """Refuses steps whose loss or gradient is NaN or infinite, and puts back what their forward pass changed.
+
+    After ``MOST_IN_ROW`` of them in a row the weights are lost: ``SetBack`` is raised where ``can_go_back``, else
+    RunError.
+    """
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        self.tell = tell
+        self.can_go_back = False
+        self.in_row = 0
+        self.times_back = 0
+        self.rate_share = 1.0
+        self._buffers: list[Tensor] = []
+        self._kept: list[Tensor] = []
+
+    def watch(self, network: nn.Module) -> None:
+        """Keep an eye on the running statistics of a network: the only state that a forward pass changes."""
+        self._buffers = [b for b in network.buffers() if b.is_floating_point()]
+        self._kept = [torch.empty_like(b) for b in self._buffers]
+
+    def remember(self) -> None:
+        """Before a forward pass."""
+        if self._buffers:
+            torch._foreach_copy_(self._kept, self._buffers)
+
+    def undo(self) -> None:
+        """Put back what forward passes changed since ``remember``."""
+        if self._buffers:
+            torch._foreach_copy_(self._buffers, self._kept)
+
+    def accepts(self, loss: Tensor, norm: Tensor) -> bool:
+        """Whether the step may be taken; waits for the device."""
+        if bool(torch.isfinite(loss + norm.to(loss.device))):
+            self.in_row = 0
+            return True
+        return False
+
+    def refuse(self, batch: Batch, loss: Tensor, *, place: str) -> None:
+        """Leave a step out, say so, and end what cannot be mended by that."""
+        self.undo()
+        self.in_row += 1
+        what = f"the loss is {float(loss)}" if not bool(torch.isfinite(loss)) else "the gradient is not finite"
+        self.tell(f"! {place}: {what}; the step is left out ({_culprits(batch)})")
+        if self.in_row < MOST_IN_ROW:
+            return
+        if self.can_go_back:
+            raise SetBack
+        raise RunError(
+            f"the training ran away: {what}",
+            where=place,
+            got=f"{self.in_row} such steps in a row",
+            do="take a lower learning rate, and look at the samples named above",
+        )
+
+    def slow_down(self) -> None:
+        """Lower the rate of all steps to come, after a training was set back."""
+        self.in_row = 0
+        self.times_back += 1
+        self.rate_share *= SLOWER
+
+    def state(self) -> dict[str, Any]:
+        """What decides the future, for a checkpoint."""
+        return {"in_row": self.in_row, "times_back": self.times_back, "rate_share": self.rate_share}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over a state saved by ``state``."""
+        self.in_row, self.times_back = int(state["in_row"]), int(state["times_back"])
+        self.rate_share = float(state["rate_share"])
+
+
+def _culprits(batch: Batch) -> str:
+    """The samples of a batch that hold values which are not finite; all of it, where none does."""
+    fields = [field for field in (batch.inputs, batch.targets, batch.weights) if field is not None]
+    rows = torch.stack([_broken_rows(field) for field in fields]).any(0)  # (B,)
+    found = rows.nonzero()[:, 0].tolist()
+    places = list(range(len(rows))) if not found else found
+    numbers = places if batch.index is None else batch.index[places].tolist()
+    named = ", ".join(map(str, numbers[:_MOST_NAMED])) + (", …" if len(numbers) > _MOST_NAMED else "")
+    where = "of the batch" if batch.index is None else "of the training data"
+    return f"samples {named} {where}" + (" hold NaN or infinity" if found else "")
+
+
+def _broken_rows(field: Field) -> Tensor:
+    """Which rows of a field hold a value that is not finite, (B,)."""
+    tensors = (field,) if isinstance(field, Tensor) else field
+    return torch.stack([~torch.isfinite(t).reshape(len(t), -1).all(1).cpu() for t in tensors]).any(0)

@@ -1,0 +1,170 @@
+"""States as JSON values beside a table of tensors, and back to the bit: what a checkpoint holds.
+
+Only plain values are known, so a file can describe nothing but data: None, bool, int, float, str, list, tuple, dict,
+tensors and NumPy arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from corecur.errors import BundleError, ConfigError
+
+
+def frozen(value: Any) -> Any:
+    """The same value with copies of its tensors, on the CPU and in their layout: what happens later does not reach it.
+
+    >>> weight = torch.zeros(1)
+    >>> kept = frozen({"w": weight})
+    >>> _ = weight.add_(1)
+    >>> kept
+    {'w': tensor([0.])}
+    """
+    if isinstance(value, Tensor):
+        tensor = value.detach()
+        return tensor.clone() if tensor.device.type == "cpu" else tensor.cpu()
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, Mapping):
+        return {key: frozen(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(frozen(item) for item in value)
+    return value
+
+
+def pack(value: Any) -> tuple[Any, dict[str, Tensor]]:
+    """A state as a JSON value and the tensors it refers to by name; ConfigError for what is no plain value.
+
+    >>> pack({"step": 3, "w": torch.ones(2)})
+    ({'dict': {'step': 3, 'w': {'tensor': 'w'}}}, {'w': tensor([1., 1.])})
+    """
+    tensors: dict[str, Tensor] = {}
+    return _pack(value, (), tensors), tensors
+
+
+def unpack(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The state that ``pack`` was given; BundleError for what it cannot have returned.
+
+    >>> unpack(*pack((1, float("inf"), {2: torch.ones(1)})))
+    (1, inf, {2: tensor([1.])})
+    """
+    if packed is None or isinstance(packed, (bool, int, float, str)):
+        return packed
+    if isinstance(packed, list):
+        return [unpack(item, tensors) for item in packed]
+    if isinstance(packed, dict) and len(packed) == 1:
+        ((kind, content),) = packed.items()
+        if kind in _READERS:
+            return _READERS[kind](content, tensors)
+    raise _unknown(packed)
+
+
+def _pack(value: Any, place: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else {"float": repr(float(value))}
+    if isinstance(value, (Tensor, np.ndarray)):
+        return _pack_tensor(value, place, tensors)
+    if isinstance(value, Mapping):
+        if all(isinstance(key, str) for key in value):
+            return {"dict": {key: _pack(item, (*place, key), tensors) for key, item in value.items()}}
+        return {"pairs": [[_pack(k, place, tensors), _pack(v, (*place, str(k)), tensors)] for k, v in value.items()]}
+    if isinstance(value, (list, tuple)):
+        items = [_pack(item, (*place, str(number)), tensors) for number, item in enumerate(value)]
+        return items if isinstance(value, list) else {"tuple": items}
+    raise ConfigError(
+        "a checkpoint cannot hold this value",
+        where="/".join(place),
+        got=f"{type(value).__name__}: {value!r}"[:80],
+        expected="numbers, text, lists, dicts, tensors and arrays",
+        do="give the object state() and load_state() that return and take those",
+    )
+
+
+def _pack_tensor(value: Any, place: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
+    name = "/".join(place) or "value"
+    while name in tensors:  # "a/b" beside "b" in "a"
+        name += "'"
+    if isinstance(value, np.ndarray):
+        tensors[name] = torch.from_numpy(value)
+        return {"array": name}
+    tensors[name] = value
+    # A kernel may add up in another order in another layout, so the layout is part of the state.
+    if value.is_contiguous() or not value.is_non_overlapping_and_dense():
+        return {"tensor": name}
+    return {"laid": [name, list(value.stride())]}
+
+
+def _read_tensor(name: Any, tensors: Mapping[str, Tensor]) -> Tensor:
+    if not isinstance(name, str) or name not in tensors:
+        raise _unknown(name)
+    return tensors[name]
+
+
+def _read_laid(content: Any, tensors: Mapping[str, Tensor]) -> Tensor:
+    if not isinstance(content, list) or len(content) != 2 or not isinstance(content[1], list):
+        raise _unknown(content)
+    tensor, strides = _read_tensor(content[0], tensors), content[1]
+    # Strides of a dense layout are those of some order of the axes: the steps grow by the sizes of the axes before.
+    expected = 1
+    if len(strides) != tensor.dim() or any(type(stride) is not int for stride in strides):
+        raise _unknown(content)
+    for stride, size in sorted(zip(strides, tensor.shape, strict=True)):
+        if size != 1:
+            if stride != expected:
+                raise _unknown(content)
+            expected *= size
+        elif not 0 <= stride <= max(1, tensor.numel()):
+            raise _unknown(content)
+    return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype).copy_(tensor)
+
+
+def _read_dict(content: Any, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise _unknown(content)
+    return {key: unpack(item, tensors) for key, item in content.items()}
+
+
+def _read_pairs(content: Any, tensors: Mapping[str, Tensor]) -> dict[Any, Any]:
+    if not isinstance(content, list) or any(not isinstance(pair, list) or len(pair) != 2 for pair in content):
+        raise _unknown(content)
+    keys = [unpack(pair[0], tensors) for pair in content]
+    if any(not isinstance(key, (str, int, float, bool, type(None))) for key in keys):
+        raise _unknown(content)
+    return dict(zip(keys, (unpack(pair[1], tensors) for pair in content), strict=True))
+
+
+def _read_tuple(content: Any, tensors: Mapping[str, Tensor]) -> tuple[Any, ...]:
+    if not isinstance(content, list):
+        raise _unknown(content)
+    return tuple(unpack(item, tensors) for item in content)
+
+
+def _read_float(content: Any, tensors: Mapping[str, Tensor]) -> float:
+    if content not in ("nan", "inf", "-inf"):
+        raise _unknown(content)
+    return float(content)
+
+
+_READERS: dict[str, Callable[[Any, Mapping[str, Tensor]], Any]] = {
+    "tensor": _read_tensor,
+    "laid": _read_laid,
+    "array": lambda content, tensors: _read_tensor(content, tensors).numpy(),
+    "dict": _read_dict,
+    "pairs": _read_pairs,
+    "tuple": _read_tuple,
+    "float": _read_float,
+}
+
+
+def _unknown(packed: Any) -> BundleError:
+    return BundleError("bad-state", f"the checkpoint holds a value of no known form: {str(packed)[:60]!r}")
