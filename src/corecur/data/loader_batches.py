@@ -37,8 +37,8 @@ def is_loader(value: object) -> TypeGuard[Iterable[object]]:
 class LoaderBatches(Batches):
     """Batches of a torch DataLoader, or of any iterable of ``x``, ``(x, y)``, ``(x, y, weight)`` or mappings.
 
-    The order is the loader's own. Where its sampler, dataset or itself has ``set_epoch``, an epoch can be repeated,
-    and resumed exactly; an order drawn from the global generator can not. ``index`` is None: nobody says which
+    The order is the loader's own. Where its sampler, dataset or itself has ``set_epoch``, an epoch can be repeated; one
+    drawn from the global generators repeats itself where they are set back first, as a resumed training does. ``index`` is None: nobody says which
     samples these are. Raises DataError for an item that is none of these, and for an epoch without a batch (a
     generator runs once).
 
@@ -73,7 +73,11 @@ class LoaderBatches(Batches):
             if set_epoch is not None:
                 set_epoch(epoch)
         items = iter(self.loader)
+        # Here, not at the first batch: whoever resumes sets the global generators after this.
         skipped = sum(1 for _ in itertools.islice(items, checked_start(start)))
+        return self._rest(items, skipped, epoch)
+
+    def _rest(self, items: Iterator[object], skipped: int, epoch: int) -> Iterator[Batch]:
         number = skipped
         for number, item in enumerate(items, start=skipped + 1):
             batch = read_item(item, where=f"batch {number}")

@@ -16,7 +16,7 @@ from corecur.errors import ConfigError, ShapeError
 class TimePieces(Batches):
     """The batches of ``batches`` in pieces of ``steps`` along axis 1, the last piece of each as short as need be.
 
-    ``before_each()`` is called before the first piece of each batch. Raises ConfigError for fewer than one step,
+    ``before_each()`` is called before the first piece of each batch, not where ``start`` cut that off. Raises ConfigError for fewer than one step,
     ShapeError where inputs and targets have not the same number of steps.
 
     >>> import torch
@@ -40,13 +40,12 @@ class TimePieces(Batches):
         """The pieces of one epoch, after the first ``start``."""
         left = checked_start(start)
         for batch in self.batches.epoch(epoch):
-            whole = _checked(batch)
-            if self.before_each is not None:
-                self.before_each()
-            for first in range(0, whole, self.steps):
-                if left:
-                    left -= 1
-                    continue
+            starts = range(0, _checked(batch), self.steps)
+            skipped = min(left, len(starts))
+            left -= skipped
+            for first in starts[skipped:]:
+                if first == 0 and self.before_each is not None:
+                    self.before_each()
                 yield _cut(batch, first, first + self.steps)
 
 

@@ -17,6 +17,15 @@ from torch import Tensor
 from corecur.errors import BundleError, ConfigError
 
 
+# The types that stand in a file as themselves, and those that stand in it as their bytes.
+_STORED = frozenset({torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool})
+_TYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (*_STORED, torch.int8, torch.int16, torch.int32, torch.uint16, torch.uint32, torch.uint64,
+                  torch.complex64, torch.complex128)
+}  # fmt: skip
+
+
 def frozen(value: Any) -> Any:
     """The same value with copies of its tensors, on the CPU and in their layout: what happens later does not reach it.
 
@@ -95,9 +104,12 @@ def _pack_tensor(value: Any, place: tuple[str, ...], tensors: dict[str, Tensor])
     while name in tensors:  # "a/b" beside "b" in "a"
         name += "'"
     if isinstance(value, np.ndarray):
-        tensors[name] = torch.from_numpy(value)
-        return {"array": name}
+        return {"array": _pack_tensor(torch.from_numpy(value), place, tensors)}
     tensors[name] = value
+    if value.dtype not in _STORED or (value.is_floating_point() and not bool(torch.isfinite(value).all())):
+        # Files hold finite values of a few types; anything else stands in them as its bytes.
+        tensors[name] = value.contiguous().view(-1).view(torch.uint8)
+        return {"bytes": [name, str(value.dtype).removeprefix("torch."), list(value.shape)]}
     # A kernel may add up in another order in another layout, so the layout is part of the state.
     if value.is_contiguous() or not value.is_non_overlapping_and_dense():
         return {"tensor": name}
@@ -126,6 +138,23 @@ def _read_laid(content: Any, tensors: Mapping[str, Tensor]) -> Tensor:
         elif not 0 <= stride <= max(1, tensor.numel()):
             raise _unknown(content)
     return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype).copy_(tensor)
+
+
+def _read_bytes(content: Any, tensors: Mapping[str, Tensor]) -> Tensor:
+    if not isinstance(content, list) or len(content) != 3 or content[1] not in _TYPES:
+        raise _unknown(content)
+    raw, dtype, shape = _read_tensor(content[0], tensors), _TYPES[content[1]], content[2]
+    sizes = shape if isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape) else [-1]
+    if raw.dtype != torch.uint8 or raw.dim() != 1 or math.prod(sizes) * dtype.itemsize != raw.numel():
+        raise _unknown(content)
+    return raw.view(dtype).view(shape)
+
+
+def _read_array(content: Any, tensors: Mapping[str, Tensor]) -> Any:
+    tensor = unpack(content, tensors)
+    if not isinstance(tensor, Tensor):
+        raise _unknown(content)
+    return tensor.numpy()
 
 
 def _read_dict(content: Any, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -158,7 +187,8 @@ def _read_float(content: Any, tensors: Mapping[str, Tensor]) -> float:
 _READERS: dict[str, Callable[[Any, Mapping[str, Tensor]], Any]] = {
     "tensor": _read_tensor,
     "laid": _read_laid,
-    "array": lambda content, tensors: _read_tensor(content, tensors).numpy(),
+    "bytes": _read_bytes,
+    "array": _read_array,
     "dict": _read_dict,
     "pairs": _read_pairs,
     "tuple": _read_tuple,

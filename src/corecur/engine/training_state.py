@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -108,15 +109,12 @@ class TrainingState:
         return self.values["epoch_random"]
 
     def not_finite(self) -> str | None:
-        """The name of a weight, or of a value of the optimiser, that is NaN or infinite; None where all are finite."""
+        """What holds NaN or infinity among weights and the optimiser's values; None where all are finite."""
         optimizer = self.values["optimizer"] or {"states": []}
-        held = {f"state {number} of the optimizer": state for number, state in enumerate(optimizer["states"]) if state}
-        groups = {"": self.values["network"], **held}
-        for group, tensors in groups.items():
-            for name, tensor in tensors.items():
-                if isinstance(tensor, Tensor) and not bool(torch.isfinite(tensor).all()):
-                    return f"{group}: {name}" if group else str(name)
-        return None
+        held = [(f"the weight {name}", tensor) for name, tensor in self.values["network"].items()]
+        for number, state in enumerate(optimizer["states"]):
+            held += [(f"{name} of weight {number} in the optimizer", value) for name, value in (state or {}).items()]
+        return next((name for name, value in held if isinstance(value, Tensor) and not _is_finite(value)), None)
 
     def slower(self, guard: Mapping[str, Any], *, scheduled: bool) -> TrainingState:
         """This state with a guard's count of set-backs and its lower rate; a schedule is slowed down by the guard."""
@@ -145,6 +143,13 @@ class TrainingState:
         trainer.budget.load_state(_checked("budget", values["budget"], dict))
         trainer.guard.load_state(_checked("guard", values["guard"], dict))
         set_random_states(_checked("random", values["random"], dict))
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # NumPy stays on this thread: torch would take the cores from the training that goes on beside.
+    if tensor.dtype in (torch.bfloat16, torch.float16):
+        tensor = tensor.float()
+    return not tensor.is_floating_point() or bool(np.isfinite(tensor.numpy()).all())
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
