@@ -284,7 +284,7 @@ def generate(
 def info(bundle: Bundle, json_: Json = False, debug: Debug = False) -> None:
     """Show what a model file is: task, classes, network, sizes."""
     with _errors_for_people(debug):
-        from corecur.bundle.layout import MEMBERS
+        from corecur.bundle.layout import BUNDLE
         from corecur.bundle.open import open_untrusted
         from corecur.model_file import model_in
         from corecur.run_folder import find_bundle
@@ -292,7 +292,7 @@ def info(bundle: Bundle, json_: Json = False, debug: Debug = False) -> None:
 
         opened = open_untrusted(find_bundle(bundle))
         network, preprocess = model_in(opened), opened.preprocess if isinstance(opened.preprocess, dict) else {}
-        sizes = {name: opened.sizes[name] for name in MEMBERS if name in opened.sizes}
+        sizes = {name: opened.sizes[name] for name in BUNDLE.members if name in opened.sizes}
         if json_:
             parameters = network.count_params()
             found = {"path": str(opened.path), "task": preprocess.get("task"), "labels": opened.labels, "sizes": sizes}

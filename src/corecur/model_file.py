@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from corecur import architecture
-from corecur.bundle.open import Bundle, open_untrusted
-from corecur.bundle.write import as_safetensors, write_bundle, write_file
+from corecur.bundle.open import Bundle, open_tensors, open_untrusted
+from corecur.bundle.tensor_file import table_of, tensor_content
+from corecur.bundle.write import write_bundle, write_file
 from corecur.engine.losses import LOSSES
 from corecur.engine.metrics import METRICS
 from corecur.engine.optimizers import OPTIMIZERS
@@ -56,9 +57,9 @@ def model_in(bundle: Bundle, *, custom: Iterable[type[nn.Module]] = ()) -> Any:
         model = architecture.build(description["network"], custom=custom)
     if not isinstance(model, Model):
         raise BundleError("bad-architecture", "model.json does not describe a model", where=bundle.path)
-    state = bundle.weights(model.state_dict())
+    bundle.tensor_file.check(table_of(model.state_dict()))
     model.to_empty(device="cpu")
-    model.load_state_dict(state)
+    bundle.tensor_file.fill(model.state_dict())
     model.eval()
     if description["compiled"] is not None:
         _compile(model, description["compiled"], bundle.path)
@@ -110,27 +111,19 @@ def save_weights(model: nn.Module, path: Path) -> None:
     """The state dict as one safetensors file, written whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = as_safetensors(model.state_dict())
-        write_file(path, lambda file: file.write(content))
+        write_all = tensor_content(model.state_dict())
+        write_file(path, lambda file: write_all(file.write))
     except OSError as error:
         raise RunError("the weights cannot be written", where=path, got=error.strerror) from error
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
     """Fill a built model from such a file; ShapeError where they do not fit."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(str(path))
-    except (OSError, SafetensorError) as error:
-        raise BundleError("bad-weights", f"the weights cannot be read: {error}", where=path) from error
-    expected = model.state_dict()
-    wrong = sorted(
-        n for n in {*state, *expected} if n not in state or n not in expected or state[n].shape != expected[n].shape
-    )
+    file, state = open_tensors(path), model.state_dict()
+    found, expected = file.table, table_of(state)
+    wrong = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
     if wrong:
         raise ShapeError(
             "the weights are those of another model", where=path, got=f"no match for {', '.join(wrong[:5])}"
         )
-    model.load_state_dict(state)
+    model.load_state_dict(file.load(expected))
