@@ -7,8 +7,9 @@ import torch
 
 from corecur import console
 from corecur.learners.evaluation import evaluate_classifier, predictions, probabilities_listing
+from corecur.learners.fit_result import FitResult
 from corecur.learners.image_recipe import ImageRecipe
-from corecur.learners.learner import FitResult, NoReading
+from corecur.learners.learner import NoReading
 
 Captured = pytest.CaptureFixture[str]
 

@@ -68,12 +68,28 @@ def corecur(
 def train(
     context: typer.Context,
     source: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="SOURCE",
             help="Pictures, texts or series: a folder, a CSV, .ts, .npz, … file, or a sample name such as digits.",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with the run in this folder, instead of SOURCE and all other settings.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    save_every: Annotated[
+        str | None,
+        typer.Option(
+            help="How often the training is kept: 500 (steps), 30s, 2m (1m by default), never.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
     task: Annotated[str, typer.Option(help="auto looks at the source; or a task by name.")] = "auto",
     model: Annotated[
         str, typer.Option(help="Network: auto, or one that --show-recipe names.", rich_help_panel=_TRAINING)
@@ -144,6 +160,11 @@ def train(
         from corecur.learners.tasks import TASKS, find_task
         from corecur.run_folder import check_writable
 
+        if resume is not None:
+            _resume(context, resume, save_every=save_every, json_=json_)
+            return
+        if source is None:
+            raise ConfigError("there is nothing to train on", do="give a SOURCE (begin with: digits), or --resume RUN")
         if time_ is not None and epochs is not None:
             raise ConfigError("a training ends after --epochs or after --time", do="give one of them")
         seconds = None if time_ is None else parse_seconds(time_)
@@ -169,12 +190,39 @@ def train(
             return
         result = learner.fit(
             data, validation=validation, test=test, seconds=seconds, out=out, name=Path(source).resolve().name,
-            command=_command_line(), tell=say, verbose=not json_, began=began,
+            command=_command_line(), skip_bad=skip_bad, save_every=save_every or "1m", tell=say, verbose=not json_,
+            began=began,
         )  # fmt: skip
         if json_:
             console.say_json({"task": learner.task, **result.as_json()})
         else:
             console.say_result(result)
+
+
+def _resume(context: typer.Context, run: Path, *, save_every: str | None, json_: bool) -> None:
+    """Go on with a run; whatever else is given would be another training."""
+    from corecur.learners.resume import resume_run
+
+    kept = {"resume", "save_every", "json_", "debug"}
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    others = [name.rstrip("_").replace("_", "-") for name, source in sources.items()
+              if name not in kept and source is not None and source.name == "COMMANDLINE"]  # fmt: skip
+    if others or context.args:
+        raise ConfigError(
+            "a run goes on with what it began with",
+            got=" ".join([*(name if name == "source" else f"--{name}" for name in others), *context.args]),
+            do="give --resume RUN alone (--save-every, --json and --debug may stand beside it)",
+        )
+    progress, say = (None, _say_nothing) if json_ else (console.count_files, console.say)
+    learner, result = resume_run(run, save_every=save_every, progress=progress, tell=say, verbose=not json_)
+    if result is None and json_:
+        console.say_json({"task": learner.task, "run": str(run), "complete": True})
+    elif result is None:
+        console.say(f"nothing to resume: the run {run} is complete")
+    elif json_:
+        console.say_json({"task": learner.task, **result.as_json()})
+    else:
+        console.say_result(result)
 
 
 @app.command()

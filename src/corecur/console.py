@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.table import Table
 
-    from corecur.learners.learner import FitResult, Listing, Outcome
+    from corecur.learners.fit_result import FitResult
+from corecur.learners.learner import Listing, Outcome
 
 # Where nobody sees a screen, a table's lines are as long as what they hold.
 _ENDLESS = 100_000

@@ -71,6 +71,12 @@ class RunError(CorecurError):
     """A run folder or another output cannot be written, or a run cannot go on."""
 
 
+class Stopped(CorecurError):  # noqa: N818 - no error: somebody asked for it
+    """A training was stopped on request, or to wait for a person; it can be resumed."""
+
+    exit_code = 75
+
+
 class BundleError(CorecurError):
     """A model file is not what it claims to be; ``code`` names the rule it breaks."""
 

@@ -18,13 +18,14 @@ from corecur.data.as_batches import as_batches
 from corecur.data.batches import Batches
 from corecur.data.hold_out import hold_out
 from corecur.engine.callback import Callback
+from corecur.engine.class_weights import checked_class_weights
+from corecur.engine.fit_checkpoints import FitCheckpoints
 from corecur.engine.history import History
 from corecur.engine.metric import Metric
 from corecur.engine.optimizers import find_optimizer
 from corecur.engine.outputs import find_losses, find_metrics, joined
 from corecur.engine.progress import ProgressBar
 from corecur.engine.rate_range import RateRange, find_rate
-from corecur.engine.class_weights import checked_class_weights
 from corecur.engine.trainer import Trainer
 from corecur.engine.trainer_for import trainer_for
 from corecur.errors import ConfigError, ShapeError
@@ -207,33 +208,39 @@ class Model(Layer):
         validation_batch_size: int | None = None,
         validation_freq: int = 1,
         bptt_steps: int | None = None,
+        checkpoints: str | Path | None = None,
+        save_every: str | int = "1m",
+        resume: bool | str | Path = False,
     ) -> History:
         """Train for ``epochs`` on arrays, tensors, a Dataset, a DataLoader or ``Batches``.
 
         ``validation_split`` takes the last share of the samples; ``validation_data`` is (x, y), (x, y, weights) or
         any source of batches. Shuffling follows torch's seed. ``bptt_steps`` truncates back-propagation through time:
         sequences are cut into pieces of so many steps, one update each, and recurrent states go on from piece to piece.
+        ``checkpoints`` is a folder that keeps the training every 500 steps, ``"2m"``, …; the same call with
+        ``resume=True`` (or the folder) goes on in the middle of an epoch, to the same bytes.
         """
         self._require_compiled()
+        kept = FitCheckpoints(checkpoints, resume=resume, save_every=save_every) if checkpoints or resume else None
         validation = self._validation(validation_data, validation_batch_size or batch_size)
         if validation_split and validation is None:
             (x, y, sample_weight), held = hold_out(x, y, sample_weight, validation_split)
             validation = self._batches(*held, batch_size=validation_batch_size or batch_size)
-        seed = int(torch.randint(2**31, ()).item()) if shuffle else 0
+        drawn = int(torch.randint(2**31, ()).item()) if shuffle else 0
+        seed = drawn if kept is None else kept.shuffle_seed(drawn)
         batches = self._batches(x, y, sample_weight, batch_size=batch_size, shuffle=shuffle, seed=seed)
         self._build_on(batches)
         trainer = self.trainer
         trainer.class_weights, trainer.bptt_steps = checked_class_weights(class_weight), bptt_steps
-        listening = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
-        if verbose:
-            listening.append(ProgressBar(epochs))
+        given = [callbacks] if isinstance(callbacks, Callback) else callbacks
         rows = trainer.fit(
             batches,
             epochs=epochs,
             initial_epoch=initial_epoch,
             validation=validation,
             validate_every=validation_freq,
-            callbacks=listening,
+            callbacks=[*given, *([ProgressBar(epochs)] if verbose else ())],
+            checkpoints=None if kept is None else kept.keeper(validates=validation is not None, shuffle_seed=seed),
         )
         self.history = History(initial_epoch, rows)
         return self.history

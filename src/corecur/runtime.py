@@ -108,6 +108,15 @@ def use_determinism() -> None:
     torch.backends.cudnn.benchmark = False
 
 
+def is_deterministic() -> bool:
+    """Whether torch was asked for deterministic algorithms only.
+
+    >>> is_deterministic()
+    False
+    """
+    return torch.are_deterministic_algorithms_enabled()
+
+
 # One thread is taken only where it is clearly faster, so that the choice is the same on every quiet machine.
 _CLEARLY_FASTER = 1.5
 

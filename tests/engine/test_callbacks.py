@@ -17,9 +17,20 @@ from torch import Tensor, nn
 
 from corecur.data.batches import TensorBatches
 from corecur.engine.callback import Callback
-from corecur.engine.callbacks import CSVLogger, EarlyStopping, LambdaCallback, LearningRateScheduler, ModelCheckpoint, ReduceLROnPlateau, TensorBoard, TerminateOnNaN, WeightAverage, copy_of
-from corecur.engine.monitor import Monitor
+from corecur.engine.callbacks import (
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    TensorBoard,
+    TerminateOnNaN,
+    WeightAverage,
+    copy_of,
+)
 from corecur.engine.losses import MeanSquaredError
+from corecur.engine.monitor import Monitor
 from corecur.engine.schedules import CosineDecay, StepDecay
 from corecur.engine.trainer import Trainer
 from corecur.errors import ConfigError, RunError

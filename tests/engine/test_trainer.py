@@ -20,11 +20,11 @@ from corecur.engine.accuracy import Accuracy
 from corecur.engine.budget import StepBudget, TimeBudget
 from corecur.engine.callback import Callback
 from corecur.engine.callbacks import LambdaCallback
+from corecur.engine.clipping import Clipping
 from corecur.engine.crossentropy import Crossentropy, SparseCategoricalCrossentropy
+from corecur.engine.evaluating import evaluating
 from corecur.engine.losses import MeanSquaredError
 from corecur.engine.schedules import CosineDecay, ExponentialDecay, OneCycle
-from corecur.engine.clipping import Clipping
-from corecur.engine.evaluating import evaluating
 from corecur.engine.trainer import EVENTS, Trainer
 from corecur.errors import ConfigError, DataError, ShapeError
 from corecur.layers.dense import Dense

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from corecur import Forecaster
+from corecur.learners.fit_result import FitResult
 from corecur.learners.forecast_data import ForecastData
 from corecur.learners.forecast_report import build_report, sections
-from corecur.learners.learner import FitResult
 
 from .forecast_tables import waves
 

@@ -9,9 +9,10 @@ import torch
 from corecur.data.images import ImageSet
 from corecur.data.open_images import load_images
 from corecur.learners.evaluation import evaluate_classifier
+from corecur.learners.fit_result import FitResult
 from corecur.learners.image_classifier import ImageClassifier
 from corecur.learners.image_report import build_report, worst_mistakes
-from corecur.learners.learner import FitResult, name_of
+from corecur.learners.learner import name_of
 
 
 def test_the_worst_mistakes_are_the_surest_first() -> None:

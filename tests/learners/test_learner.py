@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from corecur.learners.learner import FitResult, Learner
+from corecur.learners.fit_result import FitResult
+from corecur.learners.learner import Learner
 
 
 @pytest.mark.parametrize(

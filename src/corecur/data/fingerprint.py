@@ -59,7 +59,7 @@ def _pieces(tensor: Tensor) -> Iterator[memoryview]:
     flat = tensor.detach().cpu().contiguous().view(-1)
     if not flat.numel():
         return
-    content = memoryview(flat.view(torch.uint8).numpy()).cast("B")
+    content = flat.view(torch.uint8).numpy().data.cast("B")
     if len(content) <= _MOST_BYTES:
         yield content
         return

@@ -38,9 +38,9 @@ class LoaderBatches(Batches):
     """Batches of a torch DataLoader, or of any iterable of ``x``, ``(x, y)``, ``(x, y, weight)`` or mappings.
 
     The order is the loader's own. Where its sampler, dataset or itself has ``set_epoch``, an epoch can be repeated; one
-    drawn from the global generators repeats itself where they are set back first, as a resumed training does. ``index`` is None: nobody says which
-    samples these are. Raises DataError for an item that is none of these, and for an epoch without a batch (a
-    generator runs once).
+    drawn from the global generators repeats itself where they are set back first, as a resumed training does.
+    ``index`` is None: nobody says which samples these are. Raises DataError for an item that is none of these, and for
+    an epoch without a batch (a generator runs once).
 
     >>> [b.inputs.tolist() for b in LoaderBatches([(torch.ones(1), torch.zeros(1))])]
     [[1.0]]

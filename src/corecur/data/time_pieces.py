@@ -16,8 +16,8 @@ from corecur.errors import ConfigError, ShapeError
 class TimePieces(Batches):
     """The batches of ``batches`` in pieces of ``steps`` along axis 1, the last piece of each as short as need be.
 
-    ``before_each()`` is called before the first piece of each batch, not where ``start`` cut that off. Raises ConfigError for fewer than one step,
-    ShapeError where inputs and targets have not the same number of steps.
+    ``before_each()`` is called before the first piece of each batch, not where ``start`` cut that off. Raises
+    ConfigError for fewer than one step, ShapeError where inputs and targets have not the same number of steps.
 
     >>> import torch
     >>> pieces = TimePieces(TensorBatches(torch.arange(10).view(1, 10), torch.arange(10).view(1, 10)), 4)

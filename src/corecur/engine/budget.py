@@ -24,7 +24,7 @@ class Budget(ABC):
         """What decides the future, for a checkpoint."""
         return {}
 
-    def load_state(self, state: Mapping[str, float]) -> None:
+    def load_state(self, state: Mapping[str, float]) -> None:  # noqa: B027 - most have nothing to take over
         """Take over a state saved by ``state``."""
 
 

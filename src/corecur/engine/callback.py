@@ -43,7 +43,7 @@ class Callback:
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take over a state saved by ``state``: after ``on_train_begin`` and ``on_epoch_begin`` of a resumed training."""
+        """Take over what ``state`` gave: after ``on_train_begin`` and ``on_epoch_begin`` of a resumed training."""
 
     @property
     def hears_batches(self) -> bool:

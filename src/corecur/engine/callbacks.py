@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 
-
 class LambdaCallback(Callback):
     """Calls the functions given for the hooks of those names.
 

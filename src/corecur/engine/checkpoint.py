@@ -116,7 +116,7 @@ class CheckpointFolder:
         return int(match[1]) if match and int(match[1]) in self.steps() else None
 
     def read(self, step: int) -> SavedState:
-        """The checkpoint of a step; BundleError, naming the rule that is broken, where it is damaged or no such thing."""
+        """The checkpoint of a step; BundleError, naming the rule that is broken, where it is damaged."""
         opened = open_checkpoint(self.folder(step))
         content = opened.state
         if not isinstance(content, dict) or set(content) != {"identity", "environment", "state"}:

@@ -48,4 +48,6 @@ def norm_of_gradients(parameters: Sequence[Tensor]) -> Tensor:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return torch.zeros(())
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    norms: list[Tensor] = list(torch._foreach_norm(gradients))
+    total: Tensor = torch.stack(norms).norm()
+    return total

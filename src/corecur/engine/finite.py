@@ -77,6 +77,20 @@ class FiniteGuard:
             do="take a lower learning rate, and look at the samples named above",
         )
 
+    def check_weights(self, network: nn.Module, *, place: str) -> None:
+        """Refuse to go on with a weight that is NaN or infinite, which an update with a finite gradient can make."""
+        lost = next((name for name, w in network.named_parameters() if not bool(torch.isfinite(w).all())), None)
+        if lost is None:
+            return
+        if self.can_go_back:
+            self.tell(f"! {place}: the weight {lost} holds NaN or infinity")
+            raise SetBack
+        raise RunError(
+            f"the training ran away: the weight {lost} holds NaN or infinity",
+            where=place,
+            do="take a lower learning rate",
+        )
+
     def slow_down(self) -> None:
         """Lower the rate of all steps to come, after a training was set back."""
         self.in_row = 0
@@ -98,7 +112,7 @@ def _culprits(batch: Batch) -> str:
     fields = [field for field in (batch.inputs, batch.targets, batch.weights) if field is not None]
     rows = torch.stack([_broken_rows(field) for field in fields]).any(0)  # (B,)
     found = rows.nonzero()[:, 0].tolist()
-    places = list(range(len(rows))) if not found else found
+    places = found or list(range(len(rows)))
     numbers = places if batch.index is None else batch.index[places].tolist()
     named = ", ".join(map(str, numbers[:_MOST_NAMED])) + (", …" if len(numbers) > _MOST_NAMED else "")
     where = "of the batch" if batch.index is None else "of the training data"

@@ -7,7 +7,7 @@ tensors and NumPy arrays.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from corecur.errors import BundleError, ConfigError
-
 
 # The types that stand in a file as themselves, and those that stand in it as their bytes.
 _STORED = frozenset({torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool})
@@ -111,7 +110,7 @@ def _pack_tensor(value: Any, place: tuple[str, ...], tensors: dict[str, Tensor])
         tensors[name] = value.contiguous().view(-1).view(torch.uint8)
         return {"bytes": [name, str(value.dtype).removeprefix("torch."), list(value.shape)]}
     # A kernel may add up in another order in another layout, so the layout is part of the state.
-    if value.is_contiguous() or not value.is_non_overlapping_and_dense():
+    if value.is_contiguous() or not _is_dense(value.shape, value.stride()):
         return {"tensor": name}
     return {"laid": [name, list(value.stride())]}
 
@@ -126,18 +125,25 @@ def _read_laid(content: Any, tensors: Mapping[str, Tensor]) -> Tensor:
     if not isinstance(content, list) or len(content) != 2 or not isinstance(content[1], list):
         raise _unknown(content)
     tensor, strides = _read_tensor(content[0], tensors), content[1]
-    # Strides of a dense layout are those of some order of the axes: the steps grow by the sizes of the axes before.
-    expected = 1
-    if len(strides) != tensor.dim() or any(type(stride) is not int for stride in strides):
+    if any(type(stride) is not int for stride in strides) or not _is_dense(tensor.shape, strides):
         raise _unknown(content)
-    for stride, size in sorted(zip(strides, tensor.shape, strict=True)):
-        if size != 1:
-            if stride != expected:
-                raise _unknown(content)
-            expected *= size
-        elif not 0 <= stride <= max(1, tensor.numel()):
-            raise _unknown(content)
     return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype).copy_(tensor)
+
+
+def _is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether these are the strides of the axes in some order, without holes: each the product of the sizes before."""
+    if len(strides) != len(shape):
+        return False
+    expected, most = 1, max(1, math.prod(shape))
+    for stride, size in sorted(zip(strides, shape, strict=True)):
+        if size == 1:
+            if not 0 <= stride <= most:
+                return False
+            continue
+        if stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def _read_bytes(content: Any, tensors: Mapping[str, Tensor]) -> Tensor:

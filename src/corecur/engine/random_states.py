@@ -51,9 +51,7 @@ def set_random_states(states: Mapping[str, Any]) -> None:
         raise _no_state("cpu")
     random.setstate((3, tuple(python), python_gauss))
     cached = 0.0 if numpy_gauss is None else numpy_gauss
-    np.random.set_state(
-        ("MT19937", np.array(numpy[:-1], np.uint32), numpy[-1], int(numpy_gauss is not None), cached)
-    )
+    np.random.set_state(("MT19937", np.array(numpy[:-1], np.uint32), numpy[-1], int(numpy_gauss is not None), cached))
     try:
         torch.set_rng_state(cpu)  # type: ignore[arg-type]  # a tensor: checked above
     except RuntimeError as error:
@@ -74,7 +72,7 @@ def _set_device_states(states: Mapping[str, Any]) -> None:
 
 
 def _twister(states: Mapping[str, Any], name: str) -> tuple[list[int], float | None]:
-    """Words and place of a Mersenne Twister, and a normal number that waits; a place out of range reads other memory."""
+    """Words and place of a Mersenne Twister, and a number that waits; a place out of range would read other memory."""
     found = states.get(name)
     words, gauss = (found.get("words"), found.get("gauss")) if isinstance(found, Mapping) else (None, None)
     if not isinstance(words, Tensor) or words.dtype != torch.int64 or words.shape != (_WORDS + 1,):

@@ -61,4 +61,3 @@ def _tensors_of(network: nn.Module) -> list[Tensor]:
 
 def _without_parameters(group: dict[str, Any]) -> dict[str, Any]:
     return copy.deepcopy({key: value for key, value in group.items() if key != "params"})
-

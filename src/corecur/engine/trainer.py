@@ -192,6 +192,7 @@ class Trainer:
         self.epoch = epoch
         self._emit("on_epoch_begin", epoch, {})
         logs = self._train_epoch(batches)
+        self.guard.check_weights(self.network, place=f"epoch {epoch + 1}")
         last = epoch + 1 == stop or self.stop_training
         self.validated = validation is not None and (last or (epoch + 1) % validate_every == 0)
         if self.checkpoints is not None:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from corecur.engine.clipping import Clipping
 from corecur.engine.metric import Metric
 from corecur.engine.schedules import Schedule
-from corecur.engine.clipping import Clipping
 from corecur.engine.trainer import Trainer
 
 

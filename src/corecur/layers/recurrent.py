@@ -5,6 +5,7 @@ B batch, T time, L the longest row's real steps, C features, P outputs of a step
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Unpack
 
 import torch

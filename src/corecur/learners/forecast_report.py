@@ -16,9 +16,9 @@ from torch import Tensor
 from corecur.data.series.baselines import last_value, seasonal_naive
 from corecur.data.series.windows import WindowBatches
 from corecur.engine.progress import clock
+from corecur.learners.fit_result import FitResult
 from corecur.learners.forecast_data import ForecastData, splits_of
 from corecur.learners.forecast_evaluation import SEASONAL, ForecastEvaluation
-from corecur.learners.learner import FitResult
 from corecur.report.charts import percent
 from corecur.report.forecast_charts import Window
 from corecur.report.forecasting import ForecastReport, Overview, forecasting_sections

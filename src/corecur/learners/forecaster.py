@@ -27,6 +27,7 @@ from corecur.engine.evaluating import evaluating
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, CorecurError, DataError
 from corecur.learners import forecast_report
+from corecur.learners.fit_result import FitResult
 from corecur.learners.forecast_answers import Forecast, forecast_listing, forecast_spreadsheet
 from corecur.learners.forecast_data import (
     ForecastData,
@@ -45,8 +46,9 @@ from corecur.learners.forecast_evaluation import LAST, SEASONAL, ForecastEvaluat
 from corecur.learners.forecast_intervals import fit_widening, widen
 from corecur.learners.forecast_preprocess import ForecastPreprocess, RowsApart, naive_errors, seen_until
 from corecur.learners.forecast_recipe import ForecastRecipe, SeriesFacts, choose_recipe, default_horizon
-from corecur.learners.learner import FitResult, Learner, Listing, Tell, Training, name_of
+from corecur.learners.learner import Learner, Listing, Tell, name_of
 from corecur.learners.settings import checked_settings
+from corecur.learners.training import Training
 from corecur.report.page import Section
 
 # Windows times columns in a batch where nothing is learned, and windows that the intervals are fitted on.

@@ -14,9 +14,9 @@ from torch import Tensor
 from corecur.data.text.corpus import CorpusSet, CorpusSource
 from corecur.data.text.token_arrays import UNKNOWN
 from corecur.engine.progress import clock
+from corecur.learners.fit_result import FitResult
 from corecur.learners.generator_tokens import NOUNS
 from corecur.learners.language_score import LanguageScore
-from corecur.learners.learner import FitResult
 from corecur.report.charts import learning_curves, percent
 from corecur.report.classification import flat_config
 from corecur.report.language_charts import context_curve, perplexity_curve

@@ -17,7 +17,8 @@ from corecur.data.images import ImageSet, ImageSource
 from corecur.engine.progress import clock
 from corecur.layers.conv import Conv2D
 from corecur.learners.evaluation import Evaluation
-from corecur.learners.learner import FitResult, name_of
+from corecur.learners.fit_result import FitResult
+from corecur.learners.learner import name_of
 from corecur.report.classification import Activation, ClassificationReport, Mistake, classification_sections
 from corecur.report.page import Finding, Section
 from corecur.summary import summarize

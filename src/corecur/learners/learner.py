@@ -10,25 +10,27 @@ import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from shlex import quote
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from corecur import runtime
+from corecur import interruption, runtime
 from corecur.bundle.open import Bundle, open_untrusted
-from corecur.data.batches import Batches
 from corecur.data.decoding import Progress
 from corecur.engine.budget import Budget, TimeBudget
-from corecur.engine.callback import Callback, Logs
-from corecur.engine.callbacks import EarlyStopping
+from corecur.engine.callback import Callback
+from corecur.engine.checkpoint import CheckpointFolder
+from corecur.engine.checkpointing import Checkpointing, Interval
+from corecur.engine.monitor import Monitor
 from corecur.engine.progress import ProgressBar, clock
-from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError
-from corecur.learners.divergence import RefuseDivergence
+from corecur.learners.fit_result import FitResult
+from corecur.learners.run_request import RunRequest
 from corecur.learners.settings import checked_settings, divided
+from corecur.learners.training import Training
 from corecur.model_file import model_in, save_model
 from corecur.models import Model
 from corecur.report.page import Section, write_page
@@ -80,66 +82,6 @@ class Source(Protocol):
         """What is odd about it."""
 
 
-@dataclass
-class FitResult:
-    """What a training leaves: history, test, times and places; oddities of the data, and commands to try next."""
-
-    history: list[Logs] = field(default_factory=list)
-    test: Any = None
-    planned_epochs: int | None = None
-    train_seconds: float = 0.0
-    seconds: float = 0.0
-    run: RunFolder | None = None
-    findings: tuple[str, ...] = ()
-    next_commands: tuple[str, ...] = ()
-
-    @property
-    def stopped_early(self) -> bool:
-        """Whether a callback ended the training before its last epoch."""
-        return self.planned_epochs is not None and len(self.history) < self.planned_epochs
-
-    def epochs_in_words(self) -> str:
-        """How long was trained.
-
-        >>> FitResult(history=[{}]).epochs_in_words(), FitResult(history=[{}], planned_epochs=5).epochs_in_words()
-        ('1 epoch', '1 of 5 epochs, stopped early,')
-        """
-        if self.stopped_early:
-            return f"{len(self.history)} of {self.planned_epochs} epochs, stopped early,"
-        return "1 epoch" if len(self.history) == 1 else f"{len(self.history)} epochs"
-
-    def as_json(self) -> dict[str, Any]:
-        """The figures as JSON values."""
-        return {
-            "run": None if self.run is None else str(self.run.path),
-            "bundle": None if self.run is None else str(self.run.bundle),
-            "report": None if self.run is None else str(self.run.report),
-            "seconds": round(self.seconds, 3),
-            "train_seconds": round(self.train_seconds, 3),
-            "epochs": len(self.history),
-            "findings": list(self.findings),
-            "test": None if self.test is None else self.test.as_json(),
-        }
-
-
-@dataclass(frozen=True)
-class Training:
-    """What is trained on what, for how long; ``stopping`` ends it where the validation gets no better.
-
-    ``test_seconds`` is about how long the test will take; a time budget keeps it back. ``callbacks`` are heard before
-    ``stopping``, which may watch what they add to the results.
-    """
-
-    trainer: Trainer
-    batches: Batches
-    epochs: int
-    validation: Batches | None = None
-    validate_every: int = 1
-    stopping: EarlyStopping | None = None
-    test_seconds: float = 0.0
-    callbacks: tuple[Callback, ...] = ()
-
-
 class NoReading(BaseModel):
     """A task whose sources are read in one way only."""
 
@@ -181,6 +123,7 @@ class Learner(ABC, Generic[D, R, P]):
         **settings: Any,
     ) -> None:
         runtime.check_seed(seed)
+        self._given = dict(settings)
         reading, self.settings = divided(settings, self.reading_model, self.recipe_model)
         self.reading: Any = checked_settings(self.reading_model, reading)
         self.check(self.settings)
@@ -286,8 +229,6 @@ class Learner(ABC, Generic[D, R, P]):
 
     def next_commands(self, bundle: Path, data: D) -> tuple[str, ...]:
         """Commands to try with a new model."""
-        from shlex import quote
-
         model = quote(str(bundle))
         return f"corecur predict {model} SOURCE", f"corecur evaluate {model} SOURCE", f"corecur info {model}"
 
@@ -327,6 +268,8 @@ class Learner(ABC, Generic[D, R, P]):
         name: str | None = None,
         command: str = "",
         skip_bad: bool = False,
+        save_every: str | int = "1m",
+        resume: str | Path | None = None,
         callbacks: Sequence[Callback] = (),
         tell: Tell = silence,
         verbose: bool = False,
@@ -335,39 +278,80 @@ class Learner(ABC, Generic[D, R, P]):
         """Train on a source, or on what ``read`` returned; test; write the run folder if ``out`` names its parent.
 
         ``seconds`` bounds the whole fit instead of epochs. ``validation`` and ``test`` are sources or shares of the
-        training data. Raises DataError, ConfigError or RunError before any work where something is wrong.
+        training data. ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
+        the folder of a run to go on with, on the same source and with the same arguments: it ends with the weights of
+        a run that was never interrupted. Raises DataError, ConfigError or RunError before any work where something is
+        wrong, Stopped where SIGINT or SIGTERM ended a run.
         """
         began = time.perf_counter() if began is None else began
-        if out is not None:
+        every = Interval.parse(save_every)
+        if out is not None and resume is None:
             check_writable(Path(out), source)
-        if isinstance(source, self.source_type):
-            data: D = self.complete(source, validation=validation, test=test)
-        else:
-            data = self.read(source, labels, validation=validation, test=test, skip_bad=skip_bad)
-        self._settle_threads(data)
-        left = None if seconds is None else max(1.0, seconds - (time.perf_counter() - began))
-        recipe = self.choose(data, seconds=left)
-        runtime.seed_everything(self.seed)
-        self.recipe = recipe
-        self.set_up(data, recipe)
-        self.network.to(self._device)
-        plan = self.plan(data, recipe)
-        self.advise(data, recipe, timed=seconds is not None, tell=tell)
-        run = None if out is None else RunFolder.create(Path(out), name or self.task)
-        planned = plan.epochs if seconds is None else None
-        result = FitResult(run=run, findings=data.findings, planned_epochs=planned)
-        with contextlib.nullcontext() if run is None else run:
-            config = self._config(data, command)
-            if run is not None:
-                run.write_config(config)
+        with contextlib.ExitStack() as opened:
+            run = None if resume is None else opened.enter_context(RunFolder.open(Path(resume)))
+            if isinstance(source, self.source_type):
+                data: D = self.complete(source, validation=validation, test=test)
+            else:
+                data = self.read(source, labels, validation=validation, test=test, skip_bad=skip_bad)
+            self._settle_threads(data)
+            left = None if seconds is None else max(1.0, seconds - (time.perf_counter() - began))
+            recipe = self.choose(data, seconds=left) if run is None else self._recipe_of(run)
+            runtime.seed_everything(self.seed)
+            self.recipe = recipe
+            self.set_up(data, recipe)
+            self.network.to(self._device)
+            plan = self.plan(data, recipe)
+            self.advise(data, recipe, timed=seconds is not None, tell=tell)
+            request = RunRequest.of(
+                None if labels is not None else data.origin, validation=validation, test=test, skip_bad=skip_bad,
+                seconds=seconds, save_every=str(save_every), settings=self._given, seed=self.seed, device=self.device,
+                precision=self.precision, threads=torch.get_num_threads(), deterministic=runtime.is_deterministic(),
+            )  # fmt: skip
+            config = self._config(data, command, request)
+            if run is None and out is not None:
+                run = opened.enter_context(RunFolder.create(Path(out), name or self.task, config))
                 run.log(f"training on {data.origin}")
-            self._train(plan, result, seconds, began, callbacks, verbose)
+            result = FitResult(run=run, findings=data.findings, planned_epochs=plan.epochs if seconds is None else None)
+            keeper = None if run is None else self._keeper(plan, run, every, tell, anew=resume is None)
+            self._train(plan, result, keeper, seconds, began, callbacks, verbose)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
             result.test = self.test(data)
             result.seconds = time.perf_counter() - began
             self._write_run(data, result, config)
             result.seconds = time.perf_counter() - began
         return result
+
+    def _recipe_of(self, run: RunFolder) -> R:
+        """The recipe that a run began with."""
+        found: Any = checked_settings(self.recipe_model, run.config.get("recipe", {}))
+        return cast("R", found)
+
+    def _keeper(self, plan: Training, run: RunFolder, every: Interval, tell: Tell, *, anew: bool) -> Checkpointing:
+        """What keeps a run on disk, and the state in it to go on from."""
+        again = f"corecur train --resume {quote(str(run.path))}"
+        interruption.hint(again)
+
+        def heard(line: str) -> None:
+            run.log(line.removeprefix("! "))
+            plan.trainer.tell(line)
+
+        folder = CheckpointFolder(run.checkpoints, tell=heard)
+        saved = None if anew else folder.newest()
+        if not anew:
+            folder.clean()
+            where = "nothing was saved: the training begins anew" if saved is None else f"going on at step {saved.step}"
+            run.log(where)
+            tell(f"{run.path}: {where}")
+        stopping = plan.stopping if plan.validation is not None else None
+        return Checkpointing(
+            folder,
+            every=every,
+            identity={"task": self.task, "seed": self.seed},
+            monitor=None if stopping is None else Monitor(stopping.monitor, stopping.mode),
+            resume=saved,
+            how_to_resume=again,
+            tell=heard,
+        )
 
     def advise(self, data: D, recipe: R, *, timed: bool, tell: Tell) -> None:
         """Say what is odd about the settings for this data, before training."""
@@ -383,8 +367,8 @@ class Learner(ABC, Generic[D, R, P]):
             runtime.choose_threads(piece)
 
     def _train(
-        self, plan: Training, result: FitResult, seconds: float | None, began: float, callbacks: Sequence[Callback],
-        verbose: bool,
+        self, plan: Training, result: FitResult, keeper: Checkpointing | None, seconds: float | None, began: float,
+        callbacks: Sequence[Callback], verbose: bool,
     ) -> None:  # fmt: skip
         budget: Budget | None = None
         if seconds is not None:
@@ -395,7 +379,6 @@ class Learner(ABC, Generic[D, R, P]):
             listening.append(plan.stopping)
         if result.run is not None:
             listening.append(MetricsLog(result.run))
-        listening.append(RefuseDivergence())
         if verbose:
             listening.append(ProgressBar(plan.epochs if seconds is None else None))
         started = time.perf_counter()
@@ -406,16 +389,18 @@ class Learner(ABC, Generic[D, R, P]):
             validate_every=plan.validate_every,
             budget=budget,
             callbacks=listening,
+            checkpoints=keeper,
         )
         result.train_seconds = time.perf_counter() - started
 
-    def _config(self, data: D, command: str) -> dict[str, Any]:
+    def _config(self, data: D, command: str, request: RunRequest) -> dict[str, Any]:
         return {
             "command": command,
+            "request": request.model_dump(mode="json"),
             "task": self.task,
             "source": data.origin,
             "seed": self.seed,
-            "recipe": {} if self.recipe is None else self.recipe.model_dump(),
+            "recipe": {} if self.recipe is None else self.recipe.model_dump(mode="json"),
             "reading": self.reading.model_dump(),
             **self.facts(data),
             "findings": list(data.findings),

@@ -28,20 +28,22 @@ from corecur.data.text.tokenizers import choose_tokenizer
 from corecur.engine.accuracy import Accuracy
 from corecur.engine.callback import Callback, Logs
 from corecur.engine.callbacks import EarlyStopping
+from corecur.engine.clipping import Clipping
 from corecur.engine.crf_loss import CRFLoss
 from corecur.engine.crossentropy import SparseCategoricalCrossentropy
 from corecur.engine.loss import Loss
-from corecur.engine.clipping import Clipping
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, DataError
 from corecur.layers.crf import CRF
 from corecur.learners import tagger_report
 from corecur.learners.entities import are_entity_tags
 from corecur.learners.fill_splits import share_in
-from corecur.learners.learner import FitResult, Learner, Listing, Training
+from corecur.learners.fit_result import FitResult
+from corecur.learners.learner import Learner, Listing
 from corecur.learners.tagger_inputs import SpellOut, TaggerPreprocess, doubts, fit_tagger_inputs
 from corecur.learners.tagger_recipe import TaggerRecipe, choose_tagger
 from corecur.learners.tagging_evaluation import TaggedSentence, TaggingEvaluation, evaluate_tagging
+from corecur.learners.training import Training
 from corecur.report.page import Section
 
 _PREDICT_BATCH = 256

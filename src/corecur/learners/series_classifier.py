@@ -38,10 +38,12 @@ from corecur.learners.evaluation import (
     probabilities_spreadsheet,
 )
 from corecur.learners.fill_splits import fill_splits, share_in
-from corecur.learners.learner import FitResult, Learner, Listing, NoReading, Tell, Training, name_of
+from corecur.learners.fit_result import FitResult
+from corecur.learners.learner import Learner, Listing, NoReading, Tell, name_of
 from corecur.learners.series_inputs import SeriesPreprocess, ShortenedTransform, read_inputs, shortened
 from corecur.learners.series_recipe import FEW_SERIES, SeriesRecipe, checked_recipe, choose_series
 from corecur.learners.text_heads import AverageAccuracy, EachHead
+from corecur.learners.training import Training
 from corecur.models import Model
 from corecur.report.page import Section
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from corecur.data.series.series_set import SeriesSet, SeriesSource
 from corecur.engine.progress import clock
 from corecur.learners.evaluation import Evaluation
-from corecur.learners.learner import FitResult, name_of
+from corecur.learners.fit_result import FitResult
+from corecur.learners.learner import name_of
 from corecur.report.charts import percent
 from corecur.report.classification import ClassificationReport, classification_sections
 from corecur.report.line_charts import MOST_CHANNELS, line_chart

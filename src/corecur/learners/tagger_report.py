@@ -12,7 +12,7 @@ import numpy as np
 
 from corecur.data.text.tagged_sets import TaggedSource
 from corecur.engine.progress import clock
-from corecur.learners.learner import FitResult
+from corecur.learners.fit_result import FitResult
 from corecur.learners.tagging_evaluation import TaggingEvaluation
 from corecur.report.charts import class_bars, confusion, learning_curves
 from corecur.report.classification import flat_config

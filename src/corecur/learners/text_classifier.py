@@ -32,13 +32,15 @@ from corecur.layers.embedding_bag import EmbeddingBag
 from corecur.learners import text_report
 from corecur.learners.evaluation import Evaluation, evaluate_classifier, probabilities_spreadsheet
 from corecur.learners.fill_splits import fill_splits, share_in
-from corecur.learners.learner import FitResult, Learner, Listing, Tell, Training, name_of
+from corecur.learners.fit_result import FitResult
+from corecur.learners.learner import Learner, Listing, Tell, name_of
 from corecur.learners.naive_bayes import log_count_ratios
 from corecur.learners.text_answers import TextAnswer, answers_listing, text_answers, texts_to_answer
 from corecur.learners.text_heads import AverageAccuracy, EachHead
 from corecur.learners.text_inputs import PAIRS, TERMS, WORDS, InSteps, TextPreprocess
 from corecur.learners.text_networks import build_text_network
 from corecur.learners.text_recipe import TextRecipe, choose_text_recipe
+from corecur.learners.training import Training
 from corecur.learners.word_weights import WordWeights
 from corecur.models import Model
 from corecur.report.page import Section

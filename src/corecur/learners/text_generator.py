@@ -26,20 +26,22 @@ from corecur.data.text.corpus import CorpusSet, CorpusSource, hold_out_end, load
 from corecur.data.text.text_files import AUTO, TextReader
 from corecur.data.text.token_arrays import UNKNOWN
 from corecur.engine.callbacks import EarlyStopping
-from corecur.engine.crossentropy import Crossentropy
 from corecur.engine.clipping import Clipping
+from corecur.engine.crossentropy import Crossentropy
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, DataError
 from corecur.layers.recurrent import recurrent_layers
 from corecur.learners import generator_report
 from corecur.learners.continuations import Continuation, read_prompts
 from corecur.learners.fill_splits import share_in
+from corecur.learners.fit_result import FitResult
 from corecur.learners.generator_recipe import GeneratorRecipe, choose_generator, recipe_for_speed, with_probabilities
 from corecur.learners.generator_tokens import NOUNS, GeneratorPreprocess, Prompt, fit_generator_tokens
 from corecur.learners.language_score import LanguageScore, score_losses
-from corecur.learners.learner import FitResult, Learner, Listing, Tell, Training, name_of
+from corecur.learners.learner import Learner, Listing, Tell, name_of
 from corecur.learners.sampling import Sampling, checked_sampling, draw, next_probabilities
 from corecur.learners.token_stream import TokenStream, token_losses
+from corecur.learners.training import Training
 from corecur.report.page import Section
 
 LENGTH, TEMPERATURE = 400, 0.8

@@ -16,7 +16,8 @@ from corecur.data.text.text_sets import TextSet, TextSource
 from corecur.engine.progress import clock
 from corecur.layers.embedding_bag import EmbeddingBag
 from corecur.learners.evaluation import Evaluation
-from corecur.learners.learner import FitResult, name_of
+from corecur.learners.fit_result import FitResult
+from corecur.learners.learner import name_of
 from corecur.learners.text_answers import TextAnswer
 from corecur.learners.text_inputs import PAIRS, TERMS
 from corecur.report.charts import percent

@@ -1,0 +1,294 @@
+"""When a training is kept on disk, by whom, and what happens when it is stopped or goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from corecur import interruption, runtime
+from corecur.data.fingerprint import fingerprint
+from corecur.engine.callback import Logs
+from corecur.engine.checkpoint import CheckpointFolder, SavedState
+from corecur.engine.finite import MOST_TIMES_BACK
+from corecur.engine.monitor import Monitor
+from corecur.engine.training_state import TrainingState
+from corecur.errors import ConfigError, CorecurError, RunError, Stopped
+
+if TYPE_CHECKING:
+    from corecur.engine.trainer import Trainer
+
+# A better model is kept at once as long as writing takes no more than this share of the time.
+_SHARE_FOR_BEST = 0.02
+# What a finished first checkpoint may grow to: an optimiser keeps up to two values beside each weight.
+_ROOM = 3
+
+
+@dataclass(frozen=True)
+class Interval:
+    """How often a training is kept: every so many steps, or seconds; with neither only when it ends or is stopped.
+
+    >>> Interval.parse("500"), Interval.parse("2m")
+    (Interval(steps=500, seconds=None), Interval(steps=None, seconds=120.0))
+    """
+
+    steps: int | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def parse(cls, text: str | int) -> Interval:
+        """``500`` steps, ``30s``, ``2m``, ``1h`` or ``never``; ConfigError for anything else."""
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|m|min|h|)\s*", str(text))
+        if str(text) == "never":
+            return cls()
+        amount = 0.0 if match is None else float(match[1])
+        if match is None or amount <= 0 or (not match[2] and amount != int(amount)):
+            raise ConfigError("this says not how often to save", got=text, expected="500 (steps), 30s, 2m, 1h or never")
+        if not match[2]:
+            return cls(steps=int(amount))
+        return cls(seconds=amount * {"m": 60, "h": 3600}.get(match[2][0], 1))
+
+    def is_due(self, steps: int, seconds: float) -> bool:
+        """Whether so many steps, or seconds, after the last time it is time again."""
+        return (self.steps is not None and steps >= self.steps) or (
+            self.seconds is not None and seconds >= self.seconds
+        )
+
+
+class Checkpointing:
+    """Keeps a training in a folder of checkpoints while it runs, and starts it from one.
+
+    A state is copied between two steps and written by a thread of its own. ``identity`` (plain JSON values) says which
+    training it is: a checkpoint of another one is refused. ``monitor`` watches what the best checkpoint is best in.
+    ``resume`` is a state to go on from, ``how_to_resume`` what people are told when they stop the training.
+    As a context it holds SIGINT and SIGTERM back until the end of a step.
+    """
+
+    def __init__(
+        self,
+        folder: CheckpointFolder,
+        *,
+        every: Interval = Interval(seconds=60.0),
+        identity: Mapping[str, Any] | None = None,
+        monitor: Monitor | None = None,
+        resume: SavedState | None = None,
+        how_to_resume: str = "",
+        tell: Callable[[str], object] = lambda line: None,
+    ) -> None:
+        self.folder = folder
+        self.every = every
+        self.identity = dict(identity or {})
+        self.monitor = monitor
+        self.resume = resume
+        self.how_to_resume = how_to_resume
+        self.tell = tell
+        self.saves = 0
+        self.seconds_blocking = 0.0
+        self.seconds_writing = 0.0
+        self._environment = {k: v for k, v in runtime.describe().items() if k != "corecur"}
+        self._held: TrainingState | None = None
+        self._times_back_since_save = 0
+        self._job: Future[int] | None = None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Checkpointing:
+        self._stack.enter_context(interruption.polite())
+        self._writer = self._stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="checkpoint"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+        if error is None:
+            self._look_at_job()
+
+    def begin(self, trainer: Trainer) -> TrainingState | None:
+        """Before a training: the state it goes on from, or None; RunError where that is the state of another one."""
+        batches = trainer.batches
+        if batches is not None:
+            self.identity |= {
+                "samples": batches.samples,
+                "batch_size": batches.batch_size,
+                "bptt_steps": trainer.bptt_steps,
+                "precision": str(trainer.precision).removeprefix("torch."),
+                "data": fingerprint(batches),
+            }
+        self._began = time.perf_counter()
+        self._saved_at, self._saved_step = self._began, trainer.step
+        self._first = self.resume is None
+        if self.resume is None:
+            return None
+        self._compare(self.resume)
+        self._saved_step = self.resume.step
+        if self.monitor is not None:
+            for row in self.resume.state.values["history"]:
+                if self.monitor.name in row:
+                    self.monitor.improves(row)
+        return self.resume.state
+
+    def _compare(self, saved: SavedState) -> None:
+        differing = [name for name in {*self.identity, *saved.identity}
+                     if self.identity.get(name) != saved.identity.get(name)]  # fmt: skip
+        if differing:
+            now = ", ".join(f"{name} {self.identity.get(name)}" for name in sorted(differing))
+            then = ", ".join(f"{name} {saved.identity.get(name)}" for name in sorted(differing))
+            raise RunError(
+                "the checkpoint is of another training",
+                where=self.folder.folder(saved.step),
+                got=now,
+                expected=then,
+                do="resume with the data and the settings it began with, or begin a new training",
+            )
+        for name, value in self._environment.items():
+            before = saved.environment.get(name)
+            if before != value:
+                self.tell(f"! {name} was {before} and is {value} now: the result may differ in its last digits")
+
+    def before_steps(self, trainer: Trainer) -> None:
+        """Before the first step of an epoch: the state before all training is kept, if there is room for what comes."""
+        if not self._first:
+            return
+        self._first = False
+        state = TrainingState.of(trainer)
+        size = sum(tensor.nbytes for tensor in state.values["network"].values())
+        try:
+            self.folder.path.mkdir(exist_ok=True)
+            self.folder.check_space(_ROOM * size)
+        except OSError as error:
+            raise RunError(
+                "there is no room to keep the training",
+                where=self.folder.path,
+                got=error.strerror,
+                expected=f"about {_ROOM * size / 1e6:,.0f} MB free for each of three checkpoints",
+                do="free space, or choose another place",
+            ) from error
+        self._save(state)
+
+    def after_step(self, trainer: Trainer) -> None:
+        """After a step: stop if that is wanted, save if it is time."""
+        if interruption.wanted():
+            self._stop(TrainingState.of(trainer))
+        if trainer.guard.in_row:
+            return
+        began = time.perf_counter()
+        if self.every.is_due(trainer.step - self._saved_step, began - self._saved_at) and self._is_free():
+            self._save(TrainingState.of(trainer))
+            self.seconds_blocking += time.perf_counter() - began
+
+    def after_steps(self, trainer: Trainer) -> None:
+        """After the last step of an epoch: hold its state for as long as its weights are being validated."""
+        self._held = TrainingState.of(trainer) if trainer.validated else None
+
+    def after_epoch(self, trainer: Trainer, logs: Logs) -> None:
+        """After an epoch: keep its state if it is the best so far and cheap to keep."""
+        self.heed()
+        state, self._held = self._held, None
+        monitor = self.monitor
+        if state is None or monitor is None or trainer.guard.in_row or monitor.name not in logs:
+            return
+        affordable = self.seconds_writing <= _SHARE_FOR_BEST * (time.perf_counter() - self._began)
+        if monitor.improves(logs) and affordable and self._is_free():
+            self._save(state, best=True)
+
+    def heed(self) -> None:
+        """In a validation: stop if that is wanted; the state is that before it."""
+        if interruption.wanted() and self._held is not None:
+            self._stop(self._held)
+
+    def set_back(self, trainer: Trainer) -> TrainingState:
+        """The state to go on from after the weights were lost, with a lower rate; further back each time in a row."""
+        guard = trainer.guard
+        self._wait()
+        if guard.times_back >= MOST_TIMES_BACK:
+            raise Stopped(
+                f"the training ran away {guard.times_back + 1} times, each time with a lower rate",
+                where=self.folder.path,
+                do="look at the samples named above, and train with a lower learning rate or with clipping",
+            )
+        saved = self.folder.newest(skip=self._times_back_since_save)
+        if saved is None:
+            raise RunError("the training ran away, and nothing was saved before", do="take a lower learning rate")
+        self._times_back_since_save += 1
+        self.folder.forget_after(saved.step)
+        guard.slow_down()
+        self.tell(
+            f"! the training goes back from step {trainer.step} to step {saved.step}, "
+            f"with {guard.rate_share:g} of the learning rate"
+        )
+        self._saved_step, self._saved_at = saved.step, time.perf_counter()
+        return saved.state.slower(guard.state(), scheduled=trainer.rate is not None)
+
+    def finish(self, trainer: Trainer) -> None:
+        """After the training: keep its end, so that what comes after it can be done again."""
+        self._wait()
+        self._write(TrainingState.of(trainer, finished=True))
+        if interruption.wanted():
+            raise self._stopped(trainer.step)
+
+    def _save(self, state: TrainingState, *, best: bool = False) -> None:
+        """Hand a state to the writer."""
+        self._look_at_job()
+        self._saved_step, self._saved_at = state.step, time.perf_counter()
+        self._job = self._writer.submit(self._written, state, best)
+
+    def _written(self, state: TrainingState, best: bool) -> int:
+        began = time.perf_counter()
+        try:
+            return self.folder.write(state, identity=self.identity, environment=self._environment, best=best)
+        finally:
+            self.seconds_writing += time.perf_counter() - began
+
+    def _is_free(self) -> bool:
+        """Whether the writer has nothing to do; what became of its last work is looked at."""
+        if self._job is not None and not self._job.done():
+            return False
+        self._look_at_job()
+        return True
+
+    def _wait(self) -> None:
+        if self._job is not None:
+            self._job.exception()
+        self._look_at_job()
+
+    def _look_at_job(self) -> None:
+        """A disk that is full, or a state that is not finite, is told; the training goes on and tries again later."""
+        job, self._job = self._job, None
+        if job is None:
+            return
+        error = job.exception()
+        if error is None:
+            self.saves += 1
+            self._times_back_since_save = 0
+        elif not self.folder.path.parent.is_dir():
+            raise RunError("the run folder is gone", where=self.folder.path.parent) from error
+        elif isinstance(error, (OSError, CorecurError)):
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            steps = self.folder.steps()
+            kept = f"the last one is of step {steps[-1]}" if steps else "there is none yet"
+            self.tell(f"! no checkpoint could be written ({reason}); {kept}, the training goes on")
+        else:
+            raise error
+
+    def _write(self, state: TrainingState) -> None:
+        """Save now, and wait for it."""
+        self._save(state)
+        self._wait()
+
+    def _stop(self, state: TrainingState) -> None:
+        self._wait()
+        self._write(state)
+        raise self._stopped(state.step)
+
+    def _stopped(self, step: int) -> Stopped:
+        steps = self.folder.steps()
+        return Stopped(
+            f"stopped on request at step {step}",
+            where=self.folder.folder(steps[-1]) if steps else self.folder.path,
+            do=self.how_to_resume or None,
+        )
