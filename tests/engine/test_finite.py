@@ -24,7 +24,7 @@ def test_a_good_training_is_left_alone() -> None:
 def test_a_loss_that_is_lost() -> None:
     with pytest.raises(RunError, match="the loss is nan") as refused:
         train(0.1, torch.full((8, 1), torch.nan))
-    assert "epoch 1" in str(refused.value) and "lower learning rate" in str(refused.value)
+    assert "epoch 2, step 3" in str(refused.value) and "lower learning rate" in str(refused.value)
 
 
 def test_a_weight_that_is_lost_behind_a_finite_loss() -> None:

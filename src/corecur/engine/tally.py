@@ -11,6 +11,7 @@ from torch import Tensor
 class Tally:
     """How far an epoch has come, and what its results are made of.
 
+    >>> import torch
     >>> tally = Tally(torch.zeros(()))
     >>> tally.add(torch.tensor(0.5), 4)
     >>> tally.batches, tally.samples, float(tally.total)
