@@ -48,7 +48,25 @@ class RunFolder:
             self._log = (path / _LOG).open("a", encoding="utf-8", errors="backslashreplace")
 
     @classmethod
-    def create(cls, parent: Path, name: str) -> RunFolder:
+    def open(cls, path: Path) -> RunFolder:
+        read_config(path)
+        return cls(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return read_config(self.path)
+
+    def replace_metrics(self, rows: list[dict[str, float]]) -> None:
+        (self.path / _METRICS).unlink(missing_ok=True)
+        for row in rows:
+            self.log_metrics(row)
+
+    @classmethod
+    def create(cls, parent: Path, name: str, config: dict[str, Any] | None = None) -> RunFolder:
         """``parent/<time>-<name>``, with a number behind it where that is taken; RunError if it cannot be made."""
         check_writable(parent)
         stem = time.strftime("%Y%m%d-%H%M%S") + "-" + (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run")[:60]
@@ -56,7 +74,10 @@ class RunFolder:
             path = parent / (stem if number == 0 else f"{stem}-{number}")
             try:
                 path.mkdir(parents=True)
-                return cls(path)
+                run = cls(path)
+                if config is not None:
+                    run.write_config(config)
+                return run
             except FileExistsError:
                 continue
             except OSError as error:
@@ -108,7 +129,7 @@ class RunFolder:
                     self.log(f"ended early: {str(error) or type(error).__name__}".splitlines()[0])
         finally:
             self.close()
-            if error is not None and not self.epochs:
+            if error is not None and not self.epochs and not self.checkpoints.exists():
                 shutil.rmtree(self.path, ignore_errors=True)
 
     def _left_behind(self) -> str:
@@ -124,10 +145,23 @@ class MetricsLog(Callback):
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
+        self._rows: list[dict[str, float]] = []
+
+    def state(self) -> dict[str, Any]:
+        return {"rows": self._rows}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._rows = [dict(row) for row in state["rows"]]
+        self.run.replace_metrics(self._rows)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         results = {k: v for k, v in (logs or {}).items() if isinstance(v, (int, float))}
-        self.run.log_metrics({"epoch": epoch + 1} | results)
+        self._rows.append({"epoch": epoch + 1} | results)
+        self.run.log_metrics(self._rows[-1])
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    return json.loads((path / _CONFIG).read_text())
 
 
 def check_writable(parent: Path, source: object = None) -> None:
