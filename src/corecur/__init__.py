@@ -1,13 +1,8 @@
 """corecur: convolutional and recurrent networks from raw data to a served model."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
-
-from corecur import layers
-from corecur.engine import callbacks, losses, metrics, optimizers, schedules
-from corecur.errors import BundleError, ConfigError, CorecurError, DataError, RunError, ShapeError
-from corecur.models import Input, Model, Sequential
-from corecur.version import __version__
 
 __all__ = [
     "BundleError",
@@ -23,6 +18,7 @@ __all__ = [
     "Sequential",
     "SeriesClassifier",
     "ShapeError",
+    "Stopped",
     "TextClassifier",
     "TextGenerator",
     "__version__",
@@ -34,25 +30,45 @@ __all__ = [
     "schedules",
 ]
 
-# Learners are loaded at first use: each needs several times the code that layers and models need.
+# Names are loaded at first use: the command must watch for signals before torch is imported, which takes seconds.
 if TYPE_CHECKING:
+    from corecur import layers
+    from corecur.engine import callbacks, losses, metrics, optimizers, schedules
+    from corecur.errors import BundleError, ConfigError, CorecurError, DataError, RunError, ShapeError, Stopped
     from corecur.learners.forecaster import Forecaster
     from corecur.learners.image_classifier import ImageClassifier
     from corecur.learners.sequence_tagger import SequenceTagger
     from corecur.learners.series_classifier import SeriesClassifier
     from corecur.learners.text_classifier import TextClassifier
     from corecur.learners.text_generator import TextGenerator
+    from corecur.models import Input, Model, Sequential
+    from corecur.version import __version__
 else:
-    _LEARNERS = {
-        "Forecaster": "corecur.learners.forecaster",
-        "ImageClassifier": "corecur.learners.image_classifier",
-        "SequenceTagger": "corecur.learners.sequence_tagger",
-        "SeriesClassifier": "corecur.learners.series_classifier",
-        "TextClassifier": "corecur.learners.text_classifier",
-        "TextGenerator": "corecur.learners.text_generator",
+    _HOMES = {
+        **dict.fromkeys(
+            ("BundleError", "ConfigError", "CorecurError", "DataError", "RunError", "ShapeError", "Stopped"), "errors"
+        ),
+        **dict.fromkeys(("Input", "Model", "Sequential"), "models"),
+        "Forecaster": "learners.forecaster",
+        "ImageClassifier": "learners.image_classifier",
+        "SequenceTagger": "learners.sequence_tagger",
+        "SeriesClassifier": "learners.series_classifier",
+        "TextClassifier": "learners.text_classifier",
+        "TextGenerator": "learners.text_generator",
+        "__version__": "version",
     }
 
-    def __getattr__(name: str) -> type:
-        if name not in _LEARNERS:
+    def __getattr__(name: str) -> object:
+        if name in _HOMES:
+            found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        elif name in ("callbacks", "losses", "metrics", "optimizers", "schedules"):
+            found = import_module(f"{__name__}.engine.{name}")
+        elif not name.startswith("_") and find_spec(f"{__name__}.{name}") is not None:
+            found = import_module(f"{__name__}.{name}")
+        else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(_LEARNERS[name]), name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

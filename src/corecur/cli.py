@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+import signal
 import sys
 import time
 import traceback
@@ -17,6 +18,7 @@ import typer
 
 from corecur import console
 from corecur.errors import ConfigError, CorecurError, nearest, phrase
+from corecur.interruption import unwatch
 from corecur.version import __version__
 
 if TYPE_CHECKING:
@@ -235,6 +237,7 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Test a trained model on labelled data: accuracy with its interval, and a table of the classes."""
+    unwatch()
     with _errors_for_people(debug):
         from corecur.learners.tasks import load_learner
 
@@ -266,6 +269,7 @@ def predict(
     debug: Debug = False,
 ) -> None:
     """Answer for new samples: pictures, texts, series, as the model was trained on."""
+    unwatch()
     with _errors_for_people(debug):
         from corecur.learners.tasks import load_learner
 
@@ -305,6 +309,7 @@ def generate(
     debug: Debug = False,
 ) -> None:
     """Write text with a model that learned to: it is printed as it comes."""
+    unwatch()
     with _errors_for_people(debug):
         from corecur.learners.tasks import load_generator
         from corecur.runtime import any_seed
@@ -331,6 +336,7 @@ def generate(
 @app.command()
 def info(bundle: Bundle, json_: Json = False, debug: Debug = False) -> None:
     """Show what a model file is: task, classes, network, sizes."""
+    unwatch()
     with _errors_for_people(debug):
         from corecur.bundle.layout import BUNDLE
         from corecur.bundle.open import open_untrusted
@@ -359,7 +365,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def _errors_for_people(debug: bool) -> Iterator[None]:
-    """Print whatever goes wrong without a trace and leave with its code: 1 failed, 2 usage."""
+    """Print whatever goes wrong without a trace and leave with its code: 1 failed, 2 usage, 75 stopped but resumable."""
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
@@ -367,7 +373,13 @@ def _errors_for_people(debug: bool) -> Iterator[None]:
             traceback.print_exc()
         notes = getattr(error, "__notes__", [])
         console.complain("\n".join([f"corecur: {_in_words(error)}", *notes]))
-        raise SystemExit(error.exit_code if isinstance(error, CorecurError) else 1) from None
+        raise SystemExit(_exit_code(error)) from None
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    return error.exit_code if isinstance(error, CorecurError) else 1
 
 
 def _in_words(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 from corecur.bundle.layout import CHECKPOINT, STATE, TENSORS
 from corecur.bundle.open import open_checkpoint
 from corecur.bundle.tensor_file import tensor_content
-from corecur.bundle.write import as_json, sync_folder, write_file, write_members
+from corecur.bundle.write import as_json, exchanged, sync_folder, write_file, write_members
 from corecur.engine.packing import pack, unpack
 from corecur.engine.training_state import TrainingState
 from corecur.errors import BundleError, RunError
@@ -85,13 +85,14 @@ class CheckpointFolder:
         try:
             temporary.mkdir()
             write_members(temporary, CHECKPOINT, {STATE: content, TENSORS: tensor_content(tensors)})
-            if target.exists():  # damaged, or from before the training was set back
-                os.replace(target, temporary.with_name(f"{target.name}.tmp-old-{secrets.token_hex(4)}"))
-            os.replace(temporary, target)
+            if not target.exists():
+                os.replace(temporary, target)
+            elif not exchanged(temporary, target):  # what was there is damaged, or from before a set-back
+                self._remove(target)
+                os.replace(temporary, target)
             sync_folder(self.path)
-        except BaseException:
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise
         self._point(_LATEST, target.name)
         if best:
             self._point(_BEST, target.name)

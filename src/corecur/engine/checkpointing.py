@@ -104,7 +104,7 @@ class Checkpointing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._stack.__exit__(kind, error, trace)
         if error is None:
             self._look_at_job()
 
