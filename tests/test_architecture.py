@@ -276,7 +276,13 @@ REFUSED = {
     "a name that models have": (("layers", 0, "name"), "forward", "bad-architecture"),
     "no filters": (("layers", 0, "config", "filters"), 0, "bad-architecture"),
     "half a filter": (("layers", 0, "config", "filters"), 1.5, "bad-architecture"),
-    "filters beyond counting": (("layers", 0, "config", "filters"), 2**63, "bad-architecture"),
+    "filters beyond counting": (("layers", 0, "config", "filters"), 2**63, "too-much"),
+    "a picture beyond memory": (("inputs", 0, "shape"), [None, 40_000, 40_000, 2], "too-much"),
+    "a batch beyond memory": (("inputs", 0, "shape"), [2_000_000_000, 8, 8, 2], "too-much"),
+    "a name that turns writing round": (("name",), "a\u202eb", "bad-architecture"),
+    "a name without end": (("layers", 0, "name"), "a" * 5000, "bad-architecture"),
+    "a path as a name": (("layers", 0, "name"), "../x", "bad-architecture"),
+    "no text at all": (("layers", 0, "name"), "", "bad-architecture"),
     "an input of no size": (("inputs", 0, "shape"), [None, 0, 8, 2], "bad-architecture"),
     "an unknown dtype": (("inputs", 0, "dtype"), "object", "bad-architecture"),
     "a call of a later tensor": (("calls", 0, "args"), [{"tensor": [4, 0]}], "bad-architecture"),
@@ -325,7 +331,7 @@ def test_whatever_stands_at_any_place_it_is_a_model_or_refused(data: Any) -> Non
         try:
             build(description)
         except BundleError as error:
-            assert error.code in {"bad-architecture", "unknown-layer", "unknown-field", "unknown-value"}
+            assert error.code in {"bad-architecture", "unknown-layer", "unknown-field", "unknown-value", "too-much"}
 
 
 GOOD = good()

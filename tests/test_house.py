@@ -31,7 +31,7 @@ LEVELS = (
     ("runtime", "bundle", "data", "kernels"),
     ("layers",),
     ("engine",),
-    ("graph", "run_folder"),
+    ("graph", "run_folder", "shape_budget"),
     ("models",),
     ("architecture", "summary"),
     ("model_file",),

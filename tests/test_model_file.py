@@ -344,7 +344,7 @@ def test_compile_settings_that_no_model_writes(tmp_path: Path, number: int) -> N
 def test_a_giant_is_refused_before_it_gets_memory(tmp_path: Path) -> None:
     cnn().save(tmp_path / "m")
     text = json.dumps(open_untrusted(tmp_path / "m").model).replace('"units": 3', '"units": 1000000000000')
-    assert code_of(rewritten(tmp_path / "m", model=json.loads(text))) == "other-tensors"
+    assert code_of(rewritten(tmp_path / "m", model=json.loads(text))) == "too-much"
 
 
 # weights alone

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from corecur.bundle.strict_json import is_plain
 from corecur.errors import BundleError, ConfigError, CorecurError, nearest
 from corecur.graph import unique_names
 from corecur.layers import LAYERS
@@ -21,8 +22,9 @@ from corecur.layers import initializers as _initializers
 from corecur.layers import regularizers as _regularizers
 from corecur.layers.activation import ACTIVATIONS
 from corecur.layers.layer import Layer, accepted_arguments
-from corecur.layers.symbolic import SymbolicTensor, symbols_in
+from corecur.layers.symbolic import LARGEST_TRIAL, SymbolicTensor, symbols_in
 from corecur.models import Input, Model, Sequential
+from corecur.shape_budget import ShapeBudget
 
 DTYPES = {
     str(t).removeprefix("torch."): t for t in (torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8)
@@ -48,6 +50,11 @@ VALUES: dict[str, type[Any]] = {
 }
 
 Custom = Mapping[str, type[nn.Module]]
+
+# How many layers one call runs, all calls of shared ones counted; the deepest networks in use have about a thousand.
+_MOST_RUNS = 4_000
+# The largest whole number in a description: no size of a layer that fits in memory is as large.
+_MOST_NUMBER = 2**31 - 1
 
 # What Python and torch raise where a description from a stranger makes no sense.
 _MISFITS = (CorecurError, AttributeError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
@@ -172,18 +179,72 @@ def build(description: Any, *, custom: Iterable[type[nn.Module]] = ()) -> Any:
     """
     known = {cls.__name__: cls for cls in custom}
     try:
-        return _build(description, known)
+        _check_extent(description)
+        with ShapeBudget(rows=_rows(description)):
+            return _build(description, known)
     except BundleError:
         raise
+    except MemoryError as error:
+        raise BundleError("too-much", "the network does not fit in memory") from error
     except _MISFITS as error:
         raise BundleError("bad-architecture", f"the model's description does not fit together: {error}") from error
+
+
+def _check_extent(description: Any) -> None:
+    """Refuse before anything is built what would take long to build, and values that no model writes."""
+    runs = _runs(description)
+    if runs > _MOST_RUNS:
+        raise BundleError("too-much", f"the network runs more than {_MOST_RUNS:,} layers")
+
+
+def _runs(value: Any) -> int:
+    """How many layers run, once for every call; a layer that is called twice runs what is inside it twice."""
+    if isinstance(value, list):
+        return sum(map(_runs, value))
+    if isinstance(value, dict):
+        for key in value:
+            _check_value(key)
+        runs = {key: _runs(item) for key, item in value.items()}
+        calls = value.get("calls")
+        if isinstance(calls, list):
+            inside = {_name(layer): _runs(layer) for layer in _listed(value.get("layers"))}
+            runs["layers"] = sum(inside.get(_name(call, "layer"), 1) for call in calls)
+        return sum(runs.values()) + isinstance(value.get("kind"), str)
+    _check_value(value)
+    return 0
+
+
+def _check_value(value: Any) -> None:
+    if isinstance(value, str) and value and not is_plain(value):
+        raise BundleError(
+            "bad-architecture", f"the model's description holds a text that is no name: {ascii(value[:80])}"
+        )
+    if isinstance(value, int) and not -_MOST_NUMBER <= value <= _MOST_NUMBER:
+        raise BundleError("too-much", f"the model's description holds the number {value:,}")
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _name(value: Any, key: str = "name") -> Any:
+    name = value.get(key) if isinstance(value, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _rows(description: Any) -> int:
+    """The largest batch that the inputs are tried with."""
+    inputs = [description.get("input"), *_listed(description.get("inputs"))] if isinstance(description, dict) else []
+    shapes = [_listed(one.get("shape")) for one in inputs if isinstance(one, dict)]
+    sizes = [shape[0] for shape in shapes if shape]
+    return max([size if isinstance(size, int) and size < LARGEST_TRIAL else LARGEST_TRIAL for size in sizes], default=1)
 
 
 def _build(description: Any, custom: Custom) -> Any:
     kind = description.get("kind") if isinstance(description, dict) else None
     name = description.get("name") if isinstance(description, dict) else None
-    if name is not None and not isinstance(name, str):
-        raise BundleError("bad-architecture", "a layer's name is not a string")
+    if name is not None and not (isinstance(name, str) and name):
+        raise BundleError("bad-architecture", "a layer's name is not a text")
     if kind == "Sequential":
         _only(description, {"kind", "name", "input", "layers"})
         layers = [_build(layer, custom) for layer in description["layers"]]

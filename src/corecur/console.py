@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from corecur.learners.learner import Listing, Outcome
 
 # Where nobody sees a screen, a table's lines are as long as what they hold.
 _ENDLESS = 100_000
+# Names and texts of files and models may hold anything: control characters but line end and tab, changes of direction.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def speak_any_language() -> None:
@@ -31,10 +34,19 @@ def speak_any_language() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def visible(text: str) -> str:
+    """The text with escapes in place of what would move the cursor, colour or turn round what a terminal shows.
+
+    >>> visible("cat\\x1b[2J\\n")
+    'cat\\\\x1b[2J\\n'
+    """
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def say(text: str = "", *, end: str = "\n") -> None:
     """Print at once; where nobody reads any more (``| head``), go on in silence, so that a training still ends well."""
     try:
-        print(text, end=end, flush=True)
+        print(visible(text), end=end, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -46,13 +58,13 @@ def say_json(value: Any) -> None:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(value, allow_nan=False)
-    say(text)
+    say(_UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def complain(text: str) -> None:
     """Print on standard error."""
     sys.stdout.flush()
-    print(text, file=sys.stderr, flush=True)
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 def count_files(done: int, total: int) -> None:

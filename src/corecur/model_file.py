@@ -15,6 +15,7 @@ from corecur import architecture
 from corecur.bundle.open import Bundle, open_tensors, open_untrusted
 from corecur.bundle.tensor_file import table_of, tensor_content
 from corecur.bundle.write import write_bundle, write_file
+from corecur.data.memory import available_memory
 from corecur.engine.losses import LOSSES
 from corecur.engine.metrics import METRICS
 from corecur.engine.optimizers import OPTIMIZERS
@@ -50,6 +51,17 @@ def load_model(path: Path, *, custom: Iterable[type[nn.Module]] = ()) -> Model:
 
 def model_in(bundle: Bundle, *, custom: Iterable[type[nn.Module]] = ()) -> Any:
     """The model of an opened bundle: built on shapes alone, compared with the weights, and only then given memory."""
+    model = shapes_in(bundle, custom=custom)
+    _give_memory(model, bundle.path)
+    bundle.tensor_file.fill(model.state_dict())
+    model.eval()
+    if bundle.model["compiled"] is not None:
+        _compile(model, bundle.model["compiled"], bundle.path)
+    return model
+
+
+def shapes_in(bundle: Bundle, *, custom: Iterable[type[nn.Module]] = ()) -> Any:
+    """The model of an opened bundle without values: what it is can be seen, and that the weights are its own."""
     description = bundle.model
     if not isinstance(description, dict) or set(description) != {"network", "compiled"}:
         raise BundleError("bad-architecture", "model.json is not of a known form", where=bundle.path)
@@ -58,12 +70,19 @@ def model_in(bundle: Bundle, *, custom: Iterable[type[nn.Module]] = ()) -> Any:
     if not isinstance(model, Model):
         raise BundleError("bad-architecture", "model.json does not describe a model", where=bundle.path)
     bundle.tensor_file.check(table_of(model.state_dict()))
-    model.to_empty(device="cpu")
-    bundle.tensor_file.fill(model.state_dict())
-    model.eval()
-    if description["compiled"] is not None:
-        _compile(model, description["compiled"], bundle.path)
     return model
+
+
+def _give_memory(model: Model, path: Path) -> None:
+    """Put a model of shapes into the processor's memory, its values as they come."""
+    size = sum(tensor.numel() * tensor.itemsize for tensor in model.state_dict().values())
+    try:
+        if size <= available_memory():
+            model.to_empty(device="cpu")
+            return
+    except (MemoryError, RuntimeError):  # torch raises the second where the system gives it none
+        raise BundleError("too-much", f"the weights take {size:,} bytes, which cannot be had", where=path) from None
+    raise BundleError("too-much", f"the weights take {size:,} bytes, more than is free", where=path)
 
 
 def _describe_compiled(model: Model) -> dict[str, Any] | None:

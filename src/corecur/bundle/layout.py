@@ -38,10 +38,11 @@ DTYPES: Mapping[str, torch.dtype] = {
 
 @dataclass(frozen=True)
 class Limit:
-    """How much of a member is read: bytes, and (of JSON) values, for a value takes far more memory than its text."""
+    """How much of a member is read: bytes, and of JSON values, which take more memory than their text, and a text."""
 
     size: int
     values: int = 0
+    text: int = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ BUNDLE = Layout(
         MANIFEST: Limit(1 << 16, 100),
         MODEL: Limit(1 << 22, 100_000),
         WEIGHTS: Limit(1 << 36),
-        PREPROCESS: Limit(1 << 26, 2_000_000),
-        LABELS: Limit(1 << 24, 200_000),
+        PREPROCESS: Limit(1 << 26, 2_500_000, text=1 << 26),  # a vocabulary, or the state of a subword tokeniser
+        LABELS: Limit(1 << 24, 100_000),
         CARD: Limit(1 << 20),
     },
     may_be_one_file=True,
@@ -92,7 +93,7 @@ CHECKPOINT = Layout(
     tensors=TENSORS,
     required=(STATE, TENSORS),
     optional=(),
-    limits={COMMIT: Limit(1 << 16, 100), STATE: Limit(1 << 26, 4_000_000), TENSORS: Limit(1 << 36)},
+    limits={COMMIT: Limit(1 << 16, 100), STATE: Limit(1 << 26, 4_000_000, text=1 << 20), TENSORS: Limit(1 << 36)},
     may_be_one_file=False,
 )
 

@@ -49,9 +49,9 @@ class Region:
         return bytes(content)
 
 
-def open_plain(path: Path) -> Region:
-    """A plain file as one region; BundleError where something else lies there."""
-    file = OpenFile(os.open(path, _PLAIN))
+def open_plain(path: Path, *, follow: bool = True) -> Region:
+    """A plain file as one region; BundleError where something else lies there, OSError where it cannot be opened."""
+    file = OpenFile(os.open(path, _PLAIN if follow else _PLAIN | os.O_NOFOLLOW))
     status = os.fstat(file.descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise BundleError("not-a-file", "this is neither a folder nor a plain file", where=path)

@@ -13,7 +13,7 @@ from torch import Tensor
 from corecur.bundle.layout import BUNDLE, CARD, CHECKPOINT, LABELS, MODEL, PREPROCESS, STATE, Layout
 from corecur.bundle.member_files import Region, open_plain, read_folder
 from corecur.bundle.stored_zip import read_zip
-from corecur.bundle.strict_json import parse_json
+from corecur.bundle.strict_json import is_plain, parse_json
 from corecur.bundle.tensor_file import TensorFile, TensorTable
 from corecur.errors import BundleError
 
@@ -23,6 +23,7 @@ class Opened:
     """What a model file and a checkpoint have in common: tensors, which are read and hashed when they are asked for."""
 
     path: Path
+    version: int
     sizes: Mapping[str, int]
     manifest: bytes = field(repr=False)
     tensor_file: TensorFile = field(repr=False)
@@ -93,7 +94,9 @@ class _Members:
         if missing:
             raise BundleError("incomplete", f"the model file lacks {', '.join(missing)}", where=path)
         self._manifest = self._content(layout.manifest)
-        self._promised = self._check_manifest(self._parsed(self._manifest, layout.manifest))
+        found = self._parsed(self._manifest, layout.manifest)
+        self._promised = self._check_manifest(found)
+        self._version: int = found["version"]
 
     def _find(self) -> dict[str, Region]:
         try:
@@ -136,6 +139,7 @@ class _Members:
         name = self.layout.tensors
         return {
             "path": self.path,
+            "version": self._version,
             "sizes": {name: region.size for name, region in self.regions.items()},
             "manifest": self._manifest,
             "tensor_file": TensorFile(self.regions[name], where=self.path, sha256=self._promised[name]),
@@ -159,6 +163,11 @@ class _Members:
         labels = self.json(LABELS)
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
             raise BundleError("bad-labels", "labels.json is not a list of texts", where=self.path)
+        odd = next((label for label in labels if not is_plain(label)), None)
+        if odd is not None:
+            raise BundleError("bad-labels", f"a label is no name that can be shown: {ascii(odd[:80])}", where=self.path)
+        if len(set(labels)) != len(labels):
+            raise BundleError("bad-labels", "two classes have one label", where=self.path)
         return labels
 
     def _kept_promise(self, name: str) -> bytes:

@@ -12,9 +12,11 @@ from typing import Any
 from corecur.bundle.layout import Limit
 from corecur.errors import BundleError
 
+#: Characters of a name: a label, a layer, a setting's value.
+LONGEST_NAME = 1000
+
 _MAX_DEPTH = 64
 _MAX_DIGITS = 40
-_MAX_STRING = 1 << 16
 # Possessive, so that a long text costs no memory for ways back.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -73,7 +75,7 @@ def parse_json(content: bytes, limit: Limit, *, where: Path, name: str) -> Any:
 def _check_extent(content: bytes, limit: Limit, refuse: Callable[[str], BundleError]) -> None:
     """Refuse what is too deep, too many or too long before it is parsed, which recurses and allocates."""
     longest = max((found.end() - found.start() for found in _STRING.finditer(content)), default=0)
-    if longest > _MAX_STRING:
+    if longest > limit.text:
         raise refuse(f"a text of {longest:,} bytes")
     outside = _STRING.sub(b"", content)
     values = 1 + sum(outside.count(sign) for sign in (b",", b"[", b"{", b":"))
@@ -87,10 +89,19 @@ def _check_extent(content: bytes, limit: Limit, refuse: Callable[[str], BundleEr
     raise refuse(f"brackets that do not close, or nested more than {_MAX_DEPTH} deep")
 
 
-def is_plain(text: str, most: int = 256) -> bool:
+def is_plain(text: str, most: int = LONGEST_NAME) -> bool:
     """Whether a name can be shown as it is: not empty, not long, no control character, no change of direction.
 
     >>> is_plain("größe 猫"), is_plain("a\\u202egnp.exe"), is_plain("")
     (True, False, False)
     """
     return 0 < len(text) <= most and not _UNSAFE.search(text)
+
+
+def made_plain(text: str) -> str:
+    """The same name as it can be shown: without what ``is_plain`` refuses, a space in place of it.
+
+    >>> made_plain("cat\\n"), made_plain("a\\u202eb")
+    ('cat', 'a b')
+    """
+    return _UNSAFE.sub(" ", text).strip()[:LONGEST_NAME] or "?"

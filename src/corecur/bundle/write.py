@@ -19,6 +19,7 @@ from torch import Tensor
 
 from corecur.bundle.layout import BUNDLE, CARD, FILE_ENDINGS, LABELS, MODEL, PREPROCESS, WEIGHTS, Layout
 from corecur.bundle.stored_zip import MOST_BYTES, Entry, directory
+from corecur.bundle.strict_json import made_plain
 from corecur.bundle.tensor_file import Write, tensor_content
 from corecur.errors import RunError
 
@@ -47,7 +48,7 @@ def write_bundle(
     if preprocess is not None:
         members[PREPROCESS] = as_json(preprocess)
     if labels is not None:
-        members[LABELS] = as_json(labels)
+        members[LABELS] = as_json(_shown(labels, path))
     if card is not None:
         members[CARD] = card.encode()
     try:
@@ -62,6 +63,17 @@ def write_bundle(
             "the model file cannot be written", where=path, got=error.strerror, do="choose a folder you may write to"
         ) from error
     return path
+
+
+def _shown(labels: list[str], path: Path) -> list[str]:
+    """The labels as a reader takes them: names that can be shown, and different ones."""
+    shown = [made_plain(label) for label in labels]
+    if len(set(shown)) != len(shown):
+        twice = next(label for label in shown if shown.count(label) > 1)
+        raise RunError(
+            "two classes have one name once characters that cannot be shown are left out", where=path, got=twice
+        )
+    return shown
 
 
 def write_members(folder: Path, layout: Layout, members: Mapping[str, Content]) -> None:
@@ -183,7 +195,7 @@ def _write_folder(path: Path, members: Mapping[str, Content]) -> None:
         write_members(made, BUNDLE, members)
         if not path.exists():
             os.replace(made, path)
-        elif not _exchanged(made, path):
+        elif not exchanged(made, path):
             os.replace(path, old)
             try:
                 os.replace(made, path)
@@ -195,7 +207,7 @@ def _write_folder(path: Path, members: Mapping[str, Content]) -> None:
         shutil.rmtree(room, ignore_errors=True)
 
 
-def _exchanged(first: Path, second: Path) -> bool:
+def exchanged(first: Path, second: Path) -> bool:
     """Let two folders change places; False where the system or the file system cannot."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:

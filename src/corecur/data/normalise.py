@@ -16,6 +16,8 @@ from torch import Tensor
 from corecur.errors import ConfigError, DataError, ShapeError
 
 _WHITE = 255
+# No channel in units of 0..1 is outside; inside, a scaled picture is a finite float32 whatever the file says.
+_LARGEST, _SMALLEST_STD = 1e9, 1e-9
 
 
 def check_pictures(images: Tensor) -> None:
@@ -37,7 +39,7 @@ class Normalisation:
     """Mean and standard deviation of each channel, in units of the picture scaled to 0..1.
 
     ``dataclasses.asdict`` gives its JSON form and ``Normalisation(**form)`` takes it back. Raises ConfigError where the
-    two lengths differ, a number is not finite, or a standard deviation is not positive.
+    two lengths differ, a number is not finite or beyond any picture, or a standard deviation is not positive.
 
     >>> Normalisation(mean=(0.5,), std=(0.5,))(torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 2, 1)).flatten()
     tensor([-1.,  1.])
@@ -49,8 +51,8 @@ class Normalisation:
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))  # JSON gives lists
-        right = len(self.mean) == len(self.std) > 0 and all(map(math.isfinite, self.mean + self.std))
-        if not right or min(self.std) <= 0:
+        right = len(self.mean) == len(self.std) > 0 and all(abs(value) <= _LARGEST for value in self.mean + self.std)
+        if not right or min(self.std) < _SMALLEST_STD:
             raise ConfigError(
                 "this is no normalisation",
                 got=f"mean {self.mean}, std {self.std}",

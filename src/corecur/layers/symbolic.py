@@ -15,6 +15,7 @@ Shape = tuple[int | None, ...]
 # Unknown sizes are tried as each of these: an output size that differs between the two is unknown as well.
 # Both divide by 2, 3, 4, 6, 8, 12, 16 and 24, so pooling and reshaping find what they need.
 _TRIAL_SIZES = (96, 144)
+LARGEST_TRIAL = max(_TRIAL_SIZES)
 
 
 class SymbolicTensor:

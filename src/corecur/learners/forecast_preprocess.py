@@ -18,6 +18,8 @@ from corecur.engine.quantile_loss import check_quantiles
 from corecur.errors import ConfigError
 from corecur.learners.forecast_data import ForecastData, ForecastReading, Stretch
 
+_MOST_ROWS = 2**31 - 1
+
 
 class RowsApart(BaseModel):
     """The frequency of a table, as a file holds it."""
@@ -25,8 +27,8 @@ class RowsApart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     unit: str
-    count: int = Field(1, ge=1)
-    size: float = Field(1.0, gt=0)
+    count: int = Field(1, ge=1, le=1_000_000)
+    size: float = Field(1.0, gt=0, le=1e9)
 
 
 class ForecastPreprocess(BaseModel):
@@ -37,11 +39,11 @@ class ForecastPreprocess(BaseModel):
     task: Literal["forecasting"]
     columns: tuple[str, ...]
     scaling: SeriesScaling
-    lookback: int = Field(ge=1)
-    horizon: int = Field(ge=1)
+    lookback: int = Field(ge=1, le=_MOST_ROWS)
+    horizon: int = Field(ge=1, le=_MOST_ROWS)
     quantiles: tuple[float, ...]
     frequency: RowsApart | None
-    period: int = Field(ge=1)
+    period: int = Field(ge=1, le=_MOST_ROWS)
     naive_errors: tuple[float, ...]
     widening: tuple[tuple[float, ...], ...]
     seen_until: str | None = None

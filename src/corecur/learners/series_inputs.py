@@ -39,8 +39,8 @@ class SeriesPreprocess(BaseModel):
     task: Literal["series-classification"]
     preparation: SeriesPreparation
     scaling: SeriesScaling
-    shortest: int = Field(ge=1)
-    longest: int = Field(ge=1)
+    shortest: int = Field(ge=1, le=2**31 - 1)
+    longest: int = Field(ge=1, le=2**31 - 1)
 
     def length_findings(self, series: SeriesSet) -> tuple[str, ...]:
         """A sentence where lengths are far from those learned from."""

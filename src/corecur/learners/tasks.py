@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from corecur.bundle.open import open_untrusted
+from corecur.bundle.open import Bundle, open_untrusted
 from corecur.data.class_folders import ELSEWHERE, list_folder
 from corecur.data.open_images import image_kind
 from corecur.data.path_table import PATH_COLUMNS
@@ -159,7 +159,11 @@ def find_task(source: str) -> str:
 
 def load_learner(path: str | os.PathLike[str], *, device: str = "auto") -> Learner[Any, Any, Any]:
     """The learner in a bundle or in a run folder, whatever its task; BundleError or RunError where there is none."""
-    bundle = open_untrusted(find_bundle(Path(path)))
+    return learner_in(open_untrusted(find_bundle(Path(path))), device=device)
+
+
+def learner_in(bundle: Bundle, *, device: str = "auto") -> Learner[Any, Any, Any]:
+    """The learner in an opened bundle, whatever its task."""
     task = bundle.preprocess.get("task") if isinstance(bundle.preprocess, dict) else None
     if task is None:
         raise BundleError(
@@ -168,8 +172,8 @@ def load_learner(path: str | os.PathLike[str], *, device: str = "auto") -> Learn
             where=bundle.path,
             do="use it in Python: corecur.Model.load(path)",
         )
-    if task not in TASKS:
-        raise BundleError("other-task", f"this model file is for the task {task!r}", where=bundle.path)
+    if task not in set(TASKS):  # the exact names only: the table itself takes other spellings
+        raise BundleError("other-task", f"this model file is for the task {ascii(task)[:80]}", where=bundle.path)
     return TASKS[task].learner.from_bundle(bundle, device=device)
 
 

@@ -18,6 +18,9 @@ from corecur.errors import ConfigError, DataError, ShapeError
 #: By channel over the training data, by series and channel over its own steps, or not at all.
 ScalingKind = Literal["channel", "series", "none"]
 
+# What float32 can hold: series beyond are none that a network was trained on.
+_LARGEST, _SMALLEST_STD = torch.finfo(torch.float32).max, torch.finfo(torch.float32).tiny
+
 
 class SeriesScaling(BaseModel):
     """``(x - mean) / std``; a channel, or a series, that never changes becomes 0.
@@ -39,7 +42,8 @@ class SeriesScaling(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> SeriesScaling:
         right = len(self.mean) == len(self.std) and (len(self.mean) > 0) == (self.kind == "channel")
-        if not right or any(value <= 0 for value in self.std):
+        within = all(abs(value) <= _LARGEST for value in self.mean + self.std)
+        if not right or not within or any(value < _SMALLEST_STD for value in self.std):
             raise ConfigError(
                 "this is no scaling of series",
                 got=f"kind {self.kind!r}, mean {self.mean}, std {self.std}",
