@@ -69,7 +69,7 @@ def test_the_config_is_json_whatever_is_in_it(tmp_path: Path) -> None:
     found = strict((run.path / "config.json").read_text(encoding="utf-8"))
     assert found["source"] == "photos"
     assert found["größe"] == "torch.float32"
-    assert sorted(os.listdir(run.path)) == ["config.json", "lock", "log.txt"]
+    assert sorted(os.listdir(run.path)) == ["config.json", "lock"]
     run.close()
 
 
@@ -165,7 +165,7 @@ def test_the_bundle_of_a_run_is_found(tmp_path: Path) -> None:
 
 def test_a_run_without_a_bundle(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path, "a")
-    with pytest.raises(RunError, match="a run that goes on, or was killed"):
+    with pytest.raises(RunError, match="a run that goes on"):
         find_bundle(run.path)
     run.close()
     with pytest.raises(RunError, match="a run that was stopped"):

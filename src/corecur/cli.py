@@ -404,7 +404,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def _errors_for_people(debug: bool) -> Iterator[None]:
-    """Print whatever goes wrong without a trace and leave with its code: 1 failed, 2 usage, 75 stopped but resumable."""
+    """Print whatever goes wrong, without a trace, and leave with its code: 1 failed, 2 usage, 75 resumable."""
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:

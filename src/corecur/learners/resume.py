@@ -30,7 +30,7 @@ def resume_run(
     config = read_config(path)
     request = RunRequest.in_config(config, where=path)
     task = config.get("task")
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         raise RunError("this run is for a task that is not known here", where=path, got=repr(task))
     if request.deterministic:
         runtime.use_determinism()
