@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,8 @@ class FiniteGuard:
         self.in_row = 0
         self.times_back = 0
         self.rate_share = 1.0
+        #: What people call the samples, in the order of the training data; without names they are numbered.
+        self.names: Sequence[str] = ()
         self._buffers: list[Tensor] = []
         self._kept: list[Tensor] = []
 
@@ -65,7 +67,7 @@ class FiniteGuard:
         self.undo()
         self.in_row += 1
         what = f"the loss is {float(loss)}" if not bool(torch.isfinite(loss)) else "the gradient is not finite"
-        self.tell(f"! {place}: {what}; the step is left out ({_culprits(batch)})")
+        self.tell(f"! {place}: {what}; the step is left out ({_culprits(batch, self.names)})")
         if self.in_row < MOST_IN_ROW:
             return
         if self.can_go_back:
@@ -107,14 +109,17 @@ class FiniteGuard:
         self.rate_share = float(state["rate_share"])
 
 
-def _culprits(batch: Batch) -> str:
+def _culprits(batch: Batch, names: Sequence[str]) -> str:
     """The samples of a batch that hold values which are not finite; all of it, where none does."""
     fields = [field for field in (batch.inputs, batch.targets, batch.weights) if field is not None]
     rows = torch.stack([_broken_rows(field) for field in fields]).any(0)  # (B,)
     found = rows.nonzero()[:, 0].tolist()
     places = found or list(range(len(rows)))
     numbers = places if batch.index is None else batch.index[places].tolist()
-    named = ", ".join(map(str, numbers[:_MOST_NAMED])) + (", …" if len(numbers) > _MOST_NAMED else "")
+    known = bool(names) and batch.index is not None
+    named = ", ".join(names[number] if known else str(number) for number in numbers[:_MOST_NAMED]) + (
+        ", …" if len(numbers) > _MOST_NAMED else ""
+    )
     where = "of the batch" if batch.index is None else "of the training data"
     return f"samples {named} {where}" + (" hold NaN or infinity" if found else "")
 

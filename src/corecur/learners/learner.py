@@ -81,6 +81,10 @@ class Source(Protocol):
     def findings(self) -> tuple[str, ...]:
         """What is odd about it."""
 
+    @property
+    def train(self) -> Any:
+        """The training samples; where they have names, messages use them."""
+
 
 class NoReading(BaseModel):
     """A task whose sources are read in one way only."""
@@ -313,6 +317,7 @@ class Learner(ABC, Generic[D, R, P]):
                 run.log(f"training on {data.origin}")
             result = FitResult(run=run, findings=data.findings, planned_epochs=plan.epochs if seconds is None else None)
             keeper = None if run is None else self._keeper(plan, run, every, tell, anew=resume is None)
+            plan.trainer.guard.names = getattr(data.train, "names", ())
             self._train(plan, result, keeper, seconds, began, callbacks, verbose)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
             result.test = self.test(data)
