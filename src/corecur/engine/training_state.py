@@ -16,6 +16,7 @@ from corecur.errors import BundleError
 from corecur.layers.recurrent import carried_states, recurrent_layers, set_carried_states
 
 if TYPE_CHECKING:
+    from corecur.engine.callback import Callback
     from corecur.engine.trainer import Trainer
 
 _PARTS = (
@@ -73,7 +74,7 @@ class TrainingState:
             "network": tensors_of(trainer.network),
             "optimizer": None if trainer.optimizer is None else _optimizer_state(trainer.optimizer),
             "metrics": [metric.state() for metric in trainer.metrics],
-            "callbacks": [[type(callback).__name__, callback.state()] for callback in trainer.callbacks],
+            "callbacks": [[type(callback).__name__, state] for callback, state in _stateful(trainer)],
             "carried": carried_states(trainer.network),
             "random": random_states(),
             "epoch_random": trainer.epoch_random,
@@ -240,12 +241,19 @@ def _restore_each(what: str, own: Any, found: Any) -> None:
         one.load_state(_checked(what, state, dict))
 
 
+def _stateful(trainer: Trainer) -> list[tuple[Callback, dict[str, Any]]]:
+    """Callbacks that decide something, with their states; the others, such as a progress bar, may come and go."""
+    states = ((callback, callback.state()) for callback in trainer.callbacks)
+    return [(callback, state) for callback, state in states if state]
+
+
 def _restore_callbacks(trainer: Trainer, found: Any) -> None:
-    names = [type(callback).__name__ for callback in trainer.callbacks]
+    own = [callback for callback, _ in _stateful(trainer)]
+    names = [type(callback).__name__ for callback in own]
     entries = found if isinstance(found, list) else []
     if [entry[0] if isinstance(entry, list) and len(entry) == 2 else None for entry in entries] != names:
         raise _misfit(f"it was made with other callbacks than {', '.join(names) or 'none'}")
-    _restore_each("callbacks", trainer.callbacks, [entry[1] for entry in entries])
+    _restore_each("callbacks", own, [entry[1] for entry in entries])
 
 
 def _restore_carried(network: nn.Module, found: Any, device: torch.device) -> None:
