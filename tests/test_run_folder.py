@@ -69,7 +69,7 @@ def test_the_config_is_json_whatever_is_in_it(tmp_path: Path) -> None:
     found = strict((run.path / "config.json").read_text(encoding="utf-8"))
     assert found["source"] == "photos"
     assert found["größe"] == "torch.float32"
-    assert sorted(os.listdir(run.path)) == ["config.json", "lock"]
+    assert sorted(os.listdir(run.path)) == ["config.json", "lock", "log.txt"]
     run.close()
 
 
