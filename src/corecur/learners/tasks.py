@@ -35,7 +35,7 @@ from corecur.run_folder import find_bundle
 
 # Files and rows looked at; a source shows what it is in its first ones.
 _LOOKED_AT = 10_000
-_ROWS = 50
+_ROWS, _START = 50, 2**18  # characters: a line may have no end
 
 
 @dataclass(frozen=True)
@@ -209,6 +209,6 @@ def _names(folder: Path) -> Iterator[str]:
 def _first_lines(path: Path) -> list[str]:
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
-            return [line.strip()[:1000] for line in islice(file, _ROWS)]
+            return [line.strip()[:1000] for line in file.read(_START).splitlines()[:_ROWS]]
     except OSError as error:
         raise DataError(f"the table cannot be read: {error.strerror}", where=path) from error

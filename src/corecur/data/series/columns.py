@@ -5,6 +5,7 @@ Shapes: N rows.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ class Column:
     def __len__(self) -> int:
         return len(self.cells)
 
-    @property
+    @functools.cached_property
     def text(self) -> list[str]:
         """The cells as text."""
         return [str(cell).strip() for cell in self.cells]
