@@ -6,6 +6,7 @@ Shapes: N samples, K classes.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from corecur.errors import DataError
 IMBALANCE = 3
 FEW = 20
 NAMED = 5
+MISSING_WORDS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "missing", "?", "-", "--", "."})
 
 
 def refuse_classes(numbers: NDArray[np.int64], classes: Sequence[str], *, where: object, noun: str = "picture") -> None:
@@ -70,7 +72,34 @@ def class_findings(numbers: NDArray[np.int64], classes: Sequence[str], *, noun: 
             f"Imbalance: {classes[most]!r} has {counts[most]:,} training {noun}s, "
             f"{classes[least]!r} has {counts[least]:,}."
         )
+    return findings + label_findings(numbers, classes, noun=noun)
+
+
+def label_findings(numbers: NDArray[np.int64], classes: Sequence[str], *, noun: str = "picture") -> list[str]:
+    """Sentences on labels that tables write for a missing value, and on labels that are one word or number but for case
+    or decimals: both are read as classes of their own.
+
+    >>> label_findings(np.array([0, 1, 2]), ("1", "1.0", "NA"))[0]
+    "1 training picture is labelled 'NA', which may stand for a missing label: it is read as a class."
+    """
+    counts = np.bincount(numbers, minlength=len(classes))  # (K,)
+    findings = []
+    for number, name in enumerate(classes):
+        if name.casefold() in MISSING_WORDS:
+            verb = f"{noun} is" if counts[number] == 1 else f"{noun}s are"
+            doubt = "which may stand for a missing label: it is read as a class"
+            findings.append(f"{counts[number]:,} training {verb} labelled {name!r}, {doubt}.")
+    spellings: dict[str, list[str]] = {}
+    for name in classes:
+        spellings.setdefault(_plain_word(name), []).append(repr(name))
+    alike = [names for names in spellings.values() if len(names) > 1]
+    findings += [f"The classes {' and '.join(names)} differ in writing only: are they one?" for names in alike[:NAMED]]
     return findings
+
+
+def _plain_word(name: str) -> str:
+    """A label without what may be chance: case, and the decimals of a whole number."""
+    return re.sub(r"(?<=\d)\.0+$", "", name.casefold())
 
 
 def missing_findings(

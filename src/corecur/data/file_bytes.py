@@ -22,7 +22,8 @@ def read_bytes(path: Path, *, copies: int) -> bytes:
     try:
         size, room = path.stat().st_size, available_memory()
         if not path.is_file():
-            raise DataError("this is not a file", where=path, got="a folder" if path.is_dir() else "a pipe or a device")
+            what = "a folder" if path.is_dir() else "a pipe or a device"
+            raise DataError(f"the file cannot be read: it is {what}", where=path)
         if size * copies > room:
             raise DataError(
                 "the file is too large for the free memory",

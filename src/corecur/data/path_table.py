@@ -57,7 +57,8 @@ def gather_table(source: Path) -> Gathered:
         if os.path.isfile(source.parent / row.path):
             kept.setdefault(row.split, []).append(row)
         else:
-            bad.append((source.parent / row.path, f"no such file (row {row.line})"))
+            what = "not a file" if os.path.exists(source.parent / row.path) else "no such file"
+            bad.append((source.parent / row.path, f"{what} (row {row.line})"))
     if bad and not kept:
         raise DataError(
             "none of the pictures in the table exists",

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corecur.data.check import MISSING_WORDS
 from corecur.errors import DataError, nearest
 
 #: How tables spell a value that is not there.
-MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "missing", "?", "-", "--", "."})
+MISSING = MISSING_WORDS | {""}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from corecur.errors import DataError
 
 _COPIES = 32  # measured on panels and tables over time: a cell takes some 60 bytes as text, then 8 as a number
 
+
 def read_text(path: Path, *, western: bool = False) -> str:
     """The text of a UTF-8 file; with ``western``, latin-1 too, in which old comments are often written.
 
