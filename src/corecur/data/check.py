@@ -19,7 +19,7 @@ from corecur.errors import DataError
 IMBALANCE = 3
 FEW = 20
 NAMED = 5
-MISSING_WORDS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "missing", "?", "-", "--", "."})
+MISSING_WORDS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "missing"})
 
 
 def refuse_classes(numbers: NDArray[np.int64], classes: Sequence[str], *, where: object, noun: str = "picture") -> None:

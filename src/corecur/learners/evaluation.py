@@ -139,7 +139,7 @@ def evaluate_classifier(probabilities: Tensor, labels: Tensor, classes: Sequence
     answers = probabilities.argmax(1)
     pairs = labels * len(classes) + answers
     confusion = torch.bincount(pairs, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
-    of_truth = probabilities.double().gather(1, labels[:, None]).clamp_min(1e-12)
+    of_truth = probabilities.gather(1, labels[:, None]).double().clamp_min(1e-12)
     return Evaluation(tuple(classes), confusion.numpy(), probabilities, labels, float(-of_truth.log().mean()))
 
 

@@ -17,7 +17,7 @@ from corecur.data.check import MISSING_WORDS
 from corecur.errors import DataError, nearest
 
 #: How tables spell a value that is not there.
-MISSING = MISSING_WORDS | {""}
+MISSING = MISSING_WORDS | {"", "?", "-", "--", "."}
 
 
 @dataclass(frozen=True)
