@@ -5,13 +5,12 @@ Shapes: N samples, K classes.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from corecur.data.images import ImageSet
 from corecur.errors import DataError
@@ -118,6 +117,36 @@ def missing_findings(
     return [f"The {split} split has no {noun} of {shown}."]
 
 
+class Contents(Protocol):
+    """Samples that can be told apart: pictures, texts, tagged sentences, series."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What messages call each sample."""
+
+    def contents(self) -> Sequence[Hashable]:
+        """What each sample is, without its label; equal where two samples are."""
+
+
+def drawn_findings(train: Contents, held: Contents, *, split: str) -> list[str]:
+    """A sentence on samples of a split, drawn from the training data, that have copies of themselves left in it.
+
+    >>> import torch
+    >>> pictures = ImageSet(torch.zeros(2, 4, 4, 1, dtype=torch.uint8), None, ("a", "b"))
+    >>> drawn_findings(pictures.take(torch.tensor([0])), pictures.take(torch.tensor([1])), split="test")
+    ['1 of 1 test samples is a copy of a training sample (b of a): the test result will be too good by such samples.']
+    """
+    known = dict(zip(train.contents(), train.names, strict=True))
+    pairs = [(name, known[key]) for name, key in zip(held.names, held.contents(), strict=True) if key in known]
+    if not pairs:
+        return []
+    verb = "is a copy of a training sample (" if len(pairs) == 1 else "are copies of training samples (the first: "
+    return [
+        f"{len(pairs):,} of {len(held.names):,} {split} samples {verb}{pairs[0][0]} of {pairs[0][1]}): the {split} "
+        "result will be too good by such samples."
+    ]
+
+
 def duplicate_findings(splits: Mapping[str, ImageSet]) -> list[str]:
     """Sentences on pictures that are equal pixel for pixel, within a split, across splits, and under different labels.
 
@@ -132,7 +161,7 @@ def duplicate_findings(splits: Mapping[str, ImageSet]) -> list[str]:
         seen: dict[bytes, int] = {}
         copies, disputed = [], []
         leaks: dict[str, list[tuple[int, int]]] = {earlier: [] for earlier in first}
-        for row, digest in enumerate(_digests(images.images)):
+        for row, digest in enumerate(images.contents()):
             for earlier, known in first.items():
                 if digest in known:
                     leaks[earlier].append((row, known[digest]))
@@ -158,11 +187,6 @@ def duplicate_findings(splits: Mapping[str, ImageSet]) -> list[str]:
             )
         first[split] = seen
     return findings
-
-
-def _digests(images: Tensor) -> list[bytes]:
-    rows = images.flatten(1).numpy()  # (N, H·W·C)
-    return [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).digest() for row in rows]
 
 
 def _sentence(
