@@ -44,7 +44,8 @@ def test_classes_that_cannot_be_learned_are_named(command: Command, tmp_path: Pa
     assert "pale" in refused(lambda first: first.with_name("pale").mkdir())
     name = sorted(FOLDERS[kind](tmp_path / "set").iterdir())[0].name
     assert name in refused(lambda first: [file.unlink() for file in sorted(first.iterdir())[1:]])
-    assert "one class only" in refused(shutil.rmtree)
+    # One folder of tables may be anything; the task has to be named to hear more.
+    assert ("one class only" if kind != "series" else "nothing here that can be learned") in refused(shutil.rmtree)
 
 
 def test_a_class_that_the_held_out_splits_lack_is_a_finding() -> None:

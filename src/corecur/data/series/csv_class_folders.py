@@ -34,7 +34,7 @@ class _Folders:
 
 
 def is_csv_classes(path: Path) -> bool:
-    """Whether a folder, or the train folder in it, holds two class folders or more, numbers in those that hold anything.
+    """Whether a folder, or the train folder in it, holds class folders with tables of numbers in them.
 
     >>> is_csv_classes(Path("no such folder"))
     False
