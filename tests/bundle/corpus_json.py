@@ -173,7 +173,8 @@ manifest(
 
 for number, (value, code) in enumerate(
     [(0, "bad-architecture"), (-1, "bad-architecture"), (2**31, "too-much"), (2**63, "too-much"),
-     (-(2**63), "too-much"), (1.5, "bad-architecture"), ("64", "bad-architecture"), (None, "bad-architecture"), ([4], "bad-architecture"),
+     (-(2**63), "too-much"), (1.5, "bad-architecture"), ("64", "bad-architecture"), (None, "bad-architecture"),
+     ([4], "bad-architecture"),
      (2**31 - 1, "too-much"), ({"kind": "L2"}, "bad-architecture")]
 ):  # fmt: skip
     network(f"B18.{number}", f"{value!r} filters", code, (*_LAYER, "config", "filters"), value)
