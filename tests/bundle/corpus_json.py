@@ -254,3 +254,4 @@ for number, (mean, std, code) in enumerate(
 member("B23.n", "a mean that is NaN", "bad-json", lambda good: good.replace(b"0.5", b"NaN"), name="preprocess.json")
 task("B23.h", "pictures of another height", "bad-preprocess", ("preparation", "height"), 9)
 task("B23.t", "another task", "other-task", ("task",), "os.system")
+task("B23.l", "a list for a task", "other-task", ("task",), ["image-classification"])

@@ -22,7 +22,8 @@ from .raw_zip import plain, raw_zip
 
 MOST_SECONDS = 2.0
 VALUES: list[Any] = [
-    None, True, 0, -1, 1, 2**31, 2**63, 10**30, 0.5, 1e308, "", "x", "Dense", "Model", "Sequential", "../x", "os.system",
+    None, True, 0, -1, 1, 2**31, 2**63, 10**30, 0.5, 1e308, "", "x", "Dense", "Model", "Sequential", "../x",
+    "os.system",
     [], [None, 4], [2, 2], {}, {"kind": "Dense"}, {"tensor": [0, 0]}, {"layer": {"kind": "Dense"}}, "__class__", "F64",
 ]  # fmt: skip
 
@@ -95,8 +96,7 @@ def fuzz(folder: Path, *, seed: int, seconds: float | None = None, count: int | 
         except BundleError as error:
             code = error.code
         found[code] += 1
-        if code not in {*RULES, "accepted"} or time.process_time() - began > MOST_SECONDS:
-            raise AssertionError(
-                f"{code} after {time.process_time() - began:.1f} s, input {found.total()} of seed {seed}"
-            )
+        took = time.process_time() - began
+        if code not in {*RULES, "accepted"} or took > MOST_SECONDS:
+            raise AssertionError(f"{code} after {took:.1f} s, input {found.total()} of seed {seed}")
     return found
