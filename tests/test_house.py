@@ -28,7 +28,7 @@ UNTRACKED = {"__pycache__", "runs", "build", "dist"}
 LEVELS = (
     ("errors", "version"),
     ("names",),
-    ("runtime", "bundle", "data", "kernels"),
+    ("interruption", "runtime", "run_lock", "bundle", "data", "kernels"),
     ("layers",),
     ("engine",),
     ("graph", "run_folder", "shape_budget"),
