@@ -6,11 +6,12 @@ The standard library only: the command watches from its first line, before torch
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
-import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -23,6 +24,11 @@ RESUMABLE = 75
 PATIENCE = 8.0
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# ``timeout``, a supervisor or a shell may signal a process and then its group: one wish that comes twice.
+_SAME_WISH = 0.25
+# A terminal or a pipe that takes nothing must not hold a process that is to leave.
+_SECONDS_FOR_WORDS = 0.5
+_AFTER_STEP = "stopping after this step; once more to stop at once"
 
 
 class _Watch:
@@ -33,35 +39,57 @@ class _Watch:
         self.polite = 0
         self.is_program = False
         self.hint = "nothing was begun: give the same command again"
-        self.deadline: threading.Timer | None = None
+        self.before: dict[Any, Any] = {}
+        # Between the thread that hears and the one that works; a handler of signals must not take it.
+        self.lock = threading.Lock()
+        self._heard_at = float("-inf")
+
+    def is_repeated(self) -> bool:
+        """Whether a signal that comes now is the last one once more."""
+        now = time.monotonic()
+        if self.wanted and now - self._heard_at < _SAME_WISH:
+            return True
+        self._heard_at = now
+        return False
 
     def hear(self) -> None:
         """A signal has come, in a process that watches from its beginning; called by a thread of its own.
 
         The main thread may be inside a long call where Python's own handlers wait.
         """
-        if not self.polite:
-            self.leave("stopped")
-        if self.wanted:
-            self.leave("stopped at once")
-        self.wanted = True
-        say("stopping after this step; once more to stop at once")
-        self.deadline = threading.Timer(PATIENCE, self.leave, [f"stopped, for the step did not end in {PATIENCE:g} s"])
-        self.deadline.daemon = True
-        self.deadline.start()
+        with self.lock:
+            if self.is_repeated():
+                return
+            is_second, at_once = self.wanted, self.wanted or not self.polite
+            self.wanted = True
+        if at_once:
+            self.leave("stopped at once" if is_second else "stopped")
+        # The process ends after this in any case, so nothing takes the deadline back.
+        late = f"stopped: the step and its checkpoint did not end in {PATIENCE:g} s"
+        deadline = threading.Timer(PATIENCE, self.leave, [late])
+        deadline.daemon = True
+        deadline.start()
+        _say_in_time(_AFTER_STEP)
 
     def leave(self, what: str) -> None:
         """End the process where it stands: everything on disk is whole at any moment."""
-        say(f"corecur: {what}\n  do this:  {self.hint}")
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-        os._exit(RESUMABLE)
+        try:
+            _say_in_time(f"corecur: {what}\n  do this:  {self.hint}")
+        finally:
+            os._exit(RESUMABLE)
 
-    def calm(self) -> None:
-        """After a polite stretch of work."""
-        if self.deadline is not None:
-            self.deadline.cancel()
-        self.wanted, self.deadline = False, None
+    def begin_stretch(self) -> None:
+        with self.lock:
+            self.polite += 1
+
+    def end_stretch(self) -> bool:
+        """Whether somebody wished to stop in a polite stretch that ends here, and is still to be heeded."""
+        with self.lock:
+            self.polite -= 1
+            wished = self.wanted and not self.polite
+            if wished and not self.is_program:
+                self.wanted = False
+            return wished
 
 
 _WATCH = _Watch()
@@ -70,7 +98,20 @@ _WATCH = _Watch()
 def say(line: str) -> None:
     """Write a line on standard error, past Python's buffers: whoever holds their locks may be the one stopped."""
     with contextlib.suppress(OSError):
-        os.write(2, (line + "\n").encode())
+        os.write(2, (line + "\n").encode("utf-8", "backslashreplace"))
+
+
+def _say_in_time(line: str) -> None:
+    """``say`` and let standard output go, or give up where nobody takes it."""
+
+    def speak() -> None:
+        say(line)
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    speaker.join(_SECONDS_FOR_WORDS)
 
 
 def wanted() -> bool:
@@ -93,53 +134,66 @@ def hint(text: str) -> None:
 
 
 def watch() -> None:
-    """From now on SIGINT and SIGTERM end this process with ``RESUMABLE``; in a ``polite`` stretch, after its step."""
-    receiving, sending = socket.socketpair()
-    sending.setblocking(False)
-    signal.set_wakeup_fd(sending.fileno(), warn_on_full_buffer=False)
-    _WATCH.is_program = True
+    """From now on SIGINT and SIGTERM end this process with ``RESUMABLE``; in a ``polite`` stretch, after its step.
+
+    A signal that is ignored, as SIGINT is in a job that a shell put in the background, stays ignored.
+    """
+    receiving, sending = os.pipe()  # both ends live as long as the process
+    os.set_blocking(sending, False)
+    signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
 
     def listen() -> None:
-        while receiving.recv(1):
-            _WATCH.hear()
+        while number := os.read(receiving, 1):
+            if number[0] in _SIGNALS:  # every signal that has a handler is told of, such as the end of a child
+                _WATCH.hear()
 
     threading.Thread(target=listen, name="interruption", daemon=True).start()
-    for number in _SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # such as of a job that a shell put in the background
-            signal.signal(number, _nothing)
-    os.register_at_fork(after_in_child=_forget)
-    # Both ends live as long as the process.
-    _WATCH.ends = (receiving, sending)  # type: ignore[attr-defined]
+    _WATCH.is_program = True
+    _WATCH.before = _handle(_nothing)
 
 
 def unwatch() -> None:
     """Give the signals their usual meaning back: the command has nothing that could be gone on with."""
     if _WATCH.is_program:
-        _forget()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _WATCH.is_program = False
+        signal.set_wakeup_fd(-1)
+        _restore(_WATCH.before)
 
 
 @contextlib.contextmanager
-def polite() -> Iterator[None]:
+def polite(do: str | None = None) -> Iterator[None]:
     """A stretch of work that looks at ``wanted`` and ends by itself, with everything kept; the second signal ends it.
 
     In a program that does not ``watch`` (a notebook) the signals mean this for as long as the stretch lasts, and the
-    second one is a KeyboardInterrupt. Raises Stopped at the end if a signal came too late to be heeded.
+    second one is a KeyboardInterrupt. Raises Stopped at the end, saying what to ``do``, if a signal came too late to be
+    heeded.
     """
     before: dict[Any, Any] = {}
-    if not _WATCH.is_program and threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, _note) for number in _SIGNALS}
-    _WATCH.polite += 1
+    _WATCH.begin_stretch()
     try:
+        if not _WATCH.is_program and threading.current_thread() is threading.main_thread():
+            before = _handle(_note)
         yield
-        if _WATCH.wanted and _WATCH.polite == 1:
-            raise Stopped("stopped on request", do=_WATCH.hint)
     finally:
-        _WATCH.polite -= 1
-        if not _WATCH.polite:
-            _WATCH.calm()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _restore(before)
+        wished = _WATCH.end_stretch()
+    if wished:
+        raise Stopped("stopped on request", do=do or _WATCH.hint)
+
+
+def _handle(handler: Any) -> dict[Any, Any]:
+    """Set the handler of both signals; those before. One that is ignored, or another program's, stays."""
+    _teach_children()
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, handler)
+    return before
+
+
+def _restore(before: dict[Any, Any]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
@@ -147,15 +201,24 @@ def _nothing(number: int, frame: FrameType | None) -> None:
 
 
 def _note(number: int, frame: FrameType | None) -> None:
+    if _WATCH.is_repeated():
+        return
     if _WATCH.wanted:
         raise KeyboardInterrupt
     _WATCH.wanted = True
-    say("stopping after this step; once more to stop at once")
+    say(_AFTER_STEP)
+
+
+@functools.cache
+def _teach_children() -> None:
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _forget() -> None:
     """In a child made by fork, which its parent ends: it does not hear of Ctrl-C, and SIGTERM is what it ever was."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _WATCH.is_program = False
+    if _WATCH.is_program:
+        signal.set_wakeup_fd(-1)
+    if _WATCH.is_program or _WATCH.polite:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _WATCH.is_program, _WATCH.polite = False, 0

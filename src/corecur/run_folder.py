@@ -7,6 +7,7 @@ while it is being written, and at the end ``bundle/`` and ``report.html``.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -16,24 +17,28 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import Any
 
-from corecur.bundle.layout import MANIFEST, Limit
-from corecur.bundle.strict_json import parse_json
+from corecur.bundle.layout import CHECKPOINT, MANIFEST
 from corecur.bundle.write import write_file
 from corecur.engine.callback import Callback, Logs
-from corecur.errors import BundleError, ConfigError, RunError, Stopped
+from corecur.errors import ConfigError, RunError, Stopped, nearest
 from corecur.run_lock import RunLock, is_running
 
 _CONFIG, _METRICS, _LOG, _BUNDLE, _CHECKPOINTS = "config.json", "metrics.jsonl", "log.txt", "bundle", "checkpoints"
-_CONFIG_LIMIT = Limit(1 << 26, 2_000_000)
+_MOST_CONFIG_BYTES = 1 << 26
+# What a writer that was killed leaves of each: a dot, the name, a dot, and eight characters of its own.
+_HALF_WRITTEN = re.compile(r"\.(?:config\.json|metrics\.jsonl|report\.html|bundle)\.\w{8}")
+# Of a run's name; with the time before it and a number behind it no file system finds it too long.
+_MOST_CHARACTERS, _MOST_BYTES = 60, 200
 
 
 class RunFolder:
     """A folder that this process alone writes.
 
-    As a context it gives the folder back at the end. Where the work inside fails, a folder without a finished epoch
+    As a context it gives the folder back at the end. Where the work inside fails, a new folder without a finished epoch
     or a checkpoint is removed; else the error gets a note on what is left. Neither log nor figures that the disk does
     not take end a training: they are told once, kept, and written as soon as that can be done.
 
@@ -43,8 +48,9 @@ class RunFolder:
     ['config.json', 'lock']
     """
 
-    def __init__(self, path: Path, lock: RunLock) -> None:
+    def __init__(self, path: Path, lock: RunLock, *, is_new: bool) -> None:
         self.path = path
+        self.is_new = is_new
         self.bundle = path / _BUNDLE
         self.report = path / "report.html"
         self.checkpoints = path / _CHECKPOINTS
@@ -58,7 +64,7 @@ class RunFolder:
     def create(cls, parent: Path, name: str, config: Mapping[str, Any] | None = None) -> RunFolder:
         """``parent/<time>-<name>``, with a number behind it where that is taken; RunError if it cannot be made."""
         check_writable(parent)
-        stem = time.strftime("%Y%m%d-%H%M%S") + "-" + (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run")[:60]
+        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{_as_stem(name)}"
         for number in range(1000):
             path = parent / (stem if number == 0 else f"{stem}-{number}")
             try:
@@ -67,7 +73,7 @@ class RunFolder:
                 continue
             except OSError as error:
                 raise _unwritable(path, error) from error
-            run = cls(path, _locked(path))
+            run = cls(path, _locked(path), is_new=True)
             if config is not None:
                 run.write_config(config)
             return run
@@ -78,15 +84,22 @@ class RunFolder:
         """A run to go on with; RunError where there is none, or where another process writes it. Makes no folder."""
         read_config(path)
         lock = _locked(path)
-        run = cls(path, lock)
-        for left in path.glob(".*.????????"):  # of a writer that was killed
-            if left.is_dir() and not left.is_symlink():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
+        run = cls(path, lock, is_new=False)
+        run._clean()
         if lock.stale is not None:
             run.log(lock.stale)
         return run
+
+    def _clean(self) -> None:
+        """Remove what a writer that was killed left half done."""
+        with contextlib.suppress(OSError):  # on a disk that is read-only the error comes where it matters
+            for left in self.path.iterdir():
+                if not _HALF_WRITTEN.fullmatch(left.name):
+                    continue
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink(missing_ok=True)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -156,7 +169,8 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        lost = error is not None and not isinstance(error, Stopped) and not self.epochs and not _holds(self.checkpoints)
+        failed = error is not None and not isinstance(error, Stopped)
+        lost = failed and self.is_new and not self.epochs and not _holds(self.checkpoints)
         try:
             if error is not None:
                 with contextlib.suppress(RunError):  # a folder that is gone: the error that is on its way says more
@@ -206,29 +220,62 @@ def read_config(path: Path) -> dict[str, Any]:
     if not file.is_file():
         raise _no_run(path)
     try:
-        found = parse_json(file.read_bytes(), _CONFIG_LIMIT, where=path, name=_CONFIG)
+        # Not the strict reading of model files: a path that is not UTF-8 is half a surrogate pair in here.
+        found = json.loads(file.read_bytes()) if file.stat().st_size <= _MOST_CONFIG_BYTES else None
     except OSError as error:
         raise RunError("the run cannot be read", where=file, got=error.strerror) from error
-    except BundleError as error:
-        raise RunError(f"the run's config.json is damaged: {error.what}", where=file, do="train again") from error
+    except (ValueError, RecursionError) as error:
+        raise RunError("the run's config.json is damaged", where=file, got=error, do="train again") from error
     if not isinstance(found, dict):
         raise RunError("the run's config.json is damaged", where=file, do="train again")
     return found
 
 
 def _no_run(path: Path) -> RunError:
-    runs = sorted(inside.parent for inside in path.glob(f"*/{_CONFIG}")) if path.is_dir() else []
-    if runs:
-        return RunError(
-            "this is a folder of runs", where=path, expected="the folder of one run", do=f"did you mean {runs[-1]}?"
-        )
-    if (path / MANIFEST).exists():
-        got = "a model file"
-    elif (path / _LOG).exists():
-        got = "a run that was stopped before it began"
+    run = _nearby_run(path)
+    if path.is_dir() and run is not None and run.parent == path:
+        what, got = "this is a folder of runs", None
     else:
-        got = "another folder" if path.is_dir() else "a file" if path.exists() else "no such folder"
-    return RunError("there is no run to go on with", where=path, got=got, expected="the folder of a run")
+        what, got = "there is no run to go on with", _what_is_at(path)
+    return RunError(
+        what,
+        where=path,
+        got=got,
+        expected="the folder of one run",
+        do=None if run is None else f"did you mean {quote(str(run))}?",
+    )
+
+
+def _what_is_at(path: Path) -> str:
+    if not path.is_dir():
+        return "a file" if path.exists() else "no such folder"
+    if (path / MANIFEST).exists():
+        return "a model file"
+    if (path / CHECKPOINT.manifest).exists():
+        return "a checkpoint of a run"
+    if (path / _LOG).exists():
+        return "a run that was stopped before it began"
+    return "another folder" if any(path.iterdir()) else "an empty folder"
+
+
+def _nearby_run(path: Path) -> Path | None:
+    """The run that a wrong path most likely means: one around it, the newest in it, one of nearly this name."""
+    around = [*itertools.islice(path.parents, 3), Path("runs") / path.name]
+    inside = runs_in(path)[::-1]
+    found = next((run for run in (*around, *inside) if (run / _CONFIG).is_file()), None)
+    if found is None and not path.exists():
+        name = nearest(path.name, [run.name for run in runs_in(path.parent)])
+        found = path.parent / name if name is not None else None
+    return found
+
+
+def runs_in(parent: Path) -> list[Path]:
+    """The runs in a folder, the newest last.
+
+    >>> runs_in(Path("no such folder"))
+    []
+    """
+    return sorted(inside.parent for inside in parent.glob(f"*/{_CONFIG}")) if parent.is_dir() else []
 
 
 def _read_rows(path: Path) -> list[dict[str, float | None]]:
@@ -239,6 +286,12 @@ def _read_rows(path: Path) -> list[dict[str, float | None]]:
             row = json.loads(line)
             rows += [row] if isinstance(row, dict) else []
     return rows
+
+
+def _as_stem(name: str) -> str:
+    """A name as a part of a folder's name."""
+    stem = (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run")[:_MOST_CHARACTERS]
+    return stem.encode()[:_MOST_BYTES].decode(errors="ignore")
 
 
 def _finite(row: Mapping[str, float | None]) -> dict[str, float | None]:
@@ -296,7 +349,7 @@ def find_bundle(path: Path) -> Path:
             "there is no model in this run folder yet",
             where=path,
             got="a run that goes on" if running else "a run that was stopped or killed",
-            do="wait until it is done" if running else f"go on with it: corecur train --resume {path}",
+            do="wait until it is done" if running else f"go on with it: corecur train --resume {quote(str(path))}",
         )
     models = sorted(inside.parent for inside in path.glob("*/bundle") if inside.is_dir())
     raise RunError(

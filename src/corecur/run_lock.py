@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from typing import Any
 from corecur.errors import RunError
 
 _LOCK = "lock"
-# A look at the lock by another program takes it for a moment.
-_SECONDS_OF_TRYING = 0.5
+# A look at the lock by another program takes it for a moment; who took it to keep may not have written its name yet.
+_SECONDS_OF_TRYING, _SECONDS_FOR_A_NAME = 0.5, 5.0
 _MOST_BYTES = 4096
 
 # POSIX forgets a process's locks on a file when the process closes any descriptor of it, and never refuses a process
 # its own lock: what this process holds must be known without opening the file.
 _HELD: set[Path] = set()
+_HELD_GUARD = threading.Lock()
 
 
 class RunLock:
@@ -44,28 +46,40 @@ class RunLock:
 
     def acquire(self) -> None:
         """Take the lock; RunError where another writer has it."""
-        if self.run in _HELD:
-            raise self._refusal({"pid": os.getpid()})
-        patience = time.monotonic() + _SECONDS_OF_TRYING
+        with _HELD_GUARD:
+            if self.run in _HELD:
+                raise self._refusal({"pid": os.getpid()})
+            _HELD.add(self.run)
+        try:
+            self._descriptor = self._taken()
+            self._sign(self._descriptor)
+        except BaseException:
+            self.release()
+            _HELD.discard(self.run)
+            raise
+
+    def _taken(self) -> int:
+        """The lock's file, opened and locked by nobody else."""
+        began = time.monotonic()
         while True:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             if _lock(descriptor):
                 if _is_at(descriptor, self.path):  # else its last owner removed it meanwhile
-                    break
+                    return descriptor
                 os.close(descriptor)
                 continue
             owner = _owner(descriptor)
             os.close(descriptor)
-            if time.monotonic() > patience:
+            if time.monotonic() - began > (_SECONDS_OF_TRYING if owner else _SECONDS_FOR_A_NAME):
                 raise self._refusal(owner)
             time.sleep(0.02)
+
+    def _sign(self, descriptor: int) -> None:
         before = _owner(descriptor)
         if before:
             self.stale = f"its last writer ({_in_words(before)}) did not end it"
         os.truncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(_self()).encode(), 0)
-        self._descriptor = descriptor
-        _HELD.add(self.run)
+        os.pwrite(descriptor, json.dumps(_this_process()).encode(), 0)
 
     def release(self) -> None:
         """Give the lock back; nothing where it is not held."""
@@ -84,11 +98,13 @@ class RunLock:
         self.release()
 
     def _refusal(self, owner: dict[str, Any]) -> RunError:
+        is_elsewhere = owner.get("host") not in (None, socket.gethostname())
         return RunError(
             "another process writes this run",
             where=self.run,
             got=_in_words(owner) if owner else "a process that did not say which",
-            do="wait until it ends, or stop it",
+            do="wait until it ends, or stop it"
+            + (f"; if that machine is no more, remove {self.path}" if is_elsewhere else ""),
         )
 
 
@@ -125,7 +141,7 @@ def _lock(descriptor: int) -> bool:
         return not owner or not _lives(owner)
 
 
-def _self() -> dict[str, Any]:
+def _this_process() -> dict[str, Any]:
     pid = os.getpid()
     return {
         "pid": pid,

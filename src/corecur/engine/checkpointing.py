@@ -48,7 +48,9 @@ class Interval:
             return cls()
         amount = 0.0 if match is None else float(match[1])
         if match is None or amount <= 0 or (not match[2] and amount != int(amount)):
-            raise ConfigError("this says not how often to save", got=text, expected="500 (steps), 30s, 2m, 1h or never")
+            raise ConfigError(
+                "this does not say how often to save", got=text, expected="500 (steps), 30s, 2m, 1h or never"
+            )
         if not match[2]:
             return cls(steps=int(amount))
         return cls(seconds=amount * {"m": 60, "h": 3600}.get(match[2][0], 1))
@@ -97,7 +99,7 @@ class Checkpointing:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Checkpointing:
-        self._stack.enter_context(interruption.polite())
+        self._stack.enter_context(interruption.polite(self.how_to_resume or None))
         self._writer = self._stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="checkpoint"))
         return self
 

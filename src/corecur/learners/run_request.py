@@ -56,6 +56,19 @@ class RunRequest(BaseModel):
             ) from error
 
 
+def recipe_in(config: Mapping[str, Any], *, task: str, where: Path) -> dict[str, Any]:
+    """The settings that a run of a task began with; RunError where ``config.json`` is of another task or program.
+
+    >>> recipe_in({"task": "tagging", "recipe": {"epochs": 3}}, task="tagging", where=Path("runs/a"))
+    {'epochs': 3}
+    """
+    recipe = config.get("recipe")
+    if config.get("task") != task or not isinstance(recipe, dict):
+        got = config.get("task", "a config.json that another program wrote")
+        raise RunError("this is a run of another task", where=where, got=got, expected=task)
+    return recipe
+
+
 def _lasting(value: Any) -> str | float | None:
     """A source in words that hold tomorrow and elsewhere; None for arrays and other values."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
