@@ -157,7 +157,7 @@ def _owner(descriptor: int) -> dict[str, Any]:
     content = os.pread(descriptor, _MOST_BYTES, 0)
     try:
         found = json.loads(content or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -175,8 +175,13 @@ def _lives(owner: dict[str, Any]) -> bool:
 
 def _in_words(owner: dict[str, Any]) -> str:
     host, since = owner.get("host"), owner.get("since")
-    place = "" if host in (None, socket.gethostname()) else f" on {ascii(host)[1:60]}"
-    return f"process {ascii(owner.get('pid'))[:20]}{place}" + (f" since {ascii(since)[1:20]}" if since else "")
+    place = "" if host in (None, socket.gethostname()) else f" on {_plain(host)}"
+    return f"process {_plain(owner.get('pid'))}{place}" + (f" since {_plain(since)}" if since else "")
+
+
+def _plain(value: object) -> str:
+    """What a lock says, fit for a terminal: anybody may have written it."""
+    return ascii(str(value))[1:-1][:60]
 
 
 def _boot() -> str | None:

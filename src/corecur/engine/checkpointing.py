@@ -209,9 +209,9 @@ class Checkpointing:
         self._wait()
         if guard.times_back >= MOST_TIMES_BACK:
             raise Stopped(
-                f"the training ran away {guard.times_back + 1} times, each time with a lower rate",
+                f"the training ran away {guard.times_back + 1} times, each time with a lower rate; there is no model",
                 where=self.folder.path,
-                do="look at the samples named above, and train with a lower learning rate or with clipping",
+                do="look at the samples named above, and train anew with a lower learning rate or with clipping",
             )
         saved = self.folder.newest(skip=self._times_back_since_save)
         if saved is None:

@@ -326,9 +326,9 @@ class Learner(ABC, Generic[D, R, P]):
             self._train(plan, result, keeper, seconds, began, callbacks, verbose)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
             result.test = self.test(data)
-            result.seconds = time.perf_counter() - began
+            result.seconds = result.seconds_before + time.perf_counter() - began
             self._write_run(data, result, config)
-            result.seconds = time.perf_counter() - began
+            result.seconds = result.seconds_before + time.perf_counter() - began
         return result
 
     def _reopened(
@@ -407,7 +407,9 @@ class Learner(ABC, Generic[D, R, P]):
             callbacks=listening,
             checkpoints=keeper,
         )
-        result.train_seconds = time.perf_counter() - started
+        if keeper is not None and keeper.resume is not None:
+            result.seconds_before = keeper.resume.state.seconds
+        result.train_seconds = result.seconds_before + time.perf_counter() - started
 
     def _config(self, data: D, command: str, request: RunRequest) -> dict[str, Any]:
         return {
