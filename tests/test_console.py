@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import math
 
 import pytest
@@ -62,3 +64,24 @@ def test_json_is_json(capsys: Captured) -> None:
     assert capsys.readouterr().out == '{"ä": [1]}\n'
     with pytest.raises(ValueError, match="not JSON compliant"):
         console.say_json(math.nan)
+
+
+# What a spreadsheet would run: OWASP's list (CWE-1236), behind blanks and in wide forms too.
+FORMULAS = (
+    "=1+1", "=cmd|' /C calc'!A0", "+1+1", "-1+1|cmd", "@SUM(A1)", "\t=1+1", "\r=1+1", "\n=1+1", " =1+1", "＝1+1",
+    "＋1+1", "－1+1", "＠SUM(A1)", '=HYPERLINK("http://x","y")', "-", "+", "-inf", "--1", "+a.png",
+)  # fmt: skip
+NUMBERS = ("0.5", "-0.5", "+3", "-1e-05", "1E9", ".5", "-7", "5.")
+HARMLESS = ("a=b", "a-b.png", "2024-01-01", "", "'quoted", "caf\xe9", 'say "x"', "two\nlines", "a,b", "cr\rhere")
+
+
+@pytest.mark.parametrize("cell", FORMULAS)
+def test_no_cell_of_a_csv_is_a_formula(cell: str) -> None:
+    header, row = csv.reader(io.StringIO(console.as_csv([cell, "b"], [[cell, "0.5"]]), newline=""))
+    assert header[0] == row[0] == "'" + cell and row[1] == "0.5"
+
+
+@pytest.mark.parametrize("cell", NUMBERS + HARMLESS)
+def test_other_cells_of_a_csv_stay_as_they_are(cell: str) -> None:
+    ((found, other),) = csv.reader(io.StringIO(console.as_csv([cell, "b"], []), newline=""))
+    assert (found, other) == (cell, "b")

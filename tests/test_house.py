@@ -27,8 +27,8 @@ UNTRACKED = {"__pycache__", "runs", "build", "dist"}
 # Lowest first. A module imports from rows above its own in this table (lower levels) and from its own name only.
 LEVELS = (
     ("errors", "version"),
-    ("names",),
-    ("runtime", "bundle", "data", "kernels"),
+    ("names", "run_lock"),
+    ("interruption", "runtime", "bundle", "data", "kernels"),
     ("layers",),
     ("engine",),
     ("graph", "run_folder", "shape_budget"),

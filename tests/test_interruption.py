@@ -1,4 +1,4 @@
-"""Stopping on request: real signals to real processes, which need no torch and start in milliseconds."""
+"""SIGINT and SIGTERM: real signals sent to real processes, which are light, for the module needs no torch."""
 
 from __future__ import annotations
 
@@ -6,302 +6,396 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from corecur import interruption
 from corecur.errors import Stopped
 
-BEGINNING = """
-import os, signal, sys, time
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+BEGIN = """
+import os, select, signal, sys, time
 from corecur import interruption
-from corecur.errors import Stopped
-def ready(word="ready"):
-    print(word, flush=True)
-def steps(most=400):
-    for number in range(most):
-        time.sleep(0.02)
-        if interruption.wanted():
-            print(f"stopped after step {number}", flush=True)
-            return
+from corecur.interruption import hint, polite, unwatch, wanted, watch
+def ready(word="ready"): print(word, flush=True)
 """
-BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+ECHO = interruption._SECONDS_OF_ECHO
+# A step that ends long before the test, and long after a process that leaves at once.
+ENDLESS = 60
 
 
-@contextmanager
-def program(body: str, **options: object) -> Iterator[subprocess.Popen[str]]:
-    """A program that has said that it is ready."""
-    line = [sys.executable, "-c", BEGINNING + body]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(line, text=True, **(pipes | options)) as process:  # type: ignore[call-overload]
-        try:
-            assert process.stdout.readline() == "ready\n"
-            yield process
-        finally:
-            process.kill()
+class Child:
+    """A Python program that has said it is ready."""
 
+    def __init__(self, script: str, **options: Any) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", BEGIN + textwrap.dedent(script)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+        )  # fmt: skip
+        self.sent = time.monotonic()
+        self.hear("ready")
 
-def end_of(process: subprocess.Popen[str], *, within: float) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a program that must end in so many seconds."""
-    out, err = process.communicate(timeout=within)
-    return process.returncode, out, err
+    def hear(self, word: str) -> None:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().strip()
+        assert line == word, (line, self.process.stderr.read() if self.process.stderr else "")
 
+    def send(self, number: int) -> None:
+        self.sent = time.monotonic()
+        self.process.send_signal(number)
 
-# in a program that watches from its first line
-
-
-@BOTH
-def test_where_nothing_is_lost_a_signal_ends_the_program_at_once(number: int) -> None:
-    with program("interruption.watch(); ready(); time.sleep(60)") as process:
-        process.send_signal(number)
-        code, _, err = end_of(process, within=5)
-    assert code == 75
-    assert err == "corecur: stopped\n  do this:  nothing was begun: give the same command again\n"
-
-
-def test_a_long_call_in_which_python_hears_nothing_ends_too() -> None:
-    body = "import hashlib; interruption.watch(); ready(); hashlib.pbkdf2_hmac('sha256', b'a', b'b', 10**9)"
-    with program(body) as process:
-        process.send_signal(signal.SIGINT)
-        assert end_of(process, within=5)[0] == 75
-
-
-def test_the_hint_is_printed_whatever_it_is_made_of() -> None:
-    with program(
-        "interruption.watch(); interruption.hint('corecur train --resume \\udcff猫'); ready(); time.sleep(60)"
-    ) as p:
-        p.send_signal(signal.SIGTERM)
-        code, _, err = end_of(p, within=5)
-    assert code == 75 and err.endswith("do this:  corecur train --resume \\udcff猫\n")
-
-
-POLITE = """
-interruption.watch()
-interruption.hint("go on")
-try:
-    with interruption.polite("resume it"):
-        ready()
-        steps()
-except Stopped as error:
-    print(error, flush=True)
-    sys.exit(error.exit_code)
-"""
-
-
-@BOTH
-def test_a_polite_stretch_ends_after_its_step(number: int) -> None:
-    with program(POLITE) as process:
-        process.send_signal(number)
-        code, out, err = end_of(process, within=5)
-    assert code == 75 and err == "stopping after this step; once more to stop at once\n"
-    assert out.startswith("stopped after step ") and out.endswith("stopped on request\n  do this:  resume it\n")
-
-
-def test_one_wish_may_come_twice_as_from_timeout_and_supervisors() -> None:
-    with program(POLITE.replace("steps()", "time.sleep(0.5); steps()")) as process:
-        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
-            process.send_signal(number)
-            time.sleep(0.02)
-        code, out, err = end_of(process, within=5)
-    assert code == 75 and "stopped after step 0" in out
-    assert err.count("\n") == 1
-
-
-DEAF = POLITE.replace("steps()", "time.sleep(60)")
-
-
-def test_the_second_signal_ends_it_at_once() -> None:
-    with program(DEAF) as process:
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.5)
-        assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        code, _, err = end_of(process, within=3)
-    assert code == 75 and err.endswith("corecur: stopped at once\n  do this:  go on\n")
-
-
-def test_a_step_without_end_is_left_after_the_deadline() -> None:
-    assert interruption.PATIENCE <= 8
-    with program("interruption.PATIENCE = 0.6\n" + DEAF) as process:
-        began = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        code, _, err = end_of(process, within=5)
-    assert code == 75 and 0.5 < time.monotonic() - began < 3
-    assert "the step and its checkpoint did not end in 0.6 s" in err and "go on" in err
-
-
-def test_the_deadline_holds_for_what_comes_after_the_stretch() -> None:
-    body = POLITE.replace("sys.exit", "time.sleep(60); sys.exit")
-    with program("interruption.PATIENCE = 0.6\n" + body) as process:
-        process.send_signal(signal.SIGTERM)
-        assert end_of(process, within=5)[0] == 75
-
-
-def test_a_wish_too_late_for_the_last_step_is_heeded_at_the_end() -> None:
-    body = POLITE.replace("steps()", "sys.stdin.readline()")
-    with program(body) as process:
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)  # communicate closes standard input, which ends the line
-        code, out, _ = end_of(process, within=5)
-    assert code == 75 and "resume it" in out
-
-
-@pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_reader_who_reads_no_more_does_not_keep_it(stream: str) -> None:
-    body = f"interruption.watch(); ready()\nwhile True: print('x' * 1000, file=sys.{stream})"
-    with program(body) as process:
-        time.sleep(0.3)  # the pipe is full now, and its lock taken
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=5) == 75
-
-
-FULL = """
-os.set_blocking(2, False)
-try:
-    while True:
-        os.write(2, b"x" * 1000)
-except BlockingIOError:
-    os.set_blocking(2, True)
-"""
-
-
-def test_a_stop_after_the_step_waits_for_no_reader() -> None:
-    with program(FULL + POLITE) as process:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=5) == 75
-
-
-def test_other_signals_are_no_wish_to_stop() -> None:
-    body = """
-interruption.watch()
-heard = []
-for number in (signal.SIGUSR1, signal.SIGCHLD):
-    signal.signal(number, lambda number, frame: heard.append(number))
-with interruption.polite():
-    ready()
-    os.kill(os.getpid(), signal.SIGUSR1)
-    import subprocess
-    subprocess.run(["true"])
-    time.sleep(0.2)
-    print(len(heard), interruption.wanted())
-"""
-    with program(body) as process:
-        assert end_of(process, within=5) == (0, "2 False\n", "")
-
-
-def test_a_job_in_the_background_does_not_hear_ctrl_c() -> None:
-    line = ["sh", "-c", 'trap \'\' INT; exec "$0" -c "$1"', sys.executable, BEGINNING + POLITE]
-    with subprocess.Popen(line, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
-        assert process.poll() is None
-        process.send_signal(signal.SIGTERM)
-        code, _, err = end_of(process, within=5)
-    assert code == 75 and err.count("stopping after this step") == 1
-
-
-def test_signals_get_their_usual_meaning_back() -> None:
-    body = "interruption.watch(); interruption.unwatch(); ready(); time.sleep(60)"
-    with program(body) as process:
-        process.send_signal(signal.SIGTERM)
-        assert end_of(process, within=5)[0] == -signal.SIGTERM
-    with program(body) as process:
-        process.send_signal(signal.SIGINT)
-        code, _, err = end_of(process, within=5)
-    assert code == -signal.SIGINT and "KeyboardInterrupt" in err
-
-
-FORK = """
-{before}
-with interruption.polite():
-    child = os.fork()
-    if not child:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.1)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(60)
-    ready()
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), interruption.wanted())
-"""
-
-
-@pytest.mark.parametrize("before", ["interruption.watch()", ""])
-def test_children_made_by_fork_end_as_their_parent_says(before: str) -> None:
-    with program(FORK.format(before=before)) as process:
-        assert end_of(process, within=5) == (0, f"{-signal.SIGTERM} False\n", "")
-
-
-# in a program of somebody else, such as a notebook
+    def end(self) -> tuple[int, str, str, float]:
+        """Exit code, standard output and error, and the seconds after the last signal."""
+        assert self.process.stdout is not None and self.process.stderr is not None
+        out, err = self.process.stdout.read(), self.process.stderr.read()  # what ``hear`` read ahead is in it
+        return self.process.wait(timeout=30), out, err, time.monotonic() - self.sent
 
 
 @pytest.fixture
-def handlers() -> Iterator[Callable[[], list[object]]]:
-    """Both signals' handlers now; those before are there again at the end."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-    yield lambda: [signal.getsignal(number) for number in numbers]
-    assert {number: signal.getsignal(number) for number in numbers} == before
+def child() -> Iterator[Callable[..., Child]]:
+    children: list[Child] = []
+
+    def start(script: str, **options: Any) -> Child:
+        children.append(Child(script, **options))
+        return children[-1]
+
+    yield start
+    for one in children:
+        one.process.kill()
+        one.process.communicate()
 
 
-@BOTH
-def test_a_stretch_hears_signals_and_gives_them_back(number: int, handlers: Callable[[], list[object]]) -> None:
-    before = handlers()
-    with pytest.raises(Stopped, match="(?s)stopped on request.*fit again"), interruption.polite("fit again"):
-        assert handlers() != before
+@pytest.fixture(autouse=True)
+def no_echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "_SECONDS_OF_ECHO", 0.0)
+
+
+# a program that watches, outside of polite stretches
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("hint", [None, "corecur train --resume 'my run'"])
+def test_a_signal_ends_the_process_at_once(child: Callable[..., Child], number: int, hint: str | None) -> None:
+    # one long call into C that looks at no signal: Python's own handlers would wait for its end
+    one = child(f"""
+        import hashlib
+        watch()
+        if {hint!r}: hint({hint!r})
+        ready()
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)
+    """)
+    one.send(number)
+    code, _, err, seconds = one.end()
+    advice = "nothing was begun: give the same command again" if hint is None else f"go on with: {hint}"
+    assert (code, err) == (75, f"corecur: stopped; {advice}\n")
+    assert seconds < 2
+
+
+def test_other_signals_that_are_handled_mean_nothing(child: Callable[..., Child]) -> None:
+    one = child("""
+        watch(); ready()
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # as torch's data loader does
+        with polite():
+            for _ in range(3):
+                if os.fork() == 0: os._exit(0)
+                os.wait()
+            time.sleep(0.2)
+            print(wanted(), flush=True)
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGCHLD)
+        time.sleep(0.2)
+        print("still here")
+    """)
+    assert one.end()[:3] == (0, "False\nstill here\n", "")
+
+
+def test_what_was_ignored_stays_ignored(child: Callable[..., Child]) -> None:
+    one = child("watch(); ready(); time.sleep(0.5); print('done')",
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))  # fmt: skip
+    one.send(signal.SIGINT)
+    assert one.end()[:3] == (0, "done\n", "")
+
+
+def test_without_a_reader_of_standard_error_it_ends_too(child: Callable[..., Child]) -> None:
+    one = child("""
+        os.set_blocking(2, False)
+        try:
+            while True: os.write(2, b"x" * 4096)
+        except BlockingIOError: os.set_blocking(2, True)
+        watch(); ready(); time.sleep(60)
+    """)
+    one.send(signal.SIGTERM)
+    assert one.process.wait(timeout=5) == 75
+
+
+def test_unwatched_the_signals_are_what_they_were(child: Callable[..., Child]) -> None:
+    script = """
+        watch(); watch(); unwatch(); unwatch(); ready()
+        try: time.sleep(30)
+        except KeyboardInterrupt: print("interrupted")
+    """
+    one, other = child(script), child(script)
+    one.send(signal.SIGINT)
+    other.send(signal.SIGTERM)
+    assert one.end()[:3] == (0, "interrupted\n", "")
+    assert other.end()[:3] == (-signal.SIGTERM, "", "")
+
+
+# polite stretches of a program that watches
+
+LOOP = """
+    watch(); hint("corecur train --resume runs/1")
+    try:
+        with polite():
+            ready()
+            while not wanted(): time.sleep(0.01)
+            ready("saved")
+            {then}
+    except BaseException as error:
+        print(type(error).__name__, error); sys.exit(error.exit_code)
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_polite_stretch_ends_by_itself(child: Callable[..., Child], number: int) -> None:
+    one = child(LOOP.format(then="pass"))
+    one.send(number)
+    code, out, err, _ = one.end()
+    said = "Stopped stopped on request\n  do this:  corecur train --resume runs/1\n"
+    assert (code, out) == (75, f"saved\n{said}")
+    assert err == "corecur: stopping after this step; once more to stop at once\n"
+
+
+@pytest.mark.parametrize("second", SIGNALS)
+def test_a_second_signal_ends_it_at_once(child: Callable[..., Child], second: int) -> None:
+    one = child(LOOP.format(then=f"time.sleep({ENDLESS})"))
+    one.send(signal.SIGINT)
+    one.hear("saved")
+    time.sleep(ECHO * 1.5)
+    one.send(second)
+    code, _, err, seconds = one.end()
+    assert code == 75 and seconds < 2
+    assert err.splitlines()[1:] == ["corecur: stopped; go on with: corecur train --resume runs/1"]
+
+
+def test_the_echo_of_a_signal_is_no_second_one(child: Callable[..., Child]) -> None:
+    one = child(LOOP.format(then="time.sleep(0.5); print('whole')"))
+    for _ in range(5):
+        one.send(signal.SIGTERM)
+        time.sleep(0.01)
+    code, out, _, _ = one.end()
+    assert code == 75 and out.startswith("saved\nwhole\n")
+
+
+def test_timeout_sends_its_signal_twice_and_it_counts_once() -> None:
+    script = BEGIN + textwrap.dedent(LOOP.format(then="time.sleep(0.4); print('whole')"))
+    line = ["timeout", "-k", "9", "1.5", sys.executable, "-c", script]
+    found = subprocess.run(line, capture_output=True, text=True, check=False, timeout=30)
+    assert found.stdout.startswith("ready\nsaved\nwhole\n")
+    assert found.returncode == 124  # of timeout, which hides the code of its child
+
+
+def test_a_step_that_does_not_end_has_a_deadline(child: Callable[..., Child]) -> None:
+    one = child("interruption.PATIENCE = 0.5\n" + textwrap.dedent(LOOP.format(then=f"time.sleep({ENDLESS})")))
+    one.send(signal.SIGTERM)
+    code, _, err, seconds = one.end()
+    assert code == 75 and 0.4 < seconds < 3
+    assert err.splitlines()[1:] == ["corecur: the step did not end in 0.5 s; go on with: corecur train --resume runs/1"]
+    assert interruption.PATIENCE == 8
+
+
+def test_the_deadline_holds_after_the_stretch_too(child: Callable[..., Child]) -> None:
+    script = LOOP.format(then="pass").replace("sys.exit", f"time.sleep({ENDLESS}); sys.exit")
+    one = child("interruption.PATIENCE = 0.5\n" + textwrap.dedent(script))
+    one.send(signal.SIGTERM)
+    assert one.end()[0] == 75
+
+
+# children
+
+
+@pytest.mark.parametrize("before", ["", "watch()"], ids=["library", "program"])
+def test_workers_of_a_polite_stretch_outlive_ctrl_c_and_end_when_told(child: Callable[..., Child], before: str) -> None:
+    one = child(
+        f"""
+        {before}
+        reading, writing = os.pipe()
+        try:
+            with polite():
+                ready(); worker = os.fork()
+                if worker == 0:
+                    ready("worker")
+                    time.sleep(1)
+                    os.write(writing, b"batch")
+                    time.sleep({ENDLESS})
+                while not wanted(): time.sleep(0.01)
+                print(os.read(reading, 9).decode(), flush=True)   # the step needs one more batch
+        except interruption.Stopped:
+            os.kill(worker, signal.SIGTERM)
+            print(os.WTERMSIG(os.waitpid(worker, 0)[1]))
+        """,
+        start_new_session=True,
+    )
+    one.hear("worker")
+    os.killpg(one.process.pid, signal.SIGINT)  # as a terminal does
+    code, out, _, seconds = one.end()
+    assert (code, out) == (0, f"batch\n{int(signal.SIGTERM)}\n")
+    assert seconds < 10
+
+
+@pytest.mark.parametrize("before", ["watch()", "watch(); unwatch()"])
+def test_other_children_have_the_usual_handlers(child: Callable[..., Child], before: str) -> None:
+    one = child(f"""
+        {before}; ready()
+        if os.fork() == 0:
+            print(signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+                  signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, signal.set_wakeup_fd(-1), wanted(), flush=True)
+            os._exit(0)
+        os.wait()
+    """)
+    assert one.end()[:3] == (0, "True True -1 False\n", "")
+
+
+def test_a_data_loader_works_on_after_ctrl_c(child: Callable[..., Child]) -> None:
+    one = child(
+        """
+        watch(); ready()
+        from torch.utils.data import DataLoader
+        try:
+            with polite():
+                for _ in DataLoader(range(4), num_workers=2): pass   # its workers end: SIGCHLD
+                loader = iter(DataLoader(range(100), batch_size=10, num_workers=2))
+                next(loader)
+                print(wanted(), flush=True); ready("training")
+                while not wanted(): time.sleep(0.01)
+                print(sum(len(batch) for batch in loader), flush=True)
+        except interruption.Stopped as stopped:
+            sys.exit(stopped.exit_code)
+        """,
+        start_new_session=True,
+    )
+    one.hear("False")
+    one.hear("training")
+    os.killpg(one.process.pid, signal.SIGINT)
+    code, out, err, _ = one.end()
+    assert (code, out) == (75, "90\n")
+    assert err == "corecur: stopping after this step; once more to stop at once\n"
+
+
+# in a program that does not watch
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_for_a_stretch_the_signals_ask_and_then_are_what_they_were(number: signal.Signals) -> None:
+    before = [signal.getsignal(n) for n in SIGNALS]
+    interruption.hint("do it again")
+    with pytest.raises(Stopped, match=r"(?s)stopped on request.*do it again"), interruption.polite():
+        assert not interruption.wanted()
         with interruption.polite():
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
             assert interruption.wanted()
-        assert interruption.wanted()  # the outer stretch is not over
-    assert handlers() == before and not interruption.wanted()
+        assert interruption.wanted()
+    assert not interruption.wanted()
+    assert [signal.getsignal(n) for n in SIGNALS] == before
 
 
-def test_there_the_second_signal_is_a_keyboard_interrupt(
-    handlers: Callable[[], list[object]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(interruption, "_SAME_WISH", 0.05)
+def test_a_second_ctrl_c_is_a_keyboard_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt), interruption.polite():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)  # the same wish
-        time.sleep(0.1)
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
     assert not interruption.wanted()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_an_error_in_the_stretch_is_what_is_raised() -> None:
-    with pytest.raises(ZeroDivisionError), interruption.polite():
+def test_a_second_sigterm_ends_the_program(child: Callable[..., Child]) -> None:
+    one = child(f"interruption._SECONDS_OF_ECHO = 0\nwith polite():\n    ready(); time.sleep({ENDLESS})")
+    one.send(signal.SIGTERM)
+    time.sleep(0.2)
+    one.send(signal.SIGTERM)
+    assert one.end()[0] == -signal.SIGTERM
+
+
+def test_an_error_is_not_hidden_by_a_request() -> None:
+    with pytest.raises(KeyError), interruption.polite():
         interruption.request()
-        raise ZeroDivisionError
+        raise KeyError
     assert not interruption.wanted()
 
 
-def test_a_thread_of_its_own_leaves_signals_alone(handlers: Callable[[], list[object]]) -> None:
-    before, found = handlers(), []
+def test_off_the_main_thread_signals_are_left_alone() -> None:
+    found = []
 
     def work() -> None:
-        try:
-            with interruption.polite():
-                found.append(handlers() == before)
-                interruption.request()
-        except Stopped as error:
-            found.append(error.exit_code)
+        with interruption.polite():
+            found.append([signal.getsignal(n) for n in SIGNALS])
 
+    before = [signal.getsignal(n) for n in SIGNALS]
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == [True, 75]
+    assert found == [before]
 
 
-def test_a_signal_that_is_ignored_stays_ignored() -> None:
-    old = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with interruption.polite():
-            os.kill(os.getpid(), signal.SIGINT)
-            assert not interruption.wanted()
-    finally:
-        signal.signal(signal.SIGINT, old)
+def test_a_handler_that_python_did_not_set_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = signal.getsignal
+    monkeypatch.setattr(signal, "getsignal", lambda n: None if n == signal.SIGTERM else real(n))
+    before = real(signal.SIGTERM)
+    with interruption.polite():
+        assert real(signal.SIGTERM) is before
+        assert real(signal.SIGINT) is not signal.default_int_handler
+    assert real(signal.SIGINT) is signal.default_int_handler
+
+
+# the command
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process handles a signal, as the system sees it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(mask.split()[1], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to see when the command watches")
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_command_can_be_stopped_while_it_is_loading(number: int, tmp_path: Path) -> None:
+    line = [sys.executable, "-X", "importtime", "-m", "corecur", "train", "digits"]
+    process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not catches(process.pid, signal.SIGTERM):
+        assert process.poll() is None
+        time.sleep(0.001)
+    sent = time.monotonic()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    said = [line for line in err.splitlines() if not line.startswith("import time:")]
+    assert (process.returncode, out, said) == (
+        75, "", ["corecur: stopped; nothing was begun: give the same command again"],
+    )  # fmt: skip
+    assert time.monotonic() - sent < 5
+    assert " typer\n" not in err and " torch\n" not in err  # it watched before they were loaded
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_program_is_the_module() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"corecur": "corecur.__main__:main"}
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (Stopped("stopped at step 7"), 75)])
+def test_the_command_leaves_with_the_code_of_what_stopped_it(
+    command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("corecur.learners.tasks.load_learner", stop)
+    found = command("predict", "model.corecur", "a.png")
+    assert found.exit_code == code
+    assert found.stderr == f"corecur: {str(error) or 'stopped'}\n"

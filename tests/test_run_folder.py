@@ -1,11 +1,18 @@
-"""The run folder: whole or gone, and always readable as JSON."""
+"""The run folder: whole or gone, always readable as JSON, with one writer, on disks that are full or gone."""
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import re
+import resource
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +24,9 @@ from corecur.bundle.write import write_bundle
 from corecur.data.batches import TensorBatches
 from corecur.engine.losses import MeanSquaredError
 from corecur.engine.trainer import Trainer
-from corecur.errors import ConfigError, RunError
-from corecur.run_folder import MetricsLog, RunFolder, check_writable, find_bundle
+from corecur.errors import ConfigError, RunError, Stopped
+from corecur.run_folder import MetricsLog, RunFolder, check_writable, find_bundle, free_space
+from corecur.run_lock import RunLock
 
 
 def strict(text: str) -> Any:
@@ -53,7 +61,7 @@ def test_runs_of_one_second_get_numbers(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("name", "stem"),
     [("my photos", "my-photos"), ("../../etc", "etc"), ("a/b\\c", "a-b-c"), ("猫と犬", "猫と犬"), ("..", "run"),
-     ("", "run"), ("x" * 300, "x" * 60)],
+     ("", "run"), ("x" * 300, "x" * 60), ("𠀀" * 300, "𠀀" * 45), ("it's \"so\"", "it-s-so"), ("\udcff", "run")],
 )  # fmt: skip
 def test_any_name_is_one_folder_in_its_parent(tmp_path: Path, name: str, stem: str) -> None:
     run = RunFolder.create(tmp_path, name)
@@ -69,7 +77,8 @@ def test_the_config_is_json_whatever_is_in_it(tmp_path: Path) -> None:
     found = strict((run.path / "config.json").read_text(encoding="utf-8"))
     assert found["source"] == "photos"
     assert found["größe"] == "torch.float32"
-    assert sorted(os.listdir(run.path)) == ["config.json", "lock"]
+    assert sorted(os.listdir(run.path)) == ["config.json", "lock", "log.txt"]
+    assert found["broken"] == r"\udcff"
     run.close()
 
 
@@ -107,17 +116,394 @@ def test_a_run_that_fails_later_says_what_is_left(tmp_path: Path, error: BaseExc
     assert "ended early: " + (str(error).split("\n")[0] or "KeyboardInterrupt") in (run.path / "log.txt").read_text()
 
 
-def test_a_disk_that_is_full_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = RunFolder.create(tmp_path, "a")
+@pytest.mark.parametrize("error", [Stopped("stopped at step 3"), KeyError("oh")])
+def test_a_run_that_can_be_gone_on_with_is_kept(tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)), RunFolder.create(tmp_path, "a", {"seed": 1}) as run:
+        if not isinstance(error, Stopped):
+            (run.checkpoints / "step-3").mkdir(parents=True)
+            (run.checkpoints / "step-3" / "COMMIT").touch()
+        raise error
+    assert RunFolder.open(run.path).config == {"seed": 1}
+    assert "ended early" in (run.path / "log.txt").read_text()
 
-    def full(*args: Any) -> None:
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(RunError, match=r"(?s)run folder cannot be written.*No space left"):
-        run.write_config({})
-    monkeypatch.undo()
+def test_half_a_checkpoint_is_none(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), RunFolder.create(tmp_path, "a") as run:
+        (run.checkpoints / "step-3.tmp-1").mkdir(parents=True)
+        (run.checkpoints / "step-3.tmp-1" / "COMMIT.txt").touch()
+        raise KeyError
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_opened_run_is_never_removed(run: RunFolder) -> None:
     run.close()
+    with pytest.raises(KeyError), RunFolder.open(run.path):
+        raise KeyError("the data are gone")
+    assert sorted(os.listdir(run.path)) == ["config.json", "log.txt"]
+
+
+# going on with a run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunFolder]:
+    """A run with a config, open."""
+    with RunFolder.create(tmp_path / "runs", "digits", {"seed": 7}) as made:
+        yield made
+
+
+def rows(run: RunFolder) -> list[Any]:
+    return [strict(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_is_opened_again_with_what_is_in_it(run: RunFolder) -> None:
+    run.log("first")
+    run.log_metrics({"epoch": 1})
+    run.log_metrics({"epoch": 2})
+    run.close()
+    with RunFolder.open(run.path) as again:
+        assert (again.config, again.epochs, again.checkpoints) == ({"seed": 7}, 2, run.path / "checkpoints")
+        again.replace_metrics([{"epoch": 1, "loss": math.nan}])
+        again.log_metrics({"epoch": 2, "loss": 0.5})
+        assert again.epochs == 2
+        again.log("second")
+    assert rows(run) == [{"epoch": 1, "loss": None}, {"epoch": 2, "loss": 0.5}]
+    assert re.fullmatch(r"\S+ first\n\S+ second\n", (run.path / "log.txt").read_text())
+
+
+def test_a_second_writer_is_refused(run: RunFolder) -> None:
+    with pytest.raises(RunError, match=f"(?s)another process writes this run.*process {os.getpid()} on"):
+        RunFolder.open(run.path)
+
+
+def test_the_config_of_a_run_is_read_strictly(run: RunFolder) -> None:
+    run.write_config({"a": [math.nan, (math.inf, 1.5)], "b": {"c": -math.inf}, "path": Path("x\udcff")})
+    assert run.config == {"a": [None, [None, 1.5]], "b": {"c": None}, "path": r"x\udcff"}
+    for content in ('{"a": 1, "a": 2}', '{"a": NaN}', "{", "[]", ""):
+        (run.path / "config.json").write_text(content)
+        with pytest.raises(RunError, match=r"config.json is damaged"):
+            _ = run.config
+        with pytest.raises(RunError, match=r"config.json is damaged"):
+            RunFolder.open(run.path)
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(run: RunFolder) -> None:
+    run.close()
+    left = [".config.json.abcd1_3x", ".metrics.jsonl.zzzzzzzz", ".report.html.0a1b2c3d", "best.tmp-12-ab"]
+    kept = [".notes.markdown", "notes.txt", ".config.json.old", "my.tmp", ".bundle"]
+    for name in (*left, *kept):
+        (run.path / name).write_text("x")
+    (run.path / ".bundle.abcdefgh" / "new").mkdir(parents=True)
+    before = {"config.json", "log.txt"}
+    RunFolder.open(run.path).close()
+    assert set(os.listdir(run.path)) == before | set(kept)
+
+
+def test_the_end_of_a_line_that_a_kill_cut_is_cut_off(run: RunFolder) -> None:
+    run.log_metrics({"epoch": 1})
+    run.close()
+    for name in ("metrics.jsonl", "log.txt"):
+        with (run.path / name).open("a") as file:
+            file.write('{"epoch": 2, "lo')
+    with RunFolder.open(run.path) as again:
+        assert again.epochs == 1
+        again.log_metrics({"epoch": 2})
+        again.log("on")
+    assert rows(run) == [{"epoch": 1}, {"epoch": 2}]
+    assert re.fullmatch(r"\S+ on\n", (run.path / "log.txt").read_text())
+
+
+def test_a_lock_taken_over_is_said_once_in_the_log(run: RunFolder) -> None:
+    run.close()
+    holding = "import os, sys, pathlib; from corecur.run_lock import RunLock as L\n"
+    holding += "L(pathlib.Path(sys.argv[1])).acquire(); print(os.getpid(), flush=True); os.kill(os.getpid(), 9)"
+    killed = subprocess.run([sys.executable, "-c", holding, run.path], capture_output=True, text=True, check=False)
+    RunFolder.open(run.path).close()
+    RunFolder.open(run.path).close()
+    said = [line for line in (run.path / "log.txt").read_text().splitlines() if "taken over" in line]
+    assert len(said) == 1 and f"process {killed.stdout.strip()} on" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("place", "got", "meant"),
+    [
+        (".", "another folder", None),
+        ("runs", "a folder of runs", "b"),
+        ("runs/a/bundle", "a place in a run", "a"),
+        ("runs/a/checkpoints/step-1", "a place in a run", "a"),
+        ("runs/a/config.json", "a place in a run", "a"),
+        ("runs/a/nothing", "a place in a run", "a"),
+        ("runs/20260101-000000-bb", "no such folder", "b"),
+        ("nowhere", "no such folder", None),
+        ("model", "a model file", None),
+        ("file", "a file", None),
+        ("x" * 300, "File name too long", None),
+        ("x/" * 2500, "File name too long", None),
+    ],
+)
+def test_what_is_no_run_is_not_opened_and_not_made(tmp_path: Path, place: str, got: str, meant: str | None) -> None:
+    names = {"a": "20260101-000000-a", "b": "20260101-000000-b"}
+    for name in names.values():
+        (tmp_path / "runs" / name / "checkpoints" / "step-1").mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.json").write_text("{}")
+        (tmp_path / "runs" / name / "log.txt").touch()
+    (tmp_path / "runs" / ".20270101-000000-c.tmp-1").mkdir()
+    bundle(tmp_path / "model")
+    bundle(tmp_path / "runs" / names["a"] / "bundle")
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    path = tmp_path / place.replace("runs/a", f"runs/{names['a']}")
+    with pytest.raises(RunError) as refused:
+        RunFolder.open(path)
+    text = str(refused.value)
+    assert f"got:      {got}" in text
+    guesses = [] if meant is None else [str(tmp_path / "runs" / names[meant])]
+    assert re.findall("did you mean (.*)[?]", text) == guesses
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+# several processes
+
+BEGIN = r"""
+import json, os, re, sys, time
+from pathlib import Path
+from corecur.errors import RunError
+from corecur.run_folder import RunFolder
+place = Path(sys.argv[1])
+def say(value): os.write(1, json.dumps(value).encode() + b"\n")   # in one piece, for several say something
+def at_once(count, work):
+    go, start = os.pipe()
+    for number in range(count):
+        if os.fork() == 0:
+            os.close(start)
+            os.read(go, 1)          # ends for all when their parent closes it
+            work(number)
+            os._exit(0)
+    os.close(start)
+"""
+
+
+def in_a_process(script: str, place: Path) -> list[Any]:
+    """The lines of JSON that a program prints."""
+    line = [sys.executable, "-c", BEGIN + textwrap.dedent(script), str(place)]
+    found = subprocess.run(line, capture_output=True, text=True, check=False, timeout=300)
+    assert (found.returncode, found.stderr) == (0, "")
+    return [json.loads(text) for text in found.stdout.splitlines()]
+
+
+def test_processes_that_begin_at_once_never_share_a_folder(tmp_path: Path) -> None:
+    script = """
+        def work(number):
+            for turn in range(5):
+                with RunFolder.create(place, "a", {"by": number}) as run:
+                    run.log_metrics({"by": number})
+                    say([run.path.name, number])
+        at_once(8, work)
+        for _ in range(8): os.wait()
+    """
+    made = in_a_process(script, tmp_path)
+    assert len({name for name, _ in made}) == len(made) == 40
+    assert {name for name, _ in made} == set(os.listdir(tmp_path))
+    for name, number in made:
+        for file in ("config.json", "metrics.jsonl"):
+            assert json.loads((tmp_path / name / file).read_text()) == {"by": number}
+
+
+def test_a_reader_never_sees_a_part_of_a_file_or_of_a_new_folder(run: RunFolder) -> None:
+    script = """
+        from corecur.run_lock import is_running
+        run, seconds = RunFolder.open(place), 2
+        def look():
+            config = json.loads((place / "config.json").read_text())
+            rows = [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
+            return len(config["text"]) == config["size"] and len(rows) == len(rows[0])
+        def look_at(folder):
+            return is_running(folder) and "size" in json.loads((folder / "config.json").read_text())
+        def read(number):
+            whole = partial = 0
+            seen, until = set(), time.monotonic() + seconds
+            while time.monotonic() < until:
+                new = {name for name in os.listdir(place.parent) if name[0] != "."} - seen
+                for work, *given in [(look,), *((look_at, place.parent / name) for name in new)]:
+                    try: good = work(*given)
+                    except (OSError, ValueError): good = False
+                    whole, partial = whole + good, partial + (not good)
+                seen |= new
+            say([whole, partial, len(seen)])
+        def write(turn):
+            size = 4 ** (turn % 9)
+            run.write_config({"text": "x" * size, "size": size})
+            run.replace_metrics([dict.fromkeys(map(str, range(1 + turn % 70)), 1.0)] * (1 + turn % 70))
+            return {"size": size}
+        write(0)
+        at_once(1, read)
+        made, turn, until = [], 0, time.monotonic() + seconds
+        while time.monotonic() < until:
+            turn += 1
+            config = write(turn)
+            if turn % 4 == 0: made.append(RunFolder.create(place.parent, "b", config))
+        os.wait()
+        say([turn, len(made)])
+    """
+    run.close()
+    (whole, partial, seen), (turns, made) = in_a_process(script, run.path)
+    assert partial == 0, (whole, partial, seen, turns, made)
+    assert whole > 100 and turns > 20 and seen > made / 2 > 2, "the reader must have been there"
+
+
+# disks
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB, which only a privileged user can make."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    line = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(line, check=False, capture_output=True).returncode != 0:
+        pytest.skip("needs the right to mount a small file system")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Take all the space that is left."""
+    with pytest.raises(OSError, match="No space left"), (disk / "full").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    return disk / "full"
+
+
+def test_a_full_disk_ends_no_training_and_loses_no_line(small_disk: Path) -> None:
+    heard: list[str] = []
+    with RunFolder.create(small_disk, "a", {"seed": 1}, tell=heard.append) as run:
+        run.log("before " + "x" * 1000)
+        full = fill(small_disk)
+        for epoch in range(1, 200):
+            run.log_metrics({"epoch": epoch, "loss": 1.5})
+            run.log(f"line {epoch} " + "y" * 100)
+        assert run.epochs == 199
+        assert [re.sub(".*/", "", line) for line in heard] == [
+            "metrics.jsonl cannot be written now (No space left on device); it is kept, and the work goes on",
+            "log.txt cannot be written now (No space left on device); it is kept, and the work goes on",
+        ]
+        with pytest.raises(RunError, match=r"(?s)cannot be written.*No space left"):
+            run.write_config({"seed": 2, "more": "z" * 10_000})
+        assert run.config == {"seed": 1}
+        for path in run.path.iterdir():
+            assert path.read_bytes().endswith(b"\n") or path.name == "lock" or not path.stat().st_size
+        full.unlink()
+        run.log_metrics({"epoch": 200})
+        run.write_config({"seed": 2})
+    assert [row["epoch"] for row in rows(run)] == list(range(1, 201))
+    log = (run.path / "log.txt").read_text().splitlines()
+    assert [line.split()[2] for line in log[1:]] == [str(epoch) for epoch in range(1, 200)]
+    assert sorted(os.listdir(run.path)) == ["config.json", "log.txt", "metrics.jsonl"]
+
+
+def test_rows_replaced_on_a_full_disk_are_written_later(small_disk: Path) -> None:
+    with RunFolder.create(small_disk, "a", {}, tell=lambda line: None) as run:
+        for epoch in range(1, 4):
+            run.log_metrics({"epoch": epoch})
+        full = fill(small_disk)
+        run.replace_metrics([{"epoch": 1}])
+        run.log_metrics({"epoch": 2, "again": 1.0})
+        assert [row["epoch"] for row in rows(run)] == [1, 2, 3]
+        full.unlink()
+    assert rows(run) == [{"epoch": 1}, {"epoch": 2, "again": 1.0}]
+
+
+def test_no_run_is_left_where_the_disk_is_full(small_disk: Path) -> None:
+    fill(small_disk)
+    with pytest.raises(RunError, match=r"(?s)run folder cannot be made.*No space left.*--out"):
+        RunFolder.create(small_disk, "a", {"text": "x" * 10_000})
+    assert os.listdir(small_disk) == ["full"]
+    assert free_space(small_disk / "not" / "yet") == 0
+
+
+def test_a_disk_that_becomes_read_only(small_disk: Path) -> None:
+    heard: list[str] = []
+    run = RunFolder.create(small_disk, "a", {"seed": 1}, tell=heard.append)
+    run.log("begun")
+    run.close()  # or the system would refuse to
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    run.log("going on")
+    run.log_metrics({"epoch": 1})
+    assert len(heard) == 2 and "Read-only file system" in heard[0]
+    for refused in (lambda: run.write_config({}), lambda: RunFolder.create(small_disk, "b")):
+        with pytest.raises(RunError, match="Read-only file system|no permission"):
+            refused()
+    with pytest.raises(RunError, match="Read-only file system"):
+        RunFolder.open(run.path)
+    assert "begun" in (run.path / "log.txt").read_text()
+
+
+def test_a_process_without_free_file_numbers_goes_on(run: RunFolder) -> None:
+    heard: list[str] = []
+    run.tell = heard.append
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 200), hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        run.log_metrics({"epoch": 1})
+        run.replace_metrics([{"epoch": 1}])
+        run.log_metrics({"epoch": 2})
+        with pytest.raises(RunError, match="Too many open files"):
+            run.write_config({})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for number in taken:
+            os.close(number)
+    assert [line.partition("now ")[2] for line in heard] == ["(Too many open files); it is kept, and the work goes on"]
+    run.log_metrics({"epoch": 3})
+    assert [row["epoch"] for row in rows(run)] == [1, 2, 3]
+
+
+def test_it_is_told_again_after_the_disk_took_something(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    for _ in range(2):
+        with monkeypatch.context() as failing:
+            failing.setattr(os, "write", refuse)
+            run.log("a")
+            run.log("b")
+        run.log("c")
+    told = capsys.readouterr().err.splitlines()
+    assert (
+        told
+        == [f"! {run.path / 'log.txt'} cannot be written now (Input/output error); it is kept, and the work goes on"]
+        * 2
+    )
+    assert [line[-1] for line in (run.path / "log.txt").read_text().splitlines()] == list("abcabc")
+
+
+def test_a_folder_deleted_in_the_middle_is_said_to_be_gone(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RunError, match=r"(?s)the run folder is gone.*where: +.*-a") as caught,
+        RunFolder.create(tmp_path, "a", {}) as run,
+    ):
+        run.log_metrics({"epoch": 1})
+        shutil.rmtree(run.path)
+        run.log_metrics({"epoch": 2})
+    assert caught.value.__notes__ == ["  left:     nothing; the folder is gone"]
+    assert os.listdir(tmp_path) == []
+    for work in (run.log, lambda _: run.replace_metrics([])):
+        with pytest.raises(RunError, match="the run folder is gone"):
+            work("x")
+
+
+def test_files_deleted_in_the_middle_come_back(run: RunFolder) -> None:
+    run.log("a")
+    (run.path / "log.txt").unlink()
+    (run.path / "lock").unlink()
+    run.log("b")
+    assert re.fullmatch(r"\S+ b\n", (run.path / "log.txt").read_text())
 
 
 # places
@@ -130,6 +516,22 @@ def test_a_place_with_a_file_in_the_way(tmp_path: Path) -> None:
             RunFolder.create(place, "a")
     check_writable(tmp_path / "not" / "yet" / "there")
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("name", ["with space", "größe 猫", "it's", 'a "b"', "-x", "a\nb", "$(HOME)", "\udcff"])
+def test_a_place_of_any_name(tmp_path: Path, name: str) -> None:
+    with RunFolder.create(tmp_path / name, "a", {"seed": 1}) as run:
+        run.log_metrics({"epoch": 1})
+        run.log(f"in {tmp_path / name}")
+    with RunFolder.open(run.path) as again:
+        assert (again.config, again.epochs) == ({"seed": 1}, 1)
+
+
+@pytest.mark.parametrize("place", ["x" * 300, "x" * 250 + "/" + "y" * 250 + "/" + "z/" * 1900])
+def test_a_place_with_too_long_a_name(tmp_path: Path, place: str) -> None:
+    with pytest.raises(RunError, match=r"(?s)runs cannot be written here.*File name too long"):
+        RunFolder.create(tmp_path / place, "a")
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_place_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,12 +566,30 @@ def test_the_bundle_of_a_run_is_found(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_bundle(tmp_path: Path) -> None:
-    run = RunFolder.create(tmp_path, "a")
-    with pytest.raises(RunError, match="a run that goes on"):
+    run = RunFolder.create(tmp_path / "it's", "a", {})
+    with pytest.raises(RunError, match=r"(?s)a run that goes on\n.*wait until it is done"):
         find_bundle(run.path)
     run.close()
-    with pytest.raises(RunError, match="a run that was stopped"):
+    quoted = re.escape("'" + str(run.path).replace("'", "'\"'\"'") + "'")
+    with pytest.raises(RunError, match=rf"(?s)a run that was stopped or killed.*corecur train --resume {quoted}$"):
+        find_bundle(run.path)
+    (run.path / "lock").write_text("left by a kill")
+    with pytest.raises(RunError, match="a run that was stopped or killed"):
+        find_bundle(run.path)
+    (run.path / "config.json").unlink()
+    with pytest.raises(RunError, match="train again"):
         find_bundle(run.path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match="no model file in this folder"):
         find_bundle(tmp_path / "empty")
+
+
+def test_a_child_made_by_fork_has_no_say(run: RunFolder) -> None:
+    child = os.fork()
+    if child == 0:
+        with run:
+            os._exit(3)
+    os.waitpid(child, 0)
+    assert run.path.is_dir() and (run.path / "lock").exists()
+    with pytest.raises(RunError, match="another process"):
+        RunLock(run.path).acquire()

@@ -1,9 +1,7 @@
-"""One writer for a run folder, among real processes."""
+"""One writer for a run folder, with real processes: the module needs no torch, so they are light."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import re
@@ -11,10 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,291 +21,289 @@ from corecur import run_lock
 from corecur.errors import RunError
 from corecur.run_lock import RunLock, is_running
 
-HOLDER = """
-import sys, time
+# Takes the lock of the folder it is given, says so or why not, and keeps it until its standard input ends.
+HOLD = """
+import os, sys, time
 from pathlib import Path
+from corecur import run_lock
 from corecur.errors import RunError
 from corecur.run_lock import RunLock
-folder, begin = Path(sys.argv[1]), Path(sys.argv[2])
-print("ready", flush=True)
-while not begin.exists():
-    time.sleep(0.005)
+lock = RunLock(Path(sys.argv[1]))
+"""
+KEEP = """
 try:
-    lock = RunLock(folder)
     lock.acquire()
-    print("won", flush=True)
-    sys.stdin.readline()
-    lock.release()
+    print("held", flush=True)
+    sys.stdin.read()
 except RunError as error:
-    print(error, flush=True)
+    print(*str(error).splitlines(), sep=" | ", flush=True)
 """
 
 
-def start(folder: Path, begin: Path, *before: str) -> subprocess.Popen[str]:
-    """A process that takes the lock once the file ``begin`` is there, and holds it until its input ends."""
-    line = [*before, sys.executable, "-c", HOLDER, str(folder), str(begin)]
-    return subprocess.Popen(line, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts such a program on ``tmp_path``; what is given is done before it takes the lock."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(before: str = "", then: str = KEEP) -> subprocess.Popen[str]:
+        line = [sys.executable, "-c", HOLD + textwrap.dedent(before) + then, str(tmp_path)]
+        started.append(subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
-@contextmanager
-def holder(folder: Path, *before: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the lock."""
-    with start(folder, folder, *before) as process:
-        try:
-            assert process.stdout is not None
-            assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "won\n"]
-            yield process
-        finally:
-            process.kill()
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
-def refusal(folder: Path) -> str:
-    with pytest.raises(RunError, match="another process writes this run") as caught:
-        RunLock(folder).acquire()
-    return str(caught.value)
+def owner(**changes: Any) -> str:
+    """What stands in a lock of this process, with changes; a change to None leaves a part out."""
+    parts = {name: changes.get(name, value) for name, value in run_lock._myself().items()}
+    return json.dumps({name: value for name, value in parts.items() if value is not None})
 
 
-def owner(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "lock").read_text())
-    return found
-
-
-# who has it
-
-
-def test_the_lock_says_who_holds_it_and_goes_away(tmp_path: Path) -> None:
+def test_the_lock_says_who_holds_it_and_goes_with_it(tmp_path: Path) -> None:
     with RunLock(tmp_path) as lock:
-        assert owner(tmp_path)["pid"] == os.getpid() and owner(tmp_path)["host"] == socket.gethostname()
-        assert is_running(tmp_path) and lock.stale is None
-        assert f"process {os.getpid()}\n" in refusal(tmp_path)
-    assert list(tmp_path.iterdir()) == [] and not is_running(tmp_path)
+        found = json.loads(lock.path.read_text())
+        assert (found["pid"], found["host"]) == (os.getpid(), socket.gethostname())
+        assert found["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", found["started"])
+        assert lock.is_held and is_running(tmp_path) and lock.stale is None
+    assert not lock.is_held and not is_running(tmp_path)
+    assert os.listdir(tmp_path) == []
+    lock.release()
 
 
-def test_another_process_is_named_and_kept_out(tmp_path: Path) -> None:
-    with holder(tmp_path) as other:
-        assert is_running(tmp_path)
-        assert f"process {other.pid} since 20" in refusal(tmp_path)
-        assert other.poll() is None and owner(tmp_path)["pid"] == other.pid
-        other.communicate("\n", timeout=10)
-    assert not is_running(tmp_path)
-
-
-def test_the_same_folder_by_another_way_is_the_same_lock(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "run")
-    with RunLock(tmp_path / "link"):
-        assert is_running(tmp_path / "run")
-        refusal(tmp_path / "run" / ".." / "run")
-
-
-def test_of_two_threads_one_gets_it(tmp_path: Path) -> None:
-    won, lost, begin = [], [], threading.Barrier(8)
-
-    def race() -> None:
-        begin.wait()
-        try:
-            lock = RunLock(tmp_path)
-            lock.acquire()
-            won.append(lock)
-        except RunError:
-            lost.append(1)
-
-    threads = [threading.Thread(target=race) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (len(won), len(lost)) == (1, 7)
-    won[0].release()
-
-
-def test_a_look_does_not_take_it_from_its_owner(tmp_path: Path) -> None:
-    with holder(tmp_path), pytest.raises(RunError):
-        for _ in range(50):
-            assert is_running(tmp_path)
+def test_a_second_writer_is_told_who_is_first(start: Callable[..., Any], tmp_path: Path) -> None:
+    first = start()
+    assert said(first) == "held"
+    since = json.loads((tmp_path / "lock").read_text())["started"]
+    with pytest.raises(RunError) as refused:
         RunLock(tmp_path).acquire()
-    with RunLock(tmp_path):
-        for _ in range(50):
-            assert is_running(tmp_path)  # a look from this process would lose a POSIX lock
-        with start(tmp_path, tmp_path) as other:
-            out, _ = other.communicate("\n", timeout=20)
-        assert f"process {os.getpid()} since" in out
+    assert str(refused.value).splitlines() == [
+        "another process writes this run",
+        f"  where:    {tmp_path}",
+        f"  got:      process {first.pid} on {socket.gethostname()} since {since}",
+        "  do this:  wait until it ends, or stop it",
+    ]
+    assert is_running(tmp_path)
 
 
-LOOK = """
-import fcntl, os, sys, time
-fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX)
-print("looking", flush=True)
-time.sleep(0.2)
-"""
+def test_a_second_writer_in_the_same_process_is_refused_and_reading_gives_nothing_away(
+    start: Callable[..., Any], tmp_path: Path
+) -> None:
+    with RunLock(tmp_path) as lock:
+        with pytest.raises(RunError, match=f"process {os.getpid()} on"):
+            RunLock(tmp_path).acquire()
+        # a POSIX record lock would be lost by each of these
+        lock.path.read_text()
+        assert is_running(tmp_path)
+        lock.path.open("a").close()
+        assert f"process {os.getpid()} on" in said(start())
+    assert said(start()) == "held"
 
 
-def test_a_look_does_not_keep_anybody_out(tmp_path: Path) -> None:
-    (tmp_path / "lock").write_text("{}")
-    with subprocess.Popen([sys.executable, "-c", LOOK, tmp_path / "lock"], stdout=subprocess.PIPE) as look:
-        assert look.stdout is not None and look.stdout.readline() == b"looking\n"
-        with RunLock(tmp_path):
-            assert is_running(tmp_path)
+def test_of_many_that_start_at_once_one_wins(start: Callable[..., Any], tmp_path: Path) -> None:
+    wait = "while not os.path.exists(sys.argv[1] + '/go'): time.sleep(0.001)"
+    processes = [start(wait) for _ in range(20)]
+    (tmp_path / "go").touch()
+    answers = {process.pid: said(process) for process in processes}
+    winners = [pid for pid, answer in answers.items() if answer == "held"]
+    assert len(winners) == 1
+    named = [re.search(r"got: +process (\d+) on", answer) for answer in answers.values() if answer != "held"]
+    assert [int(match[1]) if match else None for match in named] == winners * 19
 
 
-def test_of_many_that_start_at_once_exactly_one_wins(tmp_path: Path, count: int = 100) -> None:
-    run, begin = tmp_path / "run", tmp_path / "begin"
-    run.mkdir()
-    started = [start(run, begin) for _ in range(count)]
-    try:
-        assert {process.stdout.readline() for process in started if process.stdout} == {"ready\n"}
-        begin.touch()
-        said = {process.pid: process.stdout.readline() for process in started if process.stdout}
-        winners = [pid for pid, line in said.items() if line == "won\n"]
-        assert len(winners) == 1
-        assert owner(run)["pid"] == winners[0]
-        told = [process.stdout.read() for process in started if process.stdout and process.pid != winners[0]]
-        assert len(told) == count - 1
-        assert [text for text in told if f"process {winners[0]} since" not in text] == []
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
+def test_the_lock_of_a_killed_writer_is_free_and_said_to_be_stale(start: Callable[..., Any], tmp_path: Path) -> None:
+    first = start()
+    said(first)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert (tmp_path / "lock").exists() and not is_running(tmp_path)
+    with RunLock(tmp_path) as lock:
+        assert lock.stale is not None and lock.stale.startswith(f"process {first.pid} on")
+        assert json.loads(lock.path.read_text())["pid"] == os.getpid()
 
 
-def test_another_host_name_changes_nothing_but_the_advice(tmp_path: Path) -> None:
-    renamed = ("unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh")
-    if subprocess.run([*renamed, "true"], capture_output=True).returncode:
-        pytest.skip("this user may not take another host name")
-    with holder(tmp_path, *renamed) as other:
-        said = refusal(tmp_path)
-        assert f"process {owner(tmp_path)['pid']} on elsewhere since" in said
-        assert f"if that machine is no more, remove {tmp_path / 'lock'}" in said
-        other.send_signal(signal.SIGKILL)
-        other.wait()
-        with RunLock(tmp_path) as lock:
-            assert lock.stale is not None and "on elsewhere" in lock.stale
-
-
-# what the dead leave
-
-
-def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
-    with holder(tmp_path) as other:
-        other.kill()
-        other.wait()
-        assert owner(tmp_path)["pid"] == other.pid and not is_running(tmp_path)
-        with RunLock(tmp_path) as lock:
-            assert lock.stale is not None and re.search(rf"process {other.pid} since .* did not end it", lock.stale)
-            assert owner(tmp_path)["pid"] == os.getpid()
-
-
-def test_a_number_that_was_given_out_again_holds_nothing(tmp_path: Path) -> None:
-    (tmp_path / "lock").write_text(json.dumps(run_lock._this_process() | {"process_started": "1"}))
+def test_a_process_number_given_out_again_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text(owner(process_started="1"))  # of this living process
+    assert not is_running(tmp_path)
     with RunLock(tmp_path) as lock:
         assert lock.stale is not None
 
 
-def test_children_do_not_inherit_it(tmp_path: Path) -> None:
-    forked = "import os, time\nif os.fork(): os._exit(0)\nprint('child', os.getpid(), flush=True)\ntime.sleep(60)"
-    body = HOLDER.replace("sys.stdin.readline()", "exec(sys.argv[3])")
-    line = [sys.executable, "-c", body, tmp_path, tmp_path, forked]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "won\n"]
-        child = int(process.stdout.readline().split()[1])
-        process.wait(timeout=10)
-        try:
-            RunLock(tmp_path).acquire()
-        finally:
-            os.kill(child, signal.SIGKILL)
+FORK = """
+reading, writing = os.pipe()
+if {mind} is False: run_lock._mind_forks = lambda: None
+lock.acquire()
+if os.fork() == 0:
+    os.write(writing, b"x")
+    time.sleep(20)   # as a worker that has not noticed yet
+    os._exit(0)
+os.read(reading, 1)
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 
-LEFT = {
-    "empty": b"",
-    "garbage": bytes(range(256)) * 4,
-    "no object": b"[1, 2]",
-    "huge": b"9" * (8 << 20),
-    "deep": b"[" * 4000,
-    "hostile": json.dumps({"pid": "\x1b[2J" * 50, "host": ["x"], "since": {"a": 1}, "boot": 3}).encode(),
-}
+@pytest.mark.parametrize("mind", [True, False])
+def test_children_made_by_fork_do_not_keep_a_killed_parents_lock(
+    start: Callable[..., Any], tmp_path: Path, mind: bool
+) -> None:
+    first = start(then=FORK.format(mind=mind))
+    said(first)
+    assert is_running(tmp_path)
+    worker = int(Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text())
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    try:
+        os.kill(worker, 0)  # it lives
+        assert is_running(tmp_path) is not mind  # without the care that is taken the lock would be held on
+        if not mind:
+            with pytest.raises(RunError, match="(?s)left of this run's writer.*end what that writer started"):
+                RunLock(tmp_path).acquire()
+    finally:
+        os.kill(worker, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("content", LEFT.values(), ids=LEFT.keys())
-def test_whatever_stands_in_a_lock_that_nobody_holds(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "lock").write_bytes(content)
-    with RunLock(tmp_path) as lock:
-        assert owner(tmp_path)["pid"] == os.getpid()
-        assert "\x1b" not in (lock.stale or "")
-    assert not (tmp_path / "lock").exists()
+def test_a_child_made_by_fork_cannot_give_its_parents_lock_back(start: Callable[..., Any], tmp_path: Path) -> None:
+    first = start(then="""
+lock.acquire()
+if os.fork() == 0:
+    lock.release()
+    os._exit(0)
+os.wait()
+print("held", flush=True)
+sys.stdin.read()
+""")  # fmt: skip
+    assert said(first) == "held"
+    assert is_running(tmp_path) and (tmp_path / "lock").exists()
 
 
-def test_a_lock_that_is_no_file_is_refused_and_left(tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("kept")
-    (tmp_path / "lock").symlink_to("precious")
-    with pytest.raises(OSError):
+def test_no_two_hold_it_while_it_comes_and_goes(start: Callable[..., Any], tmp_path: Path) -> None:
+    # the file is removed at each release: who opened it before must not believe in the lock on what is gone
+    turns = """
+import random
+taken = refused = 0
+while taken < 100:
+    one = RunLock(Path(sys.argv[1]))
+    try: one.acquire()
+    except RunError: refused += 1; continue
+    inside = os.open(sys.argv[1] + "/inside", os.O_CREAT | os.O_EXCL)   # fails where two are inside
+    if random.random() < 0.1: time.sleep(0.001)
+    os.close(inside); os.unlink(sys.argv[1] + "/inside")
+    taken += 1
+    one.release()
+print(taken, one.stale)
+"""
+    processes = [start(then=turns) for _ in range(4)]
+    assert [said(process) for process in processes] == ["100 None"] * 4
+    assert os.listdir(tmp_path) == []
+
+
+# other machines
+
+
+def test_a_lock_of_another_machine_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text(owner(host="far-away", boot_id="another"))
+    with pytest.raises(RunError, match=r"(?s)on another machine.*on far-away since.*if it is not, remove .*lock"):
         RunLock(tmp_path).acquire()
-    assert (tmp_path / "precious").read_text() == "kept" and not is_running(tmp_path)
+    assert is_running(tmp_path)
+    assert json.loads((tmp_path / "lock").read_text())["host"] == "far-away"
     (tmp_path / "lock").unlink()
-    (tmp_path / "lock").mkdir()
-    with pytest.raises(OSError):
-        RunLock(tmp_path).acquire()
-    (tmp_path / "lock").rmdir()
     with RunLock(tmp_path):
         pass
 
 
-def test_a_disk_that_is_full_leaves_no_lock_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: object) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "pwrite", full)
-    open_before = os.listdir("/proc/self/fd")
-    with pytest.raises(OSError, match="No space"):
-        RunLock(tmp_path).acquire()
-    assert os.listdir("/proc/self/fd") == open_before
-    monkeypatch.undo()
-    with RunLock(tmp_path):
-        assert is_running(tmp_path)
-
-
-def test_a_folder_that_is_gone_is_no_trouble_at_the_end(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    with RunLock(tmp_path / "run"):
-        (tmp_path / "run" / "lock").unlink()
-        (tmp_path / "run").rmdir()
-
-
-# file systems without locks: the process that is named decides
-
-
-@pytest.fixture
-def lockless(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(fcntl, "lockf", refuse)
-
-
-@pytest.mark.usefixtures("lockless")
-def test_without_locks_a_living_process_keeps_others_out(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        started = run_lock._process_started(other.pid)
-        written = run_lock._this_process() | {"pid": other.pid, "process_started": started}
-        (tmp_path / "lock").write_text(json.dumps(written))
-        assert is_running(tmp_path) and f"process {other.pid} since" in refusal(tmp_path)
-        other.kill()
-    time.sleep(0.05)
+@pytest.mark.parametrize(
+    "changes", [{"host": "container-7"}, {"boot_id": "before"}], ids=["container", "started again"]
+)
+def test_a_lock_from_this_machine_is_taken_over(tmp_path: Path, changes: dict[str, str]) -> None:
+    (tmp_path / "lock").write_text(owner(**changes))
+    assert not is_running(tmp_path)
     with RunLock(tmp_path) as lock:
         assert lock.stale is not None
 
 
-@pytest.mark.usefixtures("lockless")
-@pytest.mark.parametrize(
-    ("other", "is_free"),
-    [({"process_started": "1"}, True), ({"boot": "earlier"}, True), ({"pid": "x"}, True), ({"host": "far"}, False)],
-)
-def test_without_locks_the_dead_and_the_far_are_told_apart(
-    tmp_path: Path, other: dict[str, str], is_free: bool
-) -> None:
-    (tmp_path / "lock").write_text(json.dumps(run_lock._this_process() | other))
-    if is_free:
+# odd files
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\udcff" * 3, '{"pid": "\x1b[31m"}', '{"pid": 1e999}', "7" * 9000])
+def test_whatever_stands_in_the_file(tmp_path: Path, content: str) -> None:
+    (tmp_path / "lock").write_bytes(content.encode(errors="surrogateescape"))
+    assert not is_running(tmp_path)
+    with RunLock(tmp_path) as lock:
+        assert lock.stale is None or re.fullmatch(r"[ -~]+", lock.stale)
+        assert json.loads(lock.path.read_text())["pid"] == os.getpid()
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("dear")
+    (tmp_path / "lock").symlink_to("mine")
+    with pytest.raises(OSError, match="symbolic link"):
         RunLock(tmp_path).acquire()
-        run_lock._HELD.discard(tmp_path.resolve())
-    else:
-        assert "on far" in refusal(tmp_path)
+    assert not is_running(tmp_path)
+    assert (tmp_path / "mine").read_text() == "dear"
+
+
+def test_a_file_removed_by_somebody_is_no_harm(tmp_path: Path) -> None:
+    with RunLock(tmp_path) as lock:
+        lock.path.unlink()
+        lock.path.write_text("another's")
+    assert lock.path.read_text() == "another's"
+
+
+# file systems without locks
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(run_lock.fcntl, "flock", refuse)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_the_process_decides(tmp_path: Path) -> None:
+    with RunLock(tmp_path):
+        assert is_running(tmp_path)
+        with pytest.raises(RunError, match=f"process {os.getpid()} on"):
+            RunLock(tmp_path).acquire()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for changes in ({"pid": gone.pid}, {"process_started": "1"}, {"boot_id": "before"}, {"pid": 10**30}):
+        (tmp_path / "lock").write_text(owner(**changes))
+        assert not is_running(tmp_path)
+        with RunLock(tmp_path) as lock:
+            assert lock.stale is not None
+    (tmp_path / "lock").write_text(owner(host="far-away", boot_id="another"))
+    with pytest.raises(RunError, match="another machine"):
+        RunLock(tmp_path).acquire()
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_one_of_several_at_once_wins(tmp_path: Path) -> None:
+    barrier, won = threading.Barrier(8), []
+
+    def begin() -> None:
+        lock = RunLock(tmp_path)
+        barrier.wait()
+        try:
+            lock.acquire()
+            won.append(lock)
+        except RunError:
+            pass
+
+    threads = [threading.Thread(target=begin) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    won[0].release()

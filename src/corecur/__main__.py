@@ -1,5 +1,7 @@
 """The command ``corecur``, which ``python -m corecur`` is too."""
 
+from __future__ import annotations
+
 from corecur.interruption import watch
 
 

@@ -204,12 +204,15 @@ def _runs(value: Any) -> int:
     if isinstance(value, dict):
         for key in value:
             _check_value(key)
-        runs = {key: _runs(item) for key, item in value.items()}
-        calls = value.get("calls")
+        layers, calls = value.get("layers"), value.get("calls")
+        each = [(_name(layer), _runs(layer)) for layer in _listed(layers)]
+        by_name = dict(each)
         if isinstance(calls, list):
-            inside = {_name(layer): _runs(layer) for layer in _listed(value.get("layers"))}
-            runs["layers"] = sum(inside.get(_name(call, "layer"), 1) for call in calls)
-        return sum(runs.values()) + isinstance(value.get("kind"), str)
+            inside = sum(by_name.get(_name(call, "layer"), 1) for call in calls)
+        else:
+            inside = sum(runs for _, runs in each)
+        rest = sum(_runs(item) for key, item in value.items() if key != "layers" or not isinstance(layers, list))
+        return inside + rest + isinstance(value.get("kind"), str)
     _check_value(value)
     return 0
 
@@ -247,13 +250,21 @@ def _build(description: Any, custom: Custom) -> Any:
         raise BundleError("bad-architecture", "a layer's name is not a text")
     if kind == "Sequential":
         _only(description, {"kind", "name", "input", "layers"})
-        layers = [_build(layer, custom) for layer in description["layers"]]
+        layers = _build_layers(description, custom)
         return Sequential([_build_input(description["input"]), *layers], name=description["name"])
     if kind == "Model":
         return _build_graph(description, custom)
     if isinstance(kind, str):
         return _build_layer(description, kind, custom)
     raise BundleError("bad-architecture", "a layer's description has no kind")
+
+
+def _build_layers(description: dict[str, Any], custom: Custom) -> list[Any]:
+    layers = description["layers"]
+    names = [name for layer in layers if (name := _name(layer)) is not None]
+    if any("." in name or "/" in name for name in names):
+        raise BundleError("bad-architecture", "a layer's name has no dots or slashes")
+    return [_build(layer, custom) for layer in layers]
 
 
 def _build_layer(description: dict[str, Any], kind: str, custom: Custom) -> Any:
@@ -300,7 +311,7 @@ def _build_input(description: dict[str, Any]) -> SymbolicTensor:
 
 def _build_graph(description: dict[str, Any], custom: Custom) -> Model:
     _only(description, {"kind", "name", "inputs", "layers", "calls", "outputs"})
-    layers = [_build(layer, custom) for layer in description["layers"]]
+    layers = _build_layers(description, custom)
     by_name = dict(zip(unique_names(layers), layers, strict=True))
     inputs = [_build_input(one) for one in description["inputs"]]
     made: dict[int, list[SymbolicTensor]] = {-1: inputs}

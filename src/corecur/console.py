@@ -25,6 +25,9 @@ from corecur.learners.learner import Listing, Outcome
 _ENDLESS = 100_000
 # Names and texts of files and models may hold anything: control characters but line end and tab, changes of direction.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Beginnings of formulas, the wide forms of East Asian keyboards included.
+_FORMULA = re.compile(r"[\t\r\n]|\s*[=+@＝＋＠－-]")
+_PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def speak_any_language() -> None:
@@ -126,14 +129,28 @@ def say_listing(listing: Listing) -> None:
 
 
 def as_csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Header and rows as the text of a CSV file.
+    """Header and rows as the text of a CSV file, no cell of which a spreadsheet takes for a formula (CWE-1236).
 
-    >>> as_csv(["file", "label"], [["a,b.png", "cat"]])
-    'file,label\\n"a,b.png",cat\\n'
+    File names, labels and texts may come from anybody. A cell that begins as formulas do (= + - @, blanks before them
+    or not), or with a tab or a line end, gets an apostrophe before it; numbers stay numbers.
+
+    >>> print(as_csv(["file", "label", "value"], [["a,b.png", "=1+1", "-0.5"]]), end="")
+    file,label,value
+    "a,b.png",'=1+1,-0.5
     """
+    return "".join(map(_csv_row, (header, *rows)))
+
+
+def _csv_row(cells: Sequence[str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    return text.getvalue()
+    # The writer quotes what is in its own line end: with \r in it, no cell can begin a row.
+    csv.writer(text, lineterminator="\r\n").writerow(map(_no_formula, cells))
+    return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _no_formula(cell: str) -> str:
+    is_number = _PLAIN_NUMBER.fullmatch(cell) is not None
+    return f"'{cell}" if _FORMULA.match(cell) and not is_number else cell
 
 
 def _new_table() -> Table:

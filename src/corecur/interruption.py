@@ -8,110 +8,53 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import select
 import signal
-import sys
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
 from corecur.errors import Stopped
 
 #: The exit code of a process that can be gone on with (EX_TEMPFAIL of sysexits.h).
-RESUMABLE = 75
+RESUMABLE = Stopped.exit_code
 #: Seconds that a step, a validation and a checkpoint may take after a signal before the process leaves anyway.
 PATIENCE = 8.0
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# ``timeout``, a supervisor or a shell may signal a process and then its group: one wish that comes twice.
-_SAME_WISH = 0.25
-# A terminal or a pipe that takes nothing must not hold a process that is to leave.
-_SECONDS_FOR_WORDS = 0.5
-_AFTER_STEP = "stopping after this step; once more to stop at once"
+# ``timeout`` and other wrappers send a signal to their child and then to its whole group: that is one request.
+_SECONDS_OF_ECHO = 0.2
+_STOPPING = "corecur: stopping after this step; once more to stop at once"
+_NOTHING_BEGUN = "nothing was begun: give the same command again"
+_SHOW_CURSOR = "\x1b[?25h"
+
+_Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers
 
 
-class _Watch:
-    """What was asked for, and what leaving means now."""
+class _Requests:
+    """What this process was asked for, and how it hears of it."""
 
     def __init__(self) -> None:
         self.wanted = False
         self.polite = 0
-        self.is_program = False
-        self.hint = "nothing was begun: give the same command again"
-        self.before: dict[Any, Any] = {}
-        # Between the thread that hears and the one that works; a handler of signals must not take it.
+        self.hint: str | None = None
+        self.heard: float | None = None
+        self.before: dict[signal.Signals, _Handler] = {}
+        self.ends: tuple[socket.socket, socket.socket] | None = None  # of a program that watches
         self.lock = threading.Lock()
-        self._heard_at = float("-inf")
 
-    def is_repeated(self) -> bool:
-        """Whether a signal that comes now is the last one once more."""
-        now = time.monotonic()
-        if self.wanted and now - self._heard_at < _SAME_WISH:
-            return True
-        self._heard_at = now
-        return False
-
-    def hear(self) -> None:
-        """A signal has come, in a process that watches from its beginning; called by a thread of its own.
-
-        The main thread may be inside a long call where Python's own handlers wait.
-        """
-        with self.lock:
-            if self.is_repeated():
-                return
-            is_second, at_once = self.wanted, self.wanted or not self.polite
-            self.wanted = True
-        if at_once:
-            self.leave("stopped at once" if is_second else "stopped")
-        # The process ends after this in any case, so nothing takes the deadline back.
-        late = f"stopped: the step and its checkpoint did not end in {PATIENCE:g} s"
-        deadline = threading.Timer(PATIENCE, self.leave, [late])
-        deadline.daemon = True
-        deadline.start()
-        _say_in_time(_AFTER_STEP)
-
-    def leave(self, what: str) -> None:
-        """End the process where it stands: everything on disk is whole at any moment."""
-        try:
-            _say_in_time(f"corecur: {what}\n  do this:  {self.hint}")
-        finally:
-            os._exit(RESUMABLE)
-
-    def begin_stretch(self) -> None:
-        with self.lock:
-            self.polite += 1
-
-    def end_stretch(self) -> bool:
-        """Whether somebody wished to stop in a polite stretch that ends here, and is still to be heeded."""
-        with self.lock:
-            self.polite -= 1
-            wished = self.wanted and not self.polite
-            if wished and not self.is_program:
-                self.wanted = False
-            return wished
+    def hear(self, now: float) -> bool:
+        """Note a signal; whether it is the second request."""
+        if self.heard is None:
+            self.heard, self.wanted = now, True
+            return False
+        return now - self.heard >= _SECONDS_OF_ECHO
 
 
-_WATCH = _Watch()
-
-
-def say(line: str) -> None:
-    """Write a line on standard error, past Python's buffers: whoever holds their locks may be the one stopped."""
-    with contextlib.suppress(OSError):
-        os.write(2, (line + "\n").encode("utf-8", "backslashreplace"))
-
-
-def _say_in_time(line: str) -> None:
-    """``say`` and let standard output go, or give up where nobody takes it."""
-
-    def speak() -> None:
-        say(line)
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-
-    speaker = threading.Thread(target=speak, daemon=True)
-    speaker.start()
-    speaker.join(_SECONDS_FOR_WORDS)
+_NOW = _Requests()
 
 
 def wanted() -> bool:
@@ -120,105 +63,164 @@ def wanted() -> bool:
     >>> wanted()
     False
     """
-    return _WATCH.wanted
+    return _NOW.wanted
 
 
 def request() -> None:
-    """Ask for a stop, as a first signal does: from a callback, or a test."""
-    _WATCH.wanted = True
+    """Ask for a stop, as a first signal does, but without a deadline: from a callback, or a test.
+
+    >>> try:
+    ...     with polite():
+    ...         request()
+    ... except Stopped as stopped:
+    ...     print(stopped)
+    stopped on request
+    """
+    _NOW.wanted = True
 
 
 def hint(text: str) -> None:
-    """What a person is told to do when the process leaves at once: how to go on."""
-    _WATCH.hint = text
+    """The command that goes on with the work, for people who end it at once; by default: the same command again."""
+    _NOW.hint = text
 
 
 def watch() -> None:
     """From now on SIGINT and SIGTERM end this process with ``RESUMABLE``; in a ``polite`` stretch, after its step.
 
-    A signal that is ignored, as SIGINT is in a job that a shell put in the background, stays ignored.
+    A thread hears of them, for the main thread may be inside a long call where Python's own handlers wait. A signal
+    that was ignored before, as a shell does it for what runs in the background, stays ignored.
     """
-    receiving, sending = os.pipe()  # both ends live as long as the process
-    os.set_blocking(sending, False)
-    signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
-
-    def listen() -> None:
-        while number := os.read(receiving, 1):
-            if number[0] in _SIGNALS:  # every signal that has a handler is told of, such as the end of a child
-                _WATCH.hear()
-
-    threading.Thread(target=listen, name="interruption", daemon=True).start()
-    _WATCH.is_program = True
-    _WATCH.before = _handle(_nothing)
+    if _NOW.ends is not None:
+        return
+    _mind_forks()
+    receiving, sending = socket.socketpair()
+    sending.setblocking(False)
+    _NOW.ends = (receiving, sending)
+    signal.set_wakeup_fd(sending.fileno(), warn_on_full_buffer=False)
+    _NOW.before = _take_signals(_leave_to_thread)
+    threading.Thread(target=_listen, args=(_NOW, receiving), name="interruption", daemon=True).start()
 
 
 def unwatch() -> None:
-    """Give the signals their usual meaning back: the command has nothing that could be gone on with."""
-    if _WATCH.is_program:
-        _WATCH.is_program = False
-        signal.set_wakeup_fd(-1)
-        _restore(_WATCH.before)
+    """Give the signals their old meaning back: the command has nothing that could be gone on with."""
+    if _NOW.ends is None:
+        return
+    for number, handler in _NOW.before.items():
+        signal.signal(number, handler)
+    signal.set_wakeup_fd(-1)
+    _NOW.ends[1].close()  # ends the thread
+    _NOW.before, _NOW.ends = {}, None
 
 
 @contextlib.contextmanager
-def polite(do: str | None = None) -> Iterator[None]:
-    """A stretch of work that looks at ``wanted`` and ends by itself, with everything kept; the second signal ends it.
+def polite() -> Iterator[None]:
+    """A stretch of work that looks at ``wanted`` and ends by itself, with everything kept.
 
-    In a program that does not ``watch`` (a notebook) the signals mean this for as long as the stretch lasts, and the
-    second one is a KeyboardInterrupt. Raises Stopped at the end, saying what to ``do``, if a signal came too late to be
+    In a program that does not ``watch`` (a notebook) the signals mean this for as long as the stretch lasts on the
+    main thread; the second one is what it was before. Raises Stopped at the end if a request came too late to be
     heeded.
     """
-    before: dict[Any, Any] = {}
-    _WATCH.begin_stretch()
+    now, mine = _NOW, False
+    if now.ends is None and not now.before and threading.current_thread() is threading.main_thread():
+        _mind_forks()
+        now.before, mine = _take_signals(_note), True
+    with now.lock:
+        now.polite += 1
     try:
-        if not _WATCH.is_program and threading.current_thread() is threading.main_thread():
-            before = _handle(_note)
         yield
     finally:
-        _restore(before)
-        wished = _WATCH.end_stretch()
-    if wished:
-        raise Stopped("stopped on request", do=do or _WATCH.hint)
+        if mine:
+            for number, handler in now.before.items():
+                signal.signal(number, handler)
+            now.before = {}
+        with now.lock:
+            now.polite -= 1
+            late = now.wanted and not now.polite
+            if not now.polite and now.ends is None:
+                now.wanted, now.heard = False, None
+    if late:
+        raise Stopped("stopped on request", do=now.hint)
 
 
-def _handle(handler: Any) -> dict[Any, Any]:
-    """Set the handler of both signals; those before. One that is ignored, or another program's, stays."""
-    _teach_children()
+def _take_signals(handler: _Handler) -> dict[signal.Signals, _Handler]:
+    """Handle the signals that mean something now; what they meant, None being what Python cannot give back."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
-    before = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}
-    for number in before:
+    taken = {number: old for number, old in before.items() if old is not None and old != signal.SIG_IGN}
+    for number in taken:
         signal.signal(number, handler)
-    return before
+    return taken
 
 
-def _restore(before: dict[Any, Any]) -> None:
-    for number, handler in before.items():
-        signal.signal(number, handler)
+def _leave_to_thread(number: int, frame: FrameType | None) -> None:
+    """Python writes to the wake-up socket only for a signal that has a handler."""
 
 
-def _nothing(number: int, frame: FrameType | None) -> None:
-    """A handler must be there for the thread to hear of the signal."""
+def _listen(now: _Requests, receiving: socket.socket) -> None:
+    """Act on the signals of a program that watches, until its other end is closed."""
+    while True:
+        left = None if now.heard is None else max(0.0, now.heard + PATIENCE - time.monotonic())
+        if not select.select([receiving], [], [], left)[0]:
+            _leave(now, f"the step did not end in {PATIENCE:g} s")
+        numbers = receiving.recv(64)
+        if not numbers:
+            receiving.close()
+            return
+        if not {*numbers} & {*_SIGNALS}:  # another one that has a handler, such as a data loader's for SIGCHLD
+            continue
+        first = now.heard is None
+        with now.lock:
+            if now.hear(time.monotonic()) or (first and not now.polite):
+                _leave(now, "stopped")
+        if first:
+            _say(_STOPPING)
 
 
 def _note(number: int, frame: FrameType | None) -> None:
-    if _WATCH.is_repeated():
-        return
-    if _WATCH.wanted:
-        raise KeyboardInterrupt
-    _WATCH.wanted = True
-    say(_AFTER_STEP)
+    """A signal in a program that does not watch."""
+    now, first = _NOW, _NOW.heard is None
+    if now.hear(time.monotonic()):
+        signal.signal(number, now.before[signal.Signals(number)])
+        signal.raise_signal(number)
+    elif first:
+        _say(_STOPPING)
+
+
+def _leave(now: _Requests, what: str) -> None:
+    """End the process where it stands: everything on disk is whole at any moment."""
+    _say(f"corecur: {what}; " + (_NOTHING_BEGUN if now.hint is None else f"go on with: {now.hint}"), last=True)
+    os._exit(RESUMABLE)
+
+
+def _say(line: str, *, last: bool = False) -> None:
+    """Write a line on standard error, unless nobody takes it.
+
+    It goes past Python's buffers: the main thread may stand still with their locks.
+    """
+    with contextlib.suppress(OSError):
+        if os.isatty(2):  # a bar may stand there, and has hidden the cursor
+            line = f"\n{_SHOW_CURSOR if last else ''}{line}"
+        if os.name != "posix" or select.select([], [2], [], 0.5)[1]:
+            os.write(2, f"{line}\n".encode("utf-8", "backslashreplace"))
 
 
 @functools.cache
-def _teach_children() -> None:
-    os.register_at_fork(after_in_child=_forget)
+def _mind_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_begin_anew)
 
 
-def _forget() -> None:
-    """In a child made by fork, which its parent ends: it does not hear of Ctrl-C, and SIGTERM is what it ever was."""
-    if _WATCH.is_program:
+def _begin_anew() -> None:
+    """In a child made by fork the signals are what they were before, and nothing is asked for.
+
+    Ctrl-C reaches a whole group of processes. The workers of a polite stretch must live until its step is done, so
+    that one is left to their parent.
+    """
+    global _NOW
+    old, _NOW = _NOW, _Requests()
+    for number, handler in old.before.items():
+        stays = number == signal.SIGINT and old.polite
+        signal.signal(number, signal.SIG_IGN if stays else handler)
+    if old.ends is not None:
         signal.set_wakeup_fd(-1)
-    if _WATCH.is_program or _WATCH.polite:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _WATCH.is_program, _WATCH.polite = False, 0
+        for end in old.ends:
+            end.close()

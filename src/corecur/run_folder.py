@@ -1,38 +1,48 @@
 """The run folder: what one training leaves behind, ``runs/<time>-<name>/``.
 
 ``config.json`` (what was asked and found), ``metrics.jsonl`` (a line an epoch), ``log.txt``, ``checkpoints/``, ``lock``
-while it is being written, and at the end ``bundle/`` and ``report.html``.
+while it is being written, and at the end ``bundle/`` and ``report.html``. All but the two that grow by lines appear
+whole or not at all.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import errno
 import json
 import math
 import os
 import re
+import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from types import TracebackType
 from typing import Any
 
-from corecur.bundle.layout import CHECKPOINT, MANIFEST
-from corecur.bundle.write import write_file
+from corecur.bundle.layout import COMMIT, MANIFEST, Limit
+from corecur.bundle.strict_json import parse_json
+from corecur.bundle.write import sync_folder, write_file
 from corecur.engine.callback import Callback, Logs
-from corecur.errors import ConfigError, RunError, Stopped, nearest
+from corecur.errors import BundleError, ConfigError, RunError, Stopped, nearest
 from corecur.run_lock import RunLock, is_running
 
 _CONFIG, _METRICS, _LOG, _BUNDLE, _CHECKPOINTS = "config.json", "metrics.jsonl", "log.txt", "bundle", "checkpoints"
-_MOST_CONFIG_BYTES = 1 << 26
-# What a writer that was killed leaves of each: a dot, the name, a dot, and eight characters of its own.
-_HALF_WRITTEN = re.compile(r"\.(?:config\.json|metrics\.jsonl|report\.html|bundle)\.\w{8}")
-# Of a run's name; with the time before it and a number behind it no file system finds it too long.
-_MOST_CHARACTERS, _MOST_BYTES = 60, 200
+_REPORT = "report.html"
+_CONFIG_LIMIT = Limit(1 << 26, 2_000_000)
+# What a killed writer of one of the files, or of the bundle, leaves: nothing else with a dot is touched.
+_LEFT_OVER = re.compile(rf"\.({_CONFIG}|{_METRICS}|{_REPORT}|{_BUNDLE})\.[a-z0-9_]{{8}}|.+\.tmp-.+")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+# Bytes of a name that leave room, within the 255 of most file systems, for a time, a number and a mark.
+_MOST_NAME_BYTES = 180
+
+
+def complain(line: str) -> None:
+    """Print on standard error."""
+    print(line, file=sys.stderr, flush=True)
 
 
 class RunFolder:
@@ -40,128 +50,128 @@ class RunFolder:
 
     As a context it gives the folder back at the end. Where the work inside fails, a new folder without a finished epoch
     or a checkpoint is removed; else the error gets a note on what is left. Neither log nor figures that the disk does
-    not take end a training: they are told once, kept, and written as soon as that can be done.
+    not take end a training: ``tell(line)`` hears of it once, and they are kept and written as soon as that can be done.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as parent, RunFolder.create(Path(parent), "digits", {"epochs": 2}) as run:
     ...     sorted(p.name for p in run.path.iterdir())
-    ['config.json', 'lock']
+    ['config.json', 'lock', 'log.txt']
     """
 
-    def __init__(self, path: Path, lock: RunLock, *, is_new: bool) -> None:
+    def __init__(
+        self, path: Path, lock: RunLock, *, is_new: bool = False, tell: Callable[[str], object] = complain
+    ) -> None:
         self.path = path
-        self.is_new = is_new
         self.bundle = path / _BUNDLE
-        self.report = path / "report.html"
+        self.report = path / _REPORT
         self.checkpoints = path / _CHECKPOINTS
+        self.tell = tell
+        self.epochs = _count_lines(path / _METRICS)
         self._lock = lock
-        self._lines: list[str] = []  # of the log, not on the disk yet
-        self._rows = _read_rows(path / _METRICS)
-        self._is_behind = False  # whether metrics.jsonl lacks rows
-        self._told = False
+        self._is_new = is_new
+        self._log, self._metrics = _Lines(path / _LOG), _Lines(path / _METRICS)
 
     @classmethod
-    def create(cls, parent: Path, name: str, config: Mapping[str, Any] | None = None) -> RunFolder:
-        """``parent/<time>-<name>``, with a number behind it where that is taken; RunError if it cannot be made."""
+    def create(
+        cls,
+        parent: Path,
+        name: str,
+        config: Mapping[str, Any] | None = None,
+        *,
+        tell: Callable[[str], object] = complain,
+    ) -> RunFolder:
+        """``parent/<time>-<name>``, with a number behind it where that is taken; RunError if it cannot be made.
+
+        The folder appears locked, with its config and log in it.
+        """
         check_writable(parent)
-        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{_as_stem(name)}"
-        for number in range(1000):
-            path = parent / (stem if number == 0 else f"{stem}-{number}")
-            try:
-                path.mkdir(parents=True)
-            except FileExistsError:
-                continue
-            except OSError as error:
-                raise _unwritable(path, error) from error
-            run = cls(path, _locked(path), is_new=True)
+        words = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:60].encode()[:_MOST_NAME_BYTES].decode(errors="ignore")
+        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{words or 'run'}"
+        draft = parent / f".{stem}.tmp-{secrets.token_hex(4)}"
+        lock = RunLock(draft)
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            draft.mkdir()
+            lock.acquire()
+            (draft / _LOG).touch()
             if config is not None:
-                run.write_config(config)
-            return run
-        raise RunError("there are too many runs of this name in one second", where=parent)
+                _write_json(draft / _CONFIG, config)
+            lock.run = path = _moved_to_free_name(draft, parent, stem)
+        except BaseException as error:
+            lock.release()
+            shutil.rmtree(draft, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise RunError(
+                    "the run folder cannot be made", where=parent, got=error.strerror, do="choose another --out"
+                ) from error
+            raise
+        return cls(path, lock, is_new=True, tell=tell)
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
+    def open(cls, path: Path, *, tell: Callable[[str], object] = complain) -> RunFolder:
         """A run to go on with; RunError where there is none, or where another process writes it. Makes no folder."""
         read_config(path)
-        lock = _locked(path)
-        run = cls(path, lock, is_new=False)
-        run._clean()
+        lock = RunLock(path)
+        with _writing(path):
+            lock.acquire()
+        run = cls(path, lock, tell=tell)
+        for left in path.iterdir():
+            if not _LEFT_OVER.fullmatch(left.name):
+                continue
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    left.unlink()
         if lock.stale is not None:
-            run.log(lock.stale)
+            run.log(f"the run's last writer, {lock.stale}, was killed; its lock is taken over")
         return run
-
-    def _clean(self) -> None:
-        """Remove what a writer that was killed left half done."""
-        with contextlib.suppress(OSError):  # on a disk that is read-only the error comes where it matters
-            for left in self.path.iterdir():
-                if not _HALF_WRITTEN.fullmatch(left.name):
-                    continue
-                if left.is_dir() and not left.is_symlink():
-                    shutil.rmtree(left, ignore_errors=True)
-                else:
-                    left.unlink(missing_ok=True)
 
     @property
     def config(self) -> dict[str, Any]:
-        """What stands in ``config.json``."""
+        """What stands in ``config.json``; RunError where that cannot be read."""
         return read_config(self.path)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write ``config.json``, whole or not at all."""
-        text = json.dumps(config, ensure_ascii=False, indent=1, default=str) + "\n"
+        """Write ``config.json``, whole or not at all; RunError where the disk does not take it."""
         with _writing(self.path):
-            write_file(self.path / _CONFIG, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
+            _write_json(self.path / _CONFIG, config)
 
     def log(self, line: str) -> None:
-        """Add a line, with the time of day, to ``log.txt``."""
-        self._lines.append(f"{time.strftime('%H:%M:%S')} {line}\n")
-        with self._tolerant():
-            with (self.path / _LOG).open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write("".join(self._lines))
-            self._lines.clear()
+        """Add a line, with the time of day, to ``log.txt``; RunError where the folder is gone."""
+        self._log.waiting += _as_bytes(f"{time.strftime('%H:%M:%S')} {line}\n")
+        self._write(self._log)
 
-    def log_metrics(self, row: Mapping[str, float]) -> None:
-        """Add a line to ``metrics.jsonl``; what is no finite number becomes null."""
-        self._rows.append(_finite(row))
-        if self._is_behind:
-            self.replace_metrics(self._rows)
-            return
-        self._is_behind = True
-        with self._tolerant():
-            with (self.path / _METRICS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(self._rows[-1]) + "\n")
-            self._is_behind = False
+    def log_metrics(self, row: Mapping[str, float | None]) -> None:
+        """Add a line to ``metrics.jsonl``; what is no finite number becomes null. RunError where the folder is gone."""
+        self.epochs += 1
+        self._metrics.waiting += _as_lines([row])
+        self._write(self._metrics)
 
     def replace_metrics(self, rows: Sequence[Mapping[str, float | None]]) -> None:
         """Let ``metrics.jsonl`` hold these lines and no others; a reader sees the old lines or the new ones."""
-        self._rows = [_finite(row) for row in rows]
-        text = "".join(json.dumps(row) + "\n" for row in self._rows)
-        self._is_behind = True
-        with self._tolerant():
-            write_file(self.path / _METRICS, lambda file: file.write(text.encode()))
-            self._is_behind = False
+        self.epochs = len(rows)
+        self._metrics.waiting, self._metrics.is_whole = _as_lines(rows), True
+        self._write(self._metrics)
 
-    @property
-    def epochs(self) -> int:
-        """How many epochs ``metrics.jsonl`` knows of."""
-        return len(self._rows)
-
-    @contextlib.contextmanager
-    def _tolerant(self) -> Iterator[None]:
+    def _write(self, lines: _Lines) -> None:
         try:
-            yield
-            self._told = False
+            lines.write()
+            lines.is_behind = False
         except OSError as error:
             if not self.path.is_dir():
                 raise RunError("the run folder is gone", where=self.path, do="train again") from error
-            if not self._told:
-                reason = f"! {self.path}: log and figures cannot be written now ({error.strerror}); the work goes on"
-                print(reason, file=sys.stderr)
-            self._told = True
+            if not lines.is_behind:
+                self.tell(f"! {lines.path} cannot be written now ({error.strerror}); it is kept, and the work goes on")
+            lines.is_behind = True
 
     def close(self) -> None:
-        """Give the folder back."""
-        self._lock.release()
+        """Give the folder back, after another try to write what the disk did not take."""
+        if self._lock.is_held:
+            with contextlib.suppress(OSError):
+                self._log.write()
+                self._metrics.write()
+            self._lock.release()
 
     def __enter__(self) -> RunFolder:
         return self
@@ -169,25 +179,120 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        failed = error is not None and not isinstance(error, Stopped)
-        lost = failed and self.is_new and not self.epochs and not _holds(self.checkpoints)
+        if not self._lock.is_held:  # a child made by fork, which has no say here
+            return
+        kept = isinstance(error, Stopped) or not self._is_new or self.epochs or _has_checkpoint(self.checkpoints)
         try:
             if error is not None:
                 with contextlib.suppress(RunError):  # a folder that is gone: the error that is on its way says more
                     self.log(f"ended early: {str(error) or type(error).__name__}".splitlines()[0])
                 if not isinstance(error, Stopped):
-                    error.add_note(f"  left:     {'nothing; no epoch was finished' if lost else self._left_behind()}")
+                    error.add_note(f"  left:     {self._left_behind() if kept else 'nothing; no epoch was finished'}")
+                if not kept:  # while it is locked: nobody shall go on with it meanwhile
+                    shutil.rmtree(self.path, ignore_errors=True)
         finally:
             self.close()
-            if lost:
-                shutil.rmtree(self.path, ignore_errors=True)
 
     def _left_behind(self) -> str:
         if not self.path.is_dir():
             return "nothing; the folder is gone"
-        names = ", ".join(sorted(p.name for p in self.path.iterdir() if p.name != "lock"))
+        names = ", ".join(sorted(p.name for p in self.path.iterdir() if p != self._lock.path))
         model = "" if self.bundle.exists() else ", no model"
         return f"{self.path}: {names} (epochs finished: {self.epochs}{model})"
+
+
+class _Lines:
+    """A text file that grows by lines, with those that the disk did not take yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.waiting = b""
+        self.is_whole = False  # whether what waits is all that is to stand in the file
+        self.is_behind = False
+
+    def write(self) -> None:
+        """Write what waits; OSError, and nothing is lost, where that cannot be done."""
+        if self.is_whole:
+            write_file(self.path, lambda file: file.write(self.waiting))
+        elif self.waiting:
+            self._append()
+        self.waiting, self.is_whole = b"", False
+
+    def _append(self) -> None:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            end = _end_of_lines(descriptor)
+            os.ftruncate(descriptor, end)  # a part of a line is there where its writer was killed
+            rest = memoryview(self.waiting)
+            try:
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+            except OSError:
+                os.ftruncate(descriptor, end)
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def _end_of_lines(descriptor: int) -> int:
+    """Where the last whole line of a file ends."""
+    size = os.fstat(descriptor).st_size
+    if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
+        return size
+    return os.pread(descriptor, size, 0).rfind(b"\n") + 1
+
+
+def _count_lines(path: Path) -> int:
+    try:
+        return path.read_bytes().count(b"\n")
+    except OSError:
+        return 0
+
+
+def _as_bytes(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _as_lines(rows: Iterable[Mapping[str, float | None]]) -> bytes:
+    return _as_bytes("".join(json.dumps(_finite(row)) + "\n" for row in rows))
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """JSON that a strict reader takes: no NaN, and bytes of a file name that are no text shown as ``\\udcff``."""
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=1, default=str) + "\n"
+    content = _HALF_PAIR.sub(lambda half: rf"\\u{ord(half[0]):04x}", text).encode()
+    write_file(path, lambda file: file.write(content))
+
+
+def _finite(value: Any) -> Any:
+    """The same with None in place of what is no finite number."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def _moved_to_free_name(draft: Path, parent: Path, stem: str) -> Path:
+    """Give a folder that is not empty its name, or the next that is free; another one is never replaced."""
+    for number in range(1000):
+        path = parent / (stem if number == 0 else f"{stem}-{number}")
+        if os.path.lexists(path):
+            continue
+        try:
+            draft.rename(path)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
+            continue
+        with contextlib.suppress(OSError):  # a folder that may be written, not read
+            sync_folder(parent)
+        return path
+    raise RunError("there are too many runs of this name in one second", where=parent)
+
+
+def _has_checkpoint(checkpoints: Path) -> bool:
+    return any(checkpoints.glob(f"step-*/{COMMIT}"))
 
 
 class MetricsLog(Callback):
@@ -217,96 +322,62 @@ class MetricsLog(Callback):
 def read_config(path: Path) -> dict[str, Any]:
     """What ``config.json`` of a run holds; RunError, saying what is there instead, where that is no run."""
     file = path / _CONFIG
-    if not file.is_file():
-        raise _no_run(path)
     try:
-        # Not the strict reading of model files: a path that is not UTF-8 is half a surrogate pair in here.
-        found = json.loads(file.read_bytes()) if file.stat().st_size <= _MOST_CONFIG_BYTES else None
+        if not file.is_file():
+            raise _no_run(path)
+        found = parse_json(file.read_bytes(), _CONFIG_LIMIT, where=path, name=_CONFIG)
     except OSError as error:
-        raise RunError("the run cannot be read", where=file, got=error.strerror) from error
-    except (ValueError, RecursionError) as error:
-        raise RunError("the run's config.json is damaged", where=file, got=error, do="train again") from error
+        raise RunError("the run cannot be read", where=path, got=error.strerror) from error
+    except BundleError as error:
+        raise RunError(f"the run's config.json is damaged: {error.what}", where=file, do="train again") from error
     if not isinstance(found, dict):
         raise RunError("the run's config.json is damaged", where=file, do="train again")
     return found
 
 
 def _no_run(path: Path) -> RunError:
-    run = _nearby_run(path)
-    if path.is_dir() and run is not None and run.parent == path:
-        what, got = "this is a folder of runs", None
+    """What stands where a run was looked for, and which run may have been meant."""
+    guess: Path | str | None
+    around = next((above for above in list(path.absolute().parents)[:3] if _is_run(above)), None)
+    runs = _runs_in(path)
+    if around is not None:
+        got, guess = "a place in a run", around
+    elif runs:
+        got, guess = "a folder of runs", runs[-1]
+    elif path.exists():
+        kind = "a model file" if (path / MANIFEST).exists() else "another folder" if path.is_dir() else "a file"
+        got, guess = kind, None
     else:
-        what, got = "there is no run to go on with", _what_is_at(path)
-    return RunError(
-        what,
-        where=path,
-        got=got,
-        expected="the folder of one run",
-        do=None if run is None else f"did you mean {quote(str(run))}?",
-    )
+        name = nearest(path.name, [run.name for run in _runs_in(path.parent)])
+        likely = ([] if name is None else [path.parent / name]) + [Path("runs") / path.name]
+        got, guess = "no such folder", next((run for run in likely if _is_run(run)), None)
+    do = None if guess is None else f"did you mean {quote(str(guess))}?"
+    return RunError("there is no run to go on with", where=path, got=got, expected="the folder of one run", do=do)
 
 
-def _what_is_at(path: Path) -> str:
-    if not path.is_dir():
-        return "a file" if path.exists() else "no such folder"
-    if (path / MANIFEST).exists():
-        return "a model file"
-    if (path / CHECKPOINT.manifest).exists():
-        return "a checkpoint of a run"
-    if (path / _LOG).exists():
-        return "a run that was stopped before it began"
-    return "another folder" if any(path.iterdir()) else "an empty folder"
+def _is_run(path: Path) -> bool:
+    return (path / _CONFIG).is_file() and (path / _LOG).is_file()
 
 
-def _nearby_run(path: Path) -> Path | None:
-    """The run that a wrong path most likely means: one around it, the newest in it, one of nearly this name."""
-    around = [*itertools.islice(path.parents, 3), Path("runs") / path.name]
-    inside = runs_in(path)[::-1]
-    found = next((run for run in (*around, *inside) if (run / _CONFIG).is_file()), None)
-    if found is None and not path.exists():
-        name = nearest(path.name, [run.name for run in runs_in(path.parent)])
-        found = path.parent / name if name is not None else None
-    return found
+def _runs_in(path: Path) -> list[Path]:
+    """The runs in a folder, the newest last: their names begin with a time."""
+    found = (inside.parent for inside in path.glob(f"*/{_CONFIG}"))
+    return sorted(run for run in found if _is_run(run) and not run.name.startswith("."))
 
 
-def runs_in(parent: Path) -> list[Path]:
-    """The runs in a folder, the newest last.
+def free_space(path: Path) -> int:
+    """Bytes that are free where a path is, or would be made.
 
-    >>> runs_in(Path("no such folder"))
-    []
+    >>> free_space(Path("runs/of/today")) > 0
+    True
     """
-    return sorted(inside.parent for inside in parent.glob(f"*/{_CONFIG}")) if parent.is_dir() else []
+    return shutil.disk_usage(_existing(path)).free
 
 
-def _read_rows(path: Path) -> list[dict[str, float | None]]:
-    """The lines of ``metrics.jsonl``; what is no line of figures is left out."""
-    rows: list[dict[str, float | None]] = []
-    with contextlib.suppress(OSError, ValueError):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            rows += [row] if isinstance(row, dict) else []
-    return rows
-
-
-def _as_stem(name: str) -> str:
-    """A name as a part of a folder's name."""
-    stem = (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run")[:_MOST_CHARACTERS]
-    return stem.encode()[:_MOST_BYTES].decode(errors="ignore")
-
-
-def _finite(row: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {name: value if value is None or math.isfinite(value) else None for name, value in row.items()}
-
-
-def _holds(checkpoints: Path) -> bool:
-    return checkpoints.is_dir() and any(checkpoints.glob("step-*/COMMIT"))
-
-
-def _locked(path: Path) -> RunLock:
-    lock = RunLock(path)
-    with _writing(path):
-        lock.acquire()
-    return lock
+def _existing(path: Path) -> Path:
+    """The path, or the nearest one above it that exists."""
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def check_writable(parent: Path, source: object = None) -> None:
@@ -322,9 +393,12 @@ def check_writable(parent: Path, source: object = None) -> None:
                 where=parent,
                 do=f"choose another --out, such as {folder.parent / 'runs'}",
             )
-    place = parent
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    try:
+        place = _existing(parent)
+    except OSError as error:  # a name that is too long
+        raise RunError(
+            "runs cannot be written here", where=parent, got=error.strerror, do="choose another --out"
+        ) from error
     if not place.is_dir():
         raise RunError(
             "runs cannot be written here: there is a file in the way", where=place, do="choose another --out"
@@ -341,15 +415,16 @@ def find_bundle(path: Path) -> Path:
     """
     if not path.is_dir() or (path / MANIFEST).exists():
         return path
-    if (path / "bundle").is_dir():
-        return path / "bundle"
-    if (path / _CONFIG).exists() or (path / _LOG).exists():
-        running = is_running(path)
+    if (path / _BUNDLE).is_dir():
+        return path / _BUNDLE
+    if (path / _LOG).exists():
+        running, begun = is_running(path), (path / _CONFIG).exists()
+        again = f"go on with it: corecur train --resume {quote(str(path))}" if begun else "train again"
         raise RunError(
             "there is no model in this run folder yet",
             where=path,
             got="a run that goes on" if running else "a run that was stopped or killed",
-            do="wait until it is done" if running else f"go on with it: corecur train --resume {quote(str(path))}",
+            do="wait until it is done" if running else again,
         )
     models = sorted(inside.parent for inside in path.glob("*/bundle") if inside.is_dir())
     raise RunError(
@@ -367,7 +442,3 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError("the run folder cannot be written", where=path, got=error.strerror) from error
-
-
-def _unwritable(path: Path, error: OSError) -> RunError:
-    return RunError("the run folder cannot be made", where=path, got=error.strerror, do="choose another --out")

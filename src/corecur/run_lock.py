@@ -1,35 +1,43 @@
-"""One writer for a run folder: a lock that dies with its process, and says who holds it."""
+"""One writer for a run folder: a lock that ends with its process, and says who holds it."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import os
+import secrets
 import socket
-import threading
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from corecur.errors import RunError
 
-_LOCK = "lock"
-# A look at the lock by another program takes it for a moment; who took it to keep may not have written its name yet.
-_SECONDS_OF_TRYING, _SECONDS_FOR_A_NAME = 0.5, 5.0
-_MOST_BYTES = 4096
+if sys.platform != "win32":
+    import fcntl
 
-# POSIX forgets a process's locks on a file when the process closes any descriptor of it, and never refuses a process
-# its own lock: what this process holds must be known without opening the file.
-_HELD: set[Path] = set()
-_HELD_GUARD = threading.Lock()
+_LOCK = "lock"
+# A look at the lock takes it for a moment, and its owner takes a moment to write who it is.
+_SECONDS_OF_TRYING = 0.5
+_SECONDS_TO_SETTLE = 0.1
+_MOST_BYTES = 4096
+_OPENED_AS_IT_IS = getattr(os, "O_NOFOLLOW", 0)
+_NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+# Of this process; children made by fork close theirs, or a data loader's worker would hold a killed parent's lock.
+_HELD: set[RunLock] = set()
 
 
 class RunLock:
-    """The lock of a run folder: ``<run>/lock``, a POSIX record lock on it, with the owner written inside.
+    """The lock of a run folder: ``flock`` on ``<run>/lock``, with its owner written inside.
 
-    The system gives it back when the process ends, however that happens, and children made by fork do not hold it. As
-    a context it is held inside. Raises RunError, with the owner, where somebody else has it.
+    The system gives it back when the process ends, however that happens. A lock file that is there although nobody
+    holds it is that of a writer that was killed: it is taken over, and ``stale`` says whose it was. Its owner removes
+    the file while holding it, and who gets the lock looks whether the file is still the one at the path; so the file
+    can go without two owners. As a context it is held inside.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as run, RunLock(Path(run)):
@@ -38,57 +46,70 @@ class RunLock:
     """
 
     def __init__(self, run: Path) -> None:
-        self.run = run.resolve()
-        self.path = self.run / _LOCK
-        #: What is known of a writer that did not end well, or None.
+        self.run = run
+        #: Who held the lock and did not give it back, in words; None where that is nobody.
         self.stale: str | None = None
         self._descriptor: int | None = None
+        self._owner: dict[str, Any] = {}
+
+    @property
+    def path(self) -> Path:
+        """The lock file."""
+        return self.run / _LOCK
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process has the lock."""
+        return self._descriptor is not None
 
     def acquire(self) -> None:
-        """Take the lock; RunError where another writer has it."""
-        with _HELD_GUARD:
-            if self.run in _HELD:
-                raise self._refusal({"pid": os.getpid()})
-            _HELD.add(self.run)
+        """Take the lock; RunError, with the owner, where somebody else has it, OSError where it cannot be written."""
+        _mind_forks()
+        last = time.monotonic() + _SECONDS_OF_TRYING
+        while not self._is_taken():
+            if time.monotonic() > last:
+                raise self._refusal()
+            time.sleep(0.01)
+        _HELD.add(self)
+
+    def _is_taken(self) -> bool:
+        """One try; who stood in the way is then ``_owner``."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | _OPENED_AS_IT_IS, 0o644)
         try:
-            self._descriptor = self._taken()
-            self._sign(self._descriptor)
-        except BaseException:
-            self.release()
-            _HELD.discard(self.run)
-            raise
-
-    def _taken(self) -> int:
-        """The lock's file, opened and locked by nobody else."""
-        began = time.monotonic()
-        while True:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-            if _lock(descriptor):
-                if _is_at(descriptor, self.path):  # else its last owner removed it meanwhile
-                    return descriptor
+            locked = _flock(descriptor)
+            self._owner = _read(descriptor)
+            if locked is None:
+                taken = not _lives(self._owner) and _settle(descriptor)
+            else:
+                taken = locked and _is_at(descriptor, self.path)
+                if taken and _is_elsewhere(self._owner):
+                    raise self._refusal()
+                if taken:
+                    _write(descriptor, _myself())
+            if taken:
+                self.stale = _in_words(self._owner) if self._owner else None
+                self._descriptor, descriptor = descriptor, -1
+            return taken
+        finally:
+            if descriptor >= 0:
                 os.close(descriptor)
-                continue
-            owner = _owner(descriptor)
-            os.close(descriptor)
-            if time.monotonic() - began > (_SECONDS_OF_TRYING if owner else _SECONDS_FOR_A_NAME):
-                raise self._refusal(owner)
-            time.sleep(0.02)
-
-    def _sign(self, descriptor: int) -> None:
-        before = _owner(descriptor)
-        if before:
-            self.stale = f"its last writer ({_in_words(before)}) did not end it"
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(_this_process()).encode(), 0)
 
     def release(self) -> None:
         """Give the lock back; nothing where it is not held."""
         if self._descriptor is not None:
-            with contextlib.suppress(OSError):  # the folder may be gone, or the disk read-only now
-                self.path.unlink(missing_ok=True)
+            is_there = _is_at(self._descriptor, self.path)
+            if sys.platform == "win32":  # where an open file cannot be removed
+                self._close()
+            if is_there:
+                with contextlib.suppress(OSError):  # the folder may be read-only by now
+                    self.path.unlink()
+            self._close()
+            _HELD.discard(self)
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-            _HELD.discard(self.run)
 
     def __enter__(self) -> RunLock:
         self.acquire()
@@ -97,94 +118,123 @@ class RunLock:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def _refusal(self, owner: dict[str, Any]) -> RunError:
-        is_elsewhere = owner.get("host") not in (None, socket.gethostname())
-        return RunError(
-            "another process writes this run",
-            where=self.run,
-            got=_in_words(owner) if owner else "a process that did not say which",
-            do="wait until it ends, or stop it"
-            + (f"; if that machine is no more, remove {self.path}" if is_elsewhere else ""),
-        )
+    def _refusal(self) -> RunError:
+        owner = self._owner
+        if _is_elsewhere(owner):
+            what, do = "this run may be written on another machine", f"see there; if it is not, remove {self.path}"
+        elif not owner or _lives(owner):
+            what, do = "another process writes this run", "wait until it ends, or stop it"
+            if sys.platform == "win32":
+                do += f"; if it has ended, remove {self.path}"
+        else:  # a child that it made without Python's fork
+            what, do = "a process that is left of this run's writer still holds it", "end what that writer started"
+        return RunError(what, where=self.run, got=_in_words(owner) if owner else None, do=do)
 
 
 def is_running(run: Path) -> bool:
-    """Whether a living process writes a run folder.
+    """Whether a process, here or for all that is known on another machine, writes a run folder.
 
     >>> is_running(Path("no such run"))
     False
     """
-    run = run.resolve()
-    if run in _HELD:
-        return True
     try:
-        descriptor = os.open(run / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(run / _LOCK, os.O_RDONLY | _OPENED_AS_IT_IS)
     except OSError:
         return False
     try:
-        return not _lock(descriptor)
+        free, owner = _flock(descriptor, shared=True), _read(descriptor)
+        return free is False or _is_elsewhere(owner) or (free is None and bool(owner) and _lives(owner))
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool:
-    """Take the lock if nobody has it. Where there are no such locks, the owner's process decides."""
-    try:
-        import fcntl
+def _flock(descriptor: int, *, shared: bool = False) -> bool | None:
+    """Take the lock of an open file if nobody has it; None where the system or the file system has no such locks.
 
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    Not a POSIX record lock: that one is lost when its process closes any other descriptor of the file, as after
+    reading it, and never keeps two writers of one process apart.
+    """
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         return True
-    except (ImportError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EAGAIN):
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
             return False
-        owner = _owner(descriptor)  # no fcntl (Windows), or a file system without locks
-        return not owner or not _lives(owner)
+        if error.errno in _NO_LOCKS_HERE:
+            return None
+        raise
 
 
-def _this_process() -> dict[str, Any]:
-    pid = os.getpid()
-    return {
-        "pid": pid,
-        "host": socket.gethostname(),
-        "boot": _boot(),
-        "process_started": _process_started(pid),
-        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }
+def _settle(descriptor: int) -> bool:
+    """Where there are no locks: write who wants it, and see who stands there a moment later."""
+    mine = _myself() | {"of_several": secrets.token_hex(8)}
+    _write(descriptor, mine)
+    time.sleep(_SECONDS_TO_SETTLE)
+    return _read(descriptor) == mine
 
 
-def _owner(descriptor: int) -> dict[str, Any]:
+def _write(descriptor: int, owner: dict[str, Any]) -> None:
+    content = json.dumps(owner).encode()
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, content)
+    os.ftruncate(descriptor, len(content))
+
+
+def _read(descriptor: int) -> dict[str, Any]:
     """What stands in the lock file; nothing where it is empty or no JSON object."""
-    content = os.pread(descriptor, _MOST_BYTES, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
     try:
-        found = json.loads(content or b"{}")
-    except (ValueError, RecursionError):
+        found = json.loads(os.read(descriptor, _MOST_BYTES) or b"{}")
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 
 
+def _myself() -> dict[str, Any]:
+    pid = os.getpid()
+    return {
+        "pid": pid,
+        "host": socket.gethostname(),
+        "boot_id": _boot_id(),
+        "process_started": _process_started(pid),
+        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+
+
+def _is_elsewhere(owner: dict[str, Any]) -> bool:
+    """Whether an owner is of another machine, whose locks may not reach here; containers share their machine's boot."""
+    host, boot = owner.get("host"), owner.get("boot_id")
+    return host is not None and host != socket.gethostname() and (boot is None or boot != _boot_id())
+
+
 def _lives(owner: dict[str, Any]) -> bool:
-    """Whether the process that wrote a lock lives; one of another machine may."""
+    """Whether the process that an owner names is running; where that cannot be seen, it is taken for granted."""
     pid = owner.get("pid")
-    if owner.get("host") != socket.gethostname():
-        return True
-    if owner.get("boot") != _boot() or type(pid) is not int:
+    if not owner:
         return False
-    started = _process_started(pid)
-    return started is not None and started == owner.get("process_started")  # else the number was given out again
+    if _is_elsewhere(owner) or sys.platform == "win32" or type(pid) is not int:
+        return True
+    if owner.get("boot_id") != _boot_id():
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's process
+        pass
+    return owner.get("process_started") == _process_started(pid)  # else the number was given out again
 
 
 def _in_words(owner: dict[str, Any]) -> str:
-    host, since = owner.get("host"), owner.get("since")
-    place = "" if host in (None, socket.gethostname()) else f" on {_plain(host)}"
-    return f"process {_plain(owner.get('pid'))}{place}" + (f" since {_plain(since)}" if since else "")
+    """Who wrote a lock; anything may stand there."""
+    pid, host, since = (ascii(str(owner.get(key)))[1:-1][:60] for key in ("pid", "host", "started"))
+    return f"process {pid} on {host} since {since}"
 
 
-def _plain(value: object) -> str:
-    """What a lock says, fit for a terminal: anybody may have written it."""
-    return ascii(str(value))[1:-1][:60]
-
-
-def _boot() -> str | None:
+@functools.cache
+def _boot_id() -> str | None:
     """What names the time since the machine was last started; None where the system does not say."""
     path = Path("/proc/sys/kernel/random/boot_id")
     return path.read_text().strip() if path.exists() else None
@@ -193,8 +243,8 @@ def _boot() -> str | None:
 def _process_started(pid: int) -> str | None:
     """When a process began, in the system's own count; None where there is none, or the system does not say."""
     try:
-        # The name in parentheses may hold spaces; the 20th field after it is the start.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        # The name in parentheses may hold spaces and parentheses; the 20th field after it is the start.
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return None
 
@@ -205,3 +255,15 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except OSError:
         return False
+
+
+@functools.cache
+def _mind_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_let_go)
+
+
+def _let_go() -> None:
+    for lock in _HELD:
+        lock._close()
+    _HELD.clear()

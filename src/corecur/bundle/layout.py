@@ -80,7 +80,7 @@ BUNDLE = Layout(
         MODEL: Limit(1 << 22, 100_000),
         WEIGHTS: Limit(1 << 36),
         PREPROCESS: Limit(1 << 26, 2_500_000, text=1 << 26),  # a vocabulary, or the state of a subword tokeniser
-        LABELS: Limit(1 << 24, 100_000),
+        LABELS: Limit(1 << 22, 100_000),
         CARD: Limit(1 << 20),
     },
     may_be_one_file=True,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,20 +58,30 @@ class Checkpoint(Opened):
 
 def open_untrusted(path: str | Path) -> Bundle:
     """Open a model file after checking form, sizes and hashes; BundleError names the rule that is broken."""
-    members = _Members(Path(path), BUNDLE)
-    return Bundle(
-        **members.opened(),
-        model=members.json(MODEL),
-        preprocess=members.json(PREPROCESS) if PREPROCESS in members.regions else None,
-        labels=members.labels(),
-        card=members.text(CARD) if CARD in members.regions else "",
-    )
+    with _within_memory(path):
+        members = _Members(Path(path), BUNDLE)
+        return Bundle(
+            **members.opened(),
+            model=members.json(MODEL),
+            preprocess=members.json(PREPROCESS) if PREPROCESS in members.regions else None,
+            labels=members.labels(),
+            card=members.text(CARD) if CARD in members.regions else "",
+        )
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
     """Open a checkpoint through the same checks; without its COMMIT it is none."""
-    members = _Members(Path(path), CHECKPOINT)
-    return Checkpoint(**members.opened(), state=members.json(STATE))
+    with _within_memory(path):
+        members = _Members(Path(path), CHECKPOINT)
+        return Checkpoint(**members.opened(), state=members.json(STATE))
+
+
+@contextlib.contextmanager
+def _within_memory(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise BundleError("too-much", "the model file does not fit in memory", where=path) from error
 
 
 def open_tensors(path: Path) -> TensorFile:

@@ -11,7 +11,7 @@ STAGES: Mapping[str, Mapping[str, str]] = {
         "unreadable": "the system lets it be read",
         "not-a-file": "it is a folder or a plain file, and each member a plain file of one name: no link, pipe, device",
         "not-a-bundle": "it is a folder, or ends as a zip ends",
-        "odd-archive": "it is, byte for byte, the one zip of its members: no prefix, gap, overlap, comment, extra field",
+        "odd-archive": "it is byte for byte the one zip of its members: no prefix, gap, overlap, comment, extra field",
         "not-stored": "no member is compressed or encrypted",
         "unknown-member": "it has no members but those of the layout, spelled exactly so",
         "duplicate-member": "no member stands in it twice",

@@ -74,6 +74,9 @@ def parse_json(content: bytes, limit: Limit, *, where: Path, name: str) -> Any:
 
 def _check_extent(content: bytes, limit: Limit, refuse: Callable[[str], BundleError]) -> None:
     """Refuse what is too deep, too many or too long before it is parsed, which recurses and allocates."""
+    texts = (content.count(b'"') - content.count(b'\\"')) // 2  # at least so many, whatever is escaped
+    if texts > limit.values:
+        raise refuse(f"more than {limit.values:,} texts")
     longest = max((found.end() - found.start() for found in _STRING.finditer(content)), default=0)
     if longest > limit.text:
         raise refuse(f"a text of {longest:,} bytes")

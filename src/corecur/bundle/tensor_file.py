@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -149,7 +150,7 @@ class TensorFile:
 
     def _read(self, tensors: Mapping[str, Tensor] | None) -> None:
         """The one pass over the file, into these tensors or into nothing."""
-        digest, spoilt = hashlib.sha256(self._header), ""
+        digest, crc, spoilt = hashlib.sha256(self._header), zlib.crc32(self._header), ""
         scratch = torch.empty(_CHUNK, dtype=torch.uint8)
         for entry in self._entries:
             target = None if tensors is None else tensors[entry.name].detach()
@@ -160,11 +161,13 @@ class TensorFile:
                 chunk = scratch[:size] if memory is None else memory[start : start + size]
                 self._place(chunk, len(self._header) + entry.begin + start)
                 digest.update(chunk.numpy().data)
+                crc = crc if self._region.crc is None else zlib.crc32(chunk.numpy().data, crc)
                 if not spoilt and not _is_sound(chunk.view(entry.dtype)):
                     spoilt = entry.name
             if target is not None and whole is not None and whole is not target:
                 target.copy_(whole)  # the kernels of a convolution lie in another order than the file's
-        if self._sha256 is not None and digest.hexdigest() != self._sha256:
+        whole = self._region.crc in (None, crc) and self._sha256 in (None, digest.hexdigest())
+        if not whole:
             raise BundleError(
                 "damaged", "the weights are not what the manifest promises", where=self.where,
                 do="copy the model file again",

@@ -5,12 +5,12 @@ Shapes: N samples, K classes.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from corecur.data.images import ImageSet
 from corecur.errors import DataError
@@ -18,6 +18,7 @@ from corecur.errors import DataError
 IMBALANCE = 3
 FEW = 20
 NAMED = 5
+MISSING_WORDS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "missing"})
 
 
 def refuse_classes(numbers: NDArray[np.int64], classes: Sequence[str], *, where: object, noun: str = "picture") -> None:
@@ -70,7 +71,34 @@ def class_findings(numbers: NDArray[np.int64], classes: Sequence[str], *, noun: 
             f"Imbalance: {classes[most]!r} has {counts[most]:,} training {noun}s, "
             f"{classes[least]!r} has {counts[least]:,}."
         )
+    return findings + label_findings(numbers, classes, noun=noun)
+
+
+def label_findings(numbers: NDArray[np.int64], classes: Sequence[str], *, noun: str = "picture") -> list[str]:
+    """Sentences on labels that tables write for a missing value, and on labels that are one word or number but for case
+    or decimals: both are read as classes of their own.
+
+    >>> label_findings(np.array([0, 1, 2]), ("1", "1.0", "NA"))[0]
+    "1 training picture is labelled 'NA', which may stand for a missing label: it is read as a class."
+    """
+    counts = np.bincount(numbers, minlength=len(classes))  # (K,)
+    findings = []
+    for number, name in enumerate(classes):
+        if name.casefold() in MISSING_WORDS:
+            verb = f"{noun} is" if counts[number] == 1 else f"{noun}s are"
+            doubt = "which may stand for a missing label: it is read as a class"
+            findings.append(f"{counts[number]:,} training {verb} labelled {name!r}, {doubt}.")
+    spellings: dict[str, list[str]] = {}
+    for name in classes:
+        spellings.setdefault(_plain_word(name), []).append(repr(name))
+    alike = [names for names in spellings.values() if len(names) > 1]
+    findings += [f"The classes {' and '.join(names)} differ in writing only: are they one?" for names in alike[:NAMED]]
     return findings
+
+
+def _plain_word(name: str) -> str:
+    """A label without what may be chance: case, and the decimals of a whole number."""
+    return re.sub(r"(?<=\d)\.0+$", "", name.casefold())
 
 
 def missing_findings(
@@ -89,6 +117,36 @@ def missing_findings(
     return [f"The {split} split has no {noun} of {shown}."]
 
 
+class Contents(Protocol):
+    """Samples that can be told apart: pictures, texts, tagged sentences, series."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What messages call each sample."""
+
+    def contents(self) -> Sequence[Hashable]:
+        """What each sample is, without its label; equal where two samples are."""
+
+
+def drawn_findings(train: Contents, held: Contents, *, split: str) -> list[str]:
+    """A sentence on samples of a split, drawn from the training data, that have copies of themselves left in it.
+
+    >>> import torch
+    >>> pictures = ImageSet(torch.zeros(2, 4, 4, 1, dtype=torch.uint8), None, ("a", "b"))
+    >>> drawn_findings(pictures.take(torch.tensor([0])), pictures.take(torch.tensor([1])), split="test")
+    ['1 of 1 test samples is a copy of a training sample (b of a): the test result will be too good by such samples.']
+    """
+    known = dict(zip(train.contents(), train.names, strict=True))
+    pairs = [(name, known[key]) for name, key in zip(held.names, held.contents(), strict=True) if key in known]
+    if not pairs:
+        return []
+    verb = "is a copy of a training sample (" if len(pairs) == 1 else "are copies of training samples (the first: "
+    return [
+        f"{len(pairs):,} of {len(held.names):,} {split} samples {verb}{pairs[0][0]} of {pairs[0][1]}): the {split} "
+        "result will be too good by such samples."
+    ]
+
+
 def duplicate_findings(splits: Mapping[str, ImageSet]) -> list[str]:
     """Sentences on pictures that are equal pixel for pixel, within a split, across splits, and under different labels.
 
@@ -103,7 +161,7 @@ def duplicate_findings(splits: Mapping[str, ImageSet]) -> list[str]:
         seen: dict[bytes, int] = {}
         copies, disputed = [], []
         leaks: dict[str, list[tuple[int, int]]] = {earlier: [] for earlier in first}
-        for row, digest in enumerate(_digests(images.images)):
+        for row, digest in enumerate(images.contents()):
             for earlier, known in first.items():
                 if digest in known:
                     leaks[earlier].append((row, known[digest]))
@@ -129,11 +187,6 @@ def duplicate_findings(splits: Mapping[str, ImageSet]) -> list[str]:
             )
         first[split] = seen
     return findings
-
-
-def _digests(images: Tensor) -> list[bytes]:
-    rows = images.flatten(1).numpy()  # (N, H·W·C)
-    return [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).digest() for row in rows]
 
 
 def _sentence(

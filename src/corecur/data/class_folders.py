@@ -5,6 +5,7 @@ Shapes: N files.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -74,17 +75,26 @@ def list_folder(folder: Path) -> Listing:
     """
     try:
         with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not _is_hidden(entry.name)]
-            folders = [Path(entry.path) for entry in visible if entry.is_dir()]
-            files = [Path(entry.path) for entry in visible if not entry.is_dir()]
+            visible = [(is_folder(entry), Path(entry.path)) for entry in entries if not _is_hidden(entry.name)]
     except OSError as error:
         raise DataError(f"the folder cannot be read: {error.strerror}", where=folder) from error
-    ordered = sorted(files, key=lambda path: natural_key(path.name))
+    visible.sort(key=lambda found: natural_key(found[1].name))
+    files = [path for folder, path in visible if not folder]
     return Listing(
-        tuple(sorted(folders, key=lambda path: natural_key(path.name))),
-        tuple(path for path in ordered if path.suffix.casefold() in SUFFIXES),
-        tuple(path for path in ordered if path.suffix.casefold() not in SUFFIXES),
+        tuple(path for folder, path in visible if folder),
+        tuple(path for path in files if path.suffix.casefold() in SUFFIXES),
+        tuple(path for path in files if path.suffix.casefold() not in SUFFIXES),
     )
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; a link that leads in a circle is a file that cannot be read."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
 
 
 def _is_hidden(name: str) -> bool:

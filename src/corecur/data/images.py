@@ -5,11 +5,13 @@ Shapes: N samples, H height, W width, C channels (1 grey, 3 red green blue); uin
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,6 +44,11 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def contents(self) -> list[bytes]:
+        """A digest of the pixels of each picture."""
+        rows = self.images.flatten(1).numpy()  # (N, H·W·C)
+        return [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).digest() for row in rows]
 
     def take(self, index: Tensor) -> ImageSet:
         """The samples at ``index`` (M,) int64, in that order; kept on disk where they do not fit in memory."""

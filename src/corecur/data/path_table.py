@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from corecur.data.file_bytes import read_bytes
 from corecur.data.gathered import SPLIT_WORDS, SPLITS, Gathered, Part, one_spelling
 from corecur.errors import DataError
 
@@ -22,6 +23,7 @@ PATH_COLUMNS = ("path", "file", "filename", "image")
 LABEL_COLUMNS = ("label", "class", "target", "category")
 SPLIT_COLUMNS = ("split", "subset")
 DELIMITERS = (",", "\t", ";")
+_COPIES = 32  # its cells, rows and paths
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def gather_table(source: Path) -> Gathered:
         if os.path.isfile(source.parent / row.path):
             kept.setdefault(row.split, []).append(row)
         else:
-            bad.append((source.parent / row.path, f"no such file (row {row.line})"))
+            what = "not a file" if os.path.exists(source.parent / row.path) else "no such file"
+            bad.append((source.parent / row.path, f"{what} (row {row.line})"))
     if bad and not kept:
         raise DataError(
             "none of the pictures in the table exists",
@@ -108,11 +111,9 @@ def _read_rows(source: Path) -> list[Row]:
 def _read_cells(source: Path) -> list[tuple[int, list[str]]]:
     """The lines of a CSV file that are not blank, each with its number."""
     try:
-        text = source.read_text(encoding="utf-8-sig")
+        text = read_bytes(source, copies=_COPIES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError("the table is not UTF-8 text", where=source, do="save it again as “CSV UTF-8”") from error
-    except OSError as error:
-        raise DataError(f"the table cannot be read: {error.strerror}", where=source) from error
     first = text.lstrip("\r\n").partition("\n")[0]
     delimiter = max(DELIMITERS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)

@@ -10,6 +10,7 @@ import functools
 import importlib
 import re
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp"})
 MAX_PIXELS = 100_000_000
+STRIP_PIXELS = 4_000_000
+# Larger pictures are decoded one at a time, whatever the number of threads: one takes up to 1 GB.
+LARGE_PIXELS = 16_000_000
 GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16L", "I;16B"})
 ALPHA_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 
@@ -66,6 +70,7 @@ OTHER_FORMATS = (
     (4, b"ftyp", "a HEIC, AVIF or video file"),
 )
 REMEDY = "save it again as PNG or JPEG, or remove it"
+_LARGE = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -112,22 +117,38 @@ def read_picture(path: str | Path, *, height: int, width: int, channels: int) ->
         turn = _orientation(image)
         wanted = (width, height) if turn >= 5 else (height, width)
         _draft(image, *wanted)
-        image.load()
-        flat = as_channels(image, channels)
-        if turn in UPRIGHT:
-            flat = flat.transpose(_transposition(UPRIGHT[turn]))
-        return fit(flat, height=height, width=width)
+        with _LARGE if image.width * image.height > LARGE_PIXELS else contextlib.nullcontext():
+            image.load()
+            flat = as_channels(image, channels)
+            if turn in UPRIGHT:
+                flat = flat.transpose(_transposition(UPRIGHT[turn]))
+            return fit(flat, height=height, width=width)
 
 
 def as_channels(image: Image.Image, channels: int) -> Image.Image:
     """The picture in mode L (1 channel) or RGB (3 channels), transparent parts on white.
 
-    Grey is Pillow's ITU-R 601 luma; 16-bit grey v becomes round(v · 255 / 65535).
+    Grey is Pillow's ITU-R 601 luma; 16-bit grey v becomes round(v · 255 / 65535). Worked on in strips of rows, so that
+    a picture of 100 million pixels needs no copies of its size beside the result.
 
     >>> from PIL import Image
     >>> as_channels(Image.new("RGBA", (1, 1), (0, 0, 0, 0)), 1).getpixel((0, 0))
     255
     """
+    from PIL import Image
+
+    mode = "L" if channels == 1 else "RGB"
+    rows = max(1, STRIP_PIXELS // image.width)
+    if rows >= image.height:
+        return _as_mode(image, mode)
+    whole = Image.new(mode, image.size)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        whole.paste(_as_mode(strip, mode), (0, top))
+    return whole
+
+
+def _as_mode(image: Image.Image, mode: str) -> Image.Image:
     from PIL import Image
 
     if image.mode.startswith("I"):
@@ -136,7 +157,6 @@ def as_channels(image: Image.Image, channels: int) -> Image.Image:
     elif image.mode in ALPHA_MODES or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
-    mode = "L" if channels == 1 else "RGB"
     return image if image.mode == mode else image.convert(mode)
 
 
@@ -207,11 +227,17 @@ def _refuse_no_file(path: Path) -> None:
     try:
         # A pipe or a device would block for ever.
         if not path.is_file():
-            raise DataError("no such file" if not path.exists() else "not a file", where=path)
+            raise DataError(_no_file(path), where=path)
         if path.stat().st_size == 0:
             raise DataError("the file is empty (0 bytes)", where=path, do="copy it again, or remove it")
     except OSError as error:
         raise DataError(f"the file cannot be read: {error.strerror}", where=path) from error
+
+
+def _no_file(path: Path) -> str:
+    if path.exists():
+        return "not a file"
+    return "a link that leads nowhere or in a circle" if path.is_symlink() else "no such file"
 
 
 def _reason(path: Path, error: Exception) -> str:

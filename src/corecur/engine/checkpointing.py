@@ -99,7 +99,7 @@ class Checkpointing:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Checkpointing:
-        self._stack.enter_context(interruption.polite(self.how_to_resume or None))
+        self._stack.enter_context(interruption.polite())
         self._writer = self._stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="checkpoint"))
         return self
 

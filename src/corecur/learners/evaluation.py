@@ -136,15 +136,28 @@ def evaluate_classifier(probabilities: Tensor, labels: Tensor, classes: Sequence
     """
     if len(labels) == 0:
         raise DataError("there are no samples to evaluate on")
+    _refuse_no_numbers(probabilities, [f"sample {row + 1}" for row in range(len(labels))])
     answers = probabilities.argmax(1)
     pairs = labels * len(classes) + answers
     confusion = torch.bincount(pairs, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
-    of_truth = probabilities.double().gather(1, labels[:, None]).clamp_min(1e-12)
+    of_truth = probabilities.gather(1, labels[:, None]).double().clamp_min(1e-12)
     return Evaluation(tuple(classes), confusion.numpy(), probabilities, labels, float(-of_truth.log().mean()))
 
 
+def _refuse_no_numbers(probabilities: Tensor, names: Sequence[str]) -> None:
+    lost = (~probabilities.isfinite().all(1)).nonzero().flatten().tolist()
+    if lost:
+        raise DataError(
+            "the answer of the network is no number: the values lie too far from what was learned",
+            where=names[lost[0]],
+            got=f"{len(lost):,} such samples of {len(probabilities):,}",
+            do="mend these samples, or leave them out",
+        )
+
+
 def predictions(probabilities: Tensor, names: Sequence[str], classes: Sequence[str]) -> list[Prediction]:
-    """The answers for probabilities (N, K), the most probable labels first in each."""
+    """The answers for probabilities (N, K), the likeliest labels first in each; DataError where one is no number."""
+    _refuse_no_numbers(probabilities, names)
     found = []
     for name, row in zip(names, probabilities.tolist(), strict=True):
         ranked = sorted(zip(classes, row, strict=True), key=lambda pair: -pair[1])

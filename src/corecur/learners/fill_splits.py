@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 from torch import Tensor
 
+from corecur.data.check import drawn_findings
 from corecur.data.splits import Shares, default_shares, make_splits
 from corecur.errors import ConfigError, DataError
 
@@ -25,6 +27,9 @@ class Samples(Protocol):
 
     def __len__(self) -> int: ...
 
+    def contents(self) -> Sequence[Hashable]:
+        """What each sample is, without its label."""
+
     def take(self, index: Tensor) -> Self:
         """The samples at ``index``."""
 
@@ -34,6 +39,8 @@ S = TypeVar("S")
 
 def fill_splits(source: S, *, seed: int, validation: float | None = None, test: float | None = None) -> S:
     """The source with a validation and a test split, the same for the same seed; a share of 0 leaves a split away.
+
+    Samples that are drawn while copies of them stay in the training split are told in ``findings``.
 
     Shares are of the training samples given; by default those of `default_shares`. A split the source has stays as it
     is. Raises ConfigError for shares that leave nothing to train on, DataError for too few samples.
@@ -69,12 +76,17 @@ def fill_splits(source: S, *, seed: int, validation: float | None = None, test: 
             expected="three samples of a class or more: to learn from, to validate with, to test on",
             do="collect more, or give validation and test data of their own",
         ) from error
-    filled: S = dataclasses.replace(
-        found,
-        train=train.take(splits.train),
-        validation=_held_out(train, splits.validation) if shares.validation else found.validation,
-        test=_held_out(train, splits.test) if shares.test else found.test,
-    )
+    rest = train.take(splits.train)
+    drawn = {
+        split: _held_out(train, index)
+        for split, index, share in (
+            ("validation", splits.validation, shares.validation),
+            ("test", splits.test, shares.test),
+        )
+        if share
+    }
+    notes = [note for split, held in drawn.items() for note in drawn_findings(rest, held, split=split)]
+    filled: S = dataclasses.replace(found, train=rest, findings=(*found.findings, *notes), **drawn)
     return filled
 
 

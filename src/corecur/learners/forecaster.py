@@ -316,6 +316,15 @@ class Forecaster(Learner[ForecastData, ForecastRecipe, ForecastPreprocess]):
         recent = table.values[-preprocess.lookback :]  # (L, C)
         answers = self.answers(preprocess.scaling(recent).float().unsqueeze(0))[0].double().cpu()  # (H, C, Q)
         values = preprocess.scaling.inverse(answers.transpose(1, 2)).transpose(1, 2)
+        if not bool(values.isfinite().all()):
+            scaled = preprocess.scaling(recent).abs()  # (L, C)
+            row, place = divmod(int(scaled.argmax()), scaled.shape[1])
+            raise DataError(
+                "the forecast is no number: the past lies too far from what was learned",
+                where=f"{table.title}, {table.time_of(len(table) - len(recent) + row)}",
+                got=f"{preprocess.columns[place]} {float(recent[row, place]):g}",
+                do="mend this value, or leave its cell empty",
+            )
         later = table.times_after(preprocess.horizon)
         times = [f"+{step + 1}" if later is None else time_words(later, step) for step in range(preprocess.horizon)]
         return Forecast(

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from corecur import runtime
 from corecur.bundle.open import Bundle
+from corecur.data.check import drawn_findings
 from corecur.data.decoding import Progress
 from corecur.data.random_keys import permutation
 from corecur.data.text.length_buckets import BucketBatches
@@ -121,7 +122,9 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
             return data
         if not len(order):
             raise DataError("no sentence is left to learn from", where=data.origin, do="take smaller shares")
-        return dataclasses.replace(data, train=data.train.take(order.sort().values), **parts)
+        rest = data.train.take(order.sort().values)
+        notes = [note for name, held in parts.items() for note in drawn_findings(rest, held, split=name)]
+        return dataclasses.replace(data, train=rest, findings=(*data.findings, *notes), **parts)
 
     def describe(self, data: TaggedSource) -> list[str]:
         splits = {"training": data.train, "validation": data.validation, "test": data.test}

@@ -17,14 +17,16 @@ from torch import Tensor
 
 from corecur.data.batches import Batch
 from corecur.data.random_keys import uniform
+from corecur.data.text.cleaning import TextCleaning
 from corecur.data.text.token_arrays import UNKNOWN, TokenArrays
 from corecur.data.text.vocabulary import Vocabulary, fit_vocabulary
 
 _DIGIT = re.compile(r"\d")
+_CLEANING, _LONGEST = TextCleaning(fold_spaces=False), 1000
 
 
 class TaggerPreprocess(BaseModel):
-    """``preprocess.json``: words without regard to case, every digit as 0; characters as they are written.
+    """``preprocess.json``: words in one spelling, without regard to case, every digit as 0; their characters with case.
 
     Of a word longer than ``longest_word`` characters the first and the last half are kept.
     """
@@ -43,7 +45,7 @@ class TaggerPreprocess(BaseModel):
     def spelled(self, sentences: Sequence[Sequence[str]]) -> tuple[TokenArrays, Tensor]:
         """For each word its place in a table, and the table (U + 1, W) of character numbers, row 0 for padding."""
         places: dict[str, int] = {}
-        rows = [[places.setdefault(word, len(places) + 1) for word in sentence] for sentence in sentences]
+        rows = [[places.setdefault(written(word), len(places) + 1) for word in sentence] for sentence in sentences]
         letters = self.letters.arrays([[], *(self._cut(word) for word in places)])
         return TokenArrays.of(rows), letters.padded()[0]
 
@@ -54,13 +56,22 @@ class TaggerPreprocess(BaseModel):
         return word[: self.longest_word - half] + word[-half:]
 
 
+def written(word: str) -> str:
+    """A word in one spelling: composed characters, no invisible ones, its first 1,000 characters.
+
+    >>> written("cafe\u0301\u200b") == "caf\u00e9"
+    True
+    """
+    return _CLEANING(word)[:_LONGEST] or "\ufffd"
+
+
 def folded(word: str) -> str:
     """A word as the vocabulary knows it.
 
     >>> folded("Room101")
     'room000'
     """
-    return _DIGIT.sub("0", word.casefold())
+    return _DIGIT.sub("0", written(word).casefold())
 
 
 def fit_tagger_inputs(sentences: Sequence[Sequence[str]], *, min_count: int = 1) -> TaggerPreprocess:
@@ -73,7 +84,7 @@ def fit_tagger_inputs(sentences: Sequence[Sequence[str]], *, min_count: int = 1)
     return TaggerPreprocess(
         task="sequence-tagging",
         words=fit_vocabulary([[folded(word) for word in sentence] for sentence in sentences], min_count=min_count),
-        letters=fit_vocabulary([list(word) for word in set(chain.from_iterable(sentences))]),
+        letters=fit_vocabulary([list(written(word)) for word in set(chain.from_iterable(sentences))]),
     )
 
 

@@ -16,6 +16,7 @@ from corecur.data.class_folders import ELSEWHERE, list_folder
 from corecur.data.open_images import image_kind
 from corecur.data.path_table import PATH_COLUMNS
 from corecur.data.pictures import SUFFIXES
+from corecur.data.series.csv_rows import read_sheet
 from corecur.data.series.series_kinds import series_kind
 from corecur.data.series.table_kind import holds_time_table
 from corecur.data.text.open_tagged import READERS
@@ -33,9 +34,11 @@ from corecur.learners.text_generator import TextGenerator
 from corecur.names import Table
 from corecur.run_folder import find_bundle
 
+# No archive is unpacked here: what is in one (links, paths outside, a thousand times its size) is for its program.
+ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"})
 # Files and rows looked at; a source shows what it is in its first ones.
 _LOOKED_AT = 10_000
-_ROWS = 50
+_ROWS, _START = 50, 2**18  # characters: a line may have no end
 
 
 @dataclass(frozen=True)
@@ -148,12 +151,16 @@ def find_task(source: str) -> str:
     if name is not None:
         return name
     path = Path(source).expanduser()
+    if image_kind(path) == "csv":
+        read_sheet(path)  # a table that none can read: two columns of one name, bytes that no text has
     raise DataError(
         "there is nothing here that can be learned",
         where=path,
         got=_describe(path),
         expected="; ".join(f"{task.sources} ({name})" for name, task in TASKS.items()),
-        do="give such a source, or name the task (--task) to hear what this one lacks for it",
+        do="unpack it, and give the folder"
+        if path.suffix.casefold() in ARCHIVES
+        else "give such a source, or name the task (--task) to hear what this one lacks for it",
     )
 
 
@@ -213,6 +220,6 @@ def _names(folder: Path) -> Iterator[str]:
 def _first_lines(path: Path) -> list[str]:
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
-            return [line.strip()[:1000] for line in islice(file, _ROWS)]
+            return [line.strip()[:1000] for line in file.read(_START).splitlines()[:_ROWS]]
     except OSError as error:
         raise DataError(f"the table cannot be read: {error.strerror}", where=path) from error

@@ -5,6 +5,7 @@ Shapes: N rows.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corecur.data.check import MISSING_WORDS
 from corecur.errors import DataError, nearest
 
 #: How tables spell a value that is not there.
-MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "missing", "?", "-", "--", "."})
+MISSING = MISSING_WORDS | {"", "?", "-", "--", "."}
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Column:
     def __len__(self) -> int:
         return len(self.cells)
 
-    @property
+    @functools.cached_property
     def text(self) -> list[str]:
         """The cells as text."""
         return [str(cell).strip() for cell in self.cells]

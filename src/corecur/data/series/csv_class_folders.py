@@ -34,7 +34,7 @@ class _Folders:
 
 
 def is_csv_classes(path: Path) -> bool:
-    """Whether a folder, or the train folder in it, holds two class folders or more whose first files are numbers.
+    """Whether a folder, or the train folder in it, holds class folders with tables of numbers in them.
 
     >>> is_csv_classes(Path("no such folder"))
     False
@@ -43,7 +43,8 @@ def is_csv_classes(path: Path) -> bool:
         return False
     split = _splits(path)
     folders = list_folder(split["train"] if split else path).folders
-    return len(folders) > 1 and all(_first_is_table(folder) for folder in folders[:5])
+    full = [folder for folder in folders if any(folder.iterdir())]
+    return len(folders) > 1 and bool(full) and all(_first_are_tables(folder) for folder in full[:5])
 
 
 def gather_csv_classes(source: Path) -> GatheredSeries:
@@ -98,12 +99,15 @@ def _is_time(column: Column) -> bool:
     return column.name.casefold() in (*TIME_COLUMNS, "index", "unnamed: 0") or are_times(column.text[:20])
 
 
-def _first_is_table(folder: Path) -> bool:
-    """Whether the first file of a folder is rows of numbers below a header (or none)."""
+def _first_are_tables(folder: Path) -> bool:
+    """Whether one of the first files of a folder, which may have bad ones among them, is a table of numbers."""
     listing = list_folder(folder)
-    file = next((path for path in listing.others if path.suffix.casefold() in SUFFIXES), None)
-    if file is None or listing.pictures:
-        return False
+    files = [path for path in listing.others if path.suffix.casefold() in SUFFIXES]
+    return not listing.pictures and any(map(_is_table, files[:3]))
+
+
+def _is_table(file: Path) -> bool:
+    """Whether a file is rows of numbers below a header (or none)."""
     rows = [line.translate(_CELLS).split(",") for line in first_lines(file, 4)][1:]
     cells = [cell.strip() for row in rows for cell in row]
     numbers = sum(cell.replace(".", "").replace("-", "").replace("e", "").isdecimal() for cell in cells)

@@ -69,7 +69,8 @@ def gather_panel(
         raise DataError("a row has no id", where=f"{source}, row {ids.rows[places[''][0]]}", do="fill it in")
     order = {name: _in_order(rows, when, ids, times, source) for name, rows in places.items()}
     unsorted = sum(order[name] != rows for name, rows in places.items())
-    findings = [*sheet.findings]
+    empty = [column.name for place, column in enumerate(channels) if np.isnan(values[:, place]).all()]
+    findings = [*sheet.findings, *(f"The column {name!r} has no value at all: it says nothing." for name in empty)]
     findings += [f"The rows of {unsorted:,} series were not in the order of their times, and were sorted."] * bool(
         unsorted
     )

@@ -5,7 +5,6 @@ Shapes: N series, T time, C channels.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -56,7 +55,7 @@ def copy_findings(sets: Mapping[str, SeriesSet]) -> list[str]:
     seen: dict[bytes, tuple[str, str]] = {}
     for split, series in sets.items():
         copies: dict[str, list[str]] = {}
-        for name, digest in zip(series.names, _digests(series), strict=True):
+        for name, digest in zip(series.names, series.contents(), strict=True):
             earlier = seen.setdefault(digest, (split, name))
             if earlier != (split, name):
                 copies.setdefault(earlier[0], []).append(f"{name} of {earlier[1]}")
@@ -66,12 +65,3 @@ def copy_findings(sets: Mapping[str, SeriesSet]) -> list[str]:
             example = pairs[0] if len(pairs) == 1 else f"the first: {pairs[0]}"
             findings.append(f"{len(pairs):,} {split} series {verb} {of_what} ({example}).")
     return findings
-
-
-def _digests(series: SeriesSet) -> list[bytes]:
-    lengths = series.lengths.tolist()
-    rows = series.values.numpy()
-    return [
-        hashlib.blake2b(np.ascontiguousarray(r[:n]).data, digest_size=16).digest()
-        for r, n in zip(rows, lengths, strict=True)
-    ]

@@ -5,8 +5,10 @@ Shapes: N samples, T time (of the longest series), C channels.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,6 +59,11 @@ class SeriesSet:
     def inputs(self) -> Tensor | tuple[Tensor, Tensor]:
         """What batches are made of: the values, or, where lengths differ, values and mask."""
         return self.values if self.mask is None else (self.values, self.mask)
+
+    def contents(self) -> list[bytes]:
+        """A digest of the real values of each series."""
+        rows = zip(self.values.numpy(), self.lengths.tolist(), strict=True)  # (T, C) each
+        return [hashlib.blake2b(np.ascontiguousarray(row[:n]).data, digest_size=16).digest() for row, n in rows]
 
     def take_values(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
         """The values (M, T, C) and the mask (M, T) or None of the samples at ``index`` (M,) int64."""

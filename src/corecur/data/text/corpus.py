@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,9 +104,24 @@ def load_corpus(
             share = share / (1 - float(test))  # both are shares of the whole
         if share:
             parts["train"], parts["validation"] = hold_out_end(parts["train"], share)
+    reader.notes += _shared_findings(parts)
     return CorpusSource(
         _origin(source), "corpus", parts["train"], parts.get("validation"), parts.get("test"), tuple(reader.findings())
     )
+
+
+def _shared_findings(parts: Mapping[str, CorpusSet]) -> list[str]:
+    """Sentences on held-out documents that stand in the training split too."""
+    known = {document.strip() for document in parts["train"].documents}
+    findings = []
+    for split in ("validation", "test"):
+        held = parts[split] if split in parts else CorpusSet((), ())
+        shared = [n for n, document in zip(held.names, held.documents, strict=True) if document.strip() in known]
+        if shared:
+            findings.append(
+                f"{len(shared):,} of {len(held):,} {split} documents are in the train split too ({shared[0]})."
+            )
+    return findings
 
 
 def hold_out_end(corpus: CorpusSet, share: float) -> tuple[CorpusSet, CorpusSet]:

@@ -267,13 +267,6 @@ def _only_part(gathered: GatheredTexts, split: str, origin: str) -> TextPart:
     raise DataError(f"the source has several splits, and none is {split}", where=origin, got=", ".join(gathered.parts))
 
 
-def _classes_of(train: TextPart) -> tuple[str, ...]:
-    """The labels of the training texts that are not empty, in natural order."""
-    pairs = zip(train.labels or (), train.texts, strict=True)
-    found = {one_spelling(label.strip()) for label, text in pairs if text.strip()}
-    return tuple(sorted(found - {""}, key=natural_key))
-
-
 def _no_labelled_texts(source: Any, path: Path, kind: str | None) -> DataError:
     if kind is not None:
         what = "plain text without labels" if kind == "corpus" else "sentences with a tag for every word"

@@ -19,7 +19,7 @@ def repeated_findings(splits: Mapping[str, TextSet]) -> list[str]:
     earlier: dict[str, tuple[dict[str, int], TextSet]] = {}
     for split, texts in splits.items():
         first: dict[str, int] = {}
-        keys = [text.strip() for text in texts.texts]
+        keys = texts.contents()
         labels = None if texts.labels is None else texts.labels.tolist()
         copies, disputed = [], []
         for row, key in enumerate(keys):

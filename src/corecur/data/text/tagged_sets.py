@@ -51,6 +51,10 @@ class TaggedSet:
         """How many words the sentences have."""
         return sum(map(len, self.sentences))
 
+    def contents(self) -> tuple[Words, ...]:
+        """The words of each sentence."""
+        return self.sentences
+
     def take(self, index: Tensor) -> TaggedSet:
         """The sentences at ``index`` (M,) int64, in that order."""
         rows = index.tolist()

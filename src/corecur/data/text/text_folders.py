@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from itertools import islice
+from heapq import nsmallest
 from pathlib import Path
 
-from corecur.data.class_folders import Listing, find_split_folders, list_folder
+from corecur.data.class_folders import Listing, find_split_folders, is_folder, list_folder
 from corecur.data.gathered import SPLITS, one_spelling
 from corecur.data.text.split_files import is_paper
 from corecur.data.text.text_files import TextReader
@@ -46,11 +46,13 @@ def is_text_folder(path: Path) -> bool:
 
 
 def _glance(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The first folders and files that the system names in a folder, hidden ones left out: a class may have 100,000."""
+    """The first folders and files of a folder by name, hidden ones left out: a class may have 100,000."""
     try:
         with os.scandir(folder) as entries:
-            first = [entry for entry in islice(entries, _LOOKED_AT) if not entry.name.startswith((".", "_"))]
-            return [Path(e.path) for e in first if e.is_dir()], [Path(e.path) for e in first if e.is_file()]
+            seen = (entry for entry in entries if not entry.name.startswith((".", "_")))
+            # In the order of their names: the system's own order differs from copy to copy.
+            first = [(is_folder(e), Path(e.path)) for e in nsmallest(_LOOKED_AT, seen, key=lambda e: e.name)]
+            return [path for folder, path in first if folder], [path for folder, path in first if not folder]
     except OSError as error:
         raise DataError(f"the folder cannot be read: {error.strerror}", where=folder) from error
 

@@ -93,6 +93,8 @@ def _kind_of_file(file: Path) -> str | None:
 def _start(file: Path) -> str | None:
     """The first whole lines of a file, or None where they are no text."""
     try:
+        if not file.is_file():  # a pipe would block
+            return None
         with file.open("rb") as opened:
             data = opened.read(_BYTES)
         end = data.rfind(b"\n") if len(data) == _BYTES else -1

@@ -34,6 +34,10 @@ class TextSet:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def contents(self) -> list[str]:
+        """Each text without the spaces at its ends."""
+        return [text.strip() for text in self.texts]
+
     def take(self, index: Tensor) -> TextSet:
         """The samples at ``index`` (M,) int64, in that order."""
         rows = index.tolist()
