@@ -211,12 +211,13 @@ def _resume(context: typer.Context, run: Path, *, save_every: str | None, json_:
 
     kept = {"resume", "save_every", "json_", "debug"}
     sources = {name: context.get_parameter_source(name) for name in context.params}
-    others = [name.rstrip("_").replace("_", "-") for name, source in sources.items()
-              if name not in kept and source is not None and source.name == "COMMANDLINE"]  # fmt: skip
+    others = [context.params["source"] if name == "source" else f"--{name.rstrip('_').replace('_', '-')}"
+              for name, given in sources.items()
+              if name not in kept and given is not None and given.name == "COMMANDLINE"]  # fmt: skip
     if others or context.args:
         raise ConfigError(
             "a run goes on with what it began with",
-            got=" ".join([*("SOURCE" if name == "source" else f"--{name}" for name in others), *context.args]),
+            got=" ".join([*others, *context.args]),
             do="give --resume RUN alone (--save-every, --json and --debug may stand beside it)",
         )
     progress, say = (None, _say_nothing) if json_ else (console.count_files, console.say)
