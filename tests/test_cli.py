@@ -55,7 +55,7 @@ def test_train_tells_tests_and_leaves_a_run_folder(command: Command, split_shade
 
     (run,) = (tmp_path / "runs").iterdir()
     assert {entry.name for entry in run.iterdir()} == {
-        "bundle", "config.json", "log.txt", "metrics.jsonl", "report.html",
+        "bundle", "checkpoints", "config.json", "log.txt", "metrics.jsonl", "report.html",
     }  # fmt: skip
     relative = run.relative_to(tmp_path)
     assert f"report: {relative}/report.html" in said and "time: " in said
@@ -326,8 +326,12 @@ def test_what_should_not_happen_is_told_without_a_trace(command: Command, monkey
     assert "ZeroDivisionError" in result.stderr and "--debug" in result.stderr and "Traceback" not in result.stderr
 
 
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Ctrl-C in the training step of that number."""
+@pytest.mark.parametrize(
+    ("step", "epochs"), [(7, 2), (1, 0)]
+)  # 53 samples in batches of 16: the third epoch, the first
+def test_a_keyboard_interrupt_says_what_is_left(
+    command: Command, shades: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, epochs: int
+) -> None:
     train_step = Trainer.train_step
 
     def interrupted(self: Trainer, batch: Any) -> Any:
@@ -336,37 +340,26 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
         return train_step(self, batch)
 
     monkeypatch.setattr(Trainer, "train_step", interrupted)
-
-
-def test_ctrl_c_says_what_is_left(
-    command: Command, shades: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupt_at(monkeypatch, step=7)  # 53 samples in batches of 16: the third epoch
     result = command("train", shades, "--epochs", 5, *QUICK)
     (run,) = (tmp_path / "runs").iterdir()
-    assert result.exit_code == 1
-    assert "corecur: stopped\n" in result.stderr and "epochs finished: 2, no model" in result.stderr
+    assert result.exit_code == 130
+    assert "corecur: stopped\n" in result.stderr and f"epochs finished: {epochs}, no model" in result.stderr
     assert str(run.relative_to(tmp_path)) in result.stderr
-    assert {entry.name for entry in run.iterdir()} == {"config.json", "log.txt", "metrics.jsonl"}
+    assert {entry.name for entry in run.iterdir()} == {"checkpoints", "config.json", "log.txt", "metrics.jsonl"}
     assert "result" not in json.loads((run / "config.json").read_text("utf-8"))
-    refused = command("predict", run, shades)
-    assert refused.exit_code == 1 and "a run that was stopped" in refused.stderr
-
-
-def test_ctrl_c_in_the_first_epoch_leaves_nothing(
-    command: Command, shades: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupt_at(monkeypatch, step=1)
-    result = command("train", shades, "--epochs", 5, *QUICK)
-    assert result.exit_code == 1 and "left:     nothing" in result.stderr
-    assert list((tmp_path / "runs").iterdir()) == []
+    for words in (("predict", run, shades), ("evaluate", run, shades), ("info", run)):
+        refused = command(*words)
+        assert refused.exit_code == 1 and "a run that was stopped" in refused.stderr
+        assert f"corecur train --resume {run}" in refused.stderr
 
 
 def test_a_training_that_runs_away_leaves_no_model(command: Command, shades: Path, tmp_path: Path) -> None:
     result = command("train", shades, "--optimizer", "sgd", "--learning-rate", "1e30", "--epochs", 5, *QUICK)
-    assert result.exit_code == 1
-    assert "ran away" in result.stderr and "learning rate" in result.stderr
-    assert not list(tmp_path.rglob("bundle"))
+    assert result.exit_code == 75
+    assert [result.stderr.count(f"with {rate} of the learning rate") for rate in (0.5, 0.25, 0.125)] == [1, 1, 1]
+    assert "ran away 4 times, each time with a lower rate; there is no model" in result.stderr
+    assert "do this:  look at the samples named above, and train anew with a lower learning rate" in result.stderr
+    assert not list(tmp_path.rglob("bundle")) and list(tmp_path.glob("runs/*/checkpoints/step-0"))
 
 
 def test_a_folder_of_runs_is_no_model(command: Command, tmp_path: Path, trained: Path) -> None:

@@ -68,7 +68,7 @@ class Import:
 def python_files(*folders: str) -> list[Path]:
     """All Python files under these folders of the project."""
     found = (path for folder in folders for path in (ROOT / folder).rglob("*.py"))
-    return sorted(path for path in found if not UNTRACKED & set(path.parts))
+    return sorted(path for path in found if not UNTRACKED & set(path.relative_to(ROOT).parts))
 
 
 def module_name(path: Path) -> str:

@@ -34,6 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_SAVE_EVERY = "1m"
 _DATA, _TRAINING, _MACHINE, _OUTPUT = "Data", "Training", "Machine", "Output"
 
 Bundle = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file (a bundle), or a run folder.")]
@@ -159,6 +160,7 @@ def train(
     began = time.perf_counter()
     with _errors_for_people(debug):
         from corecur import runtime
+        from corecur.engine.checkpointing import Interval
         from corecur.learners.tasks import TASKS, find_task
         from corecur.run_folder import check_writable
 
@@ -170,6 +172,8 @@ def train(
         if time_ is not None and epochs is not None:
             raise ConfigError("a training ends after --epochs or after --time", do="give one of them")
         seconds = None if time_ is None else parse_seconds(time_)
+        save_every = _SAVE_EVERY if save_every is None else save_every
+        Interval.parse(save_every)  # before a look at the data, which may take long
         if task != "auto" and task not in TASKS:
             raise ConfigError(f"unknown task {task!r}", expected=", ".join(["auto", *TASKS]))
         if deterministic:
@@ -192,7 +196,7 @@ def train(
             return
         result = learner.fit(
             data, validation=validation, test=test, seconds=seconds, out=out, name=Path(source).resolve().name,
-            command=_command_line(), skip_bad=skip_bad, save_every=save_every or "1m", tell=say, verbose=not json_,
+            command=_command_line(), skip_bad=skip_bad, save_every=save_every, tell=say, verbose=not json_,
             began=began,
         )  # fmt: skip
         if json_:
@@ -207,12 +211,13 @@ def _resume(context: typer.Context, run: Path, *, save_every: str | None, json_:
 
     kept = {"resume", "save_every", "json_", "debug"}
     sources = {name: context.get_parameter_source(name) for name in context.params}
-    others = [name.rstrip("_").replace("_", "-") for name, source in sources.items()
-              if name not in kept and source is not None and source.name == "COMMANDLINE"]  # fmt: skip
+    others = [context.params["source"] if name == "source" else f"--{name.rstrip('_').replace('_', '-')}"
+              for name, given in sources.items()
+              if name not in kept and given is not None and given.name == "COMMANDLINE"]  # fmt: skip
     if others or context.args:
         raise ConfigError(
             "a run goes on with what it began with",
-            got=" ".join([*(name if name == "source" else f"--{name}" for name in others), *context.args]),
+            got=" ".join([*others, *context.args]),
             do="give --resume RUN alone (--save-every, --json and --debug may stand beside it)",
         )
     progress, say = (None, _say_nothing) if json_ else (console.count_files, console.say)

@@ -349,8 +349,9 @@ def _no_run(path: Path) -> RunError:
         got, guess = kind, None
     else:
         name = nearest(path.name, [run.name for run in _runs_in(path.parent)])
-        got, guess = "no such folder", None if name is None else path.parent / name
-    do = None if guess is None else f"did you mean {guess}?"
+        likely = ([] if name is None else [path.parent / name]) + [Path("runs") / path.name]
+        got, guess = "no such folder", next((run for run in likely if _is_run(run)), None)
+    do = None if guess is None else f"did you mean {quote(str(guess))}?"
     return RunError("there is no run to go on with", where=path, got=got, expected="the folder of one run", do=do)
 
 

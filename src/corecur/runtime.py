@@ -18,6 +18,12 @@ import torch
 from corecur.errors import ConfigError
 from corecur.names import Table
 
+#: What ``use_determinism`` promises, in words for people.
+CLAIM = (
+    "deterministic: on the same class of machine, with the same versions, number of threads and batch size, "
+    "the same command gives the same bytes"
+)
+
 PRECISIONS = Table("precision", {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16})
 
 
@@ -102,7 +108,7 @@ def seed_everything(seed: int) -> None:
 
 
 def use_determinism() -> None:
-    """Ask torch for deterministic algorithms only; holds on one machine class, with the same versions and threads."""
+    """Ask torch for deterministic algorithms only; ``CLAIM`` says what that gives."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False

@@ -50,7 +50,7 @@ def write_bundle(
     if labels is not None:
         members[LABELS] = as_json(_shown(labels, path))
     if card is not None:
-        members[CARD] = card.encode()
+        members[CARD] = card.encode("utf-8", "backslashreplace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _refuse_to_replace_others(path)

@@ -48,7 +48,9 @@ class Interval:
             return cls()
         amount = 0.0 if match is None else float(match[1])
         if match is None or amount <= 0 or (not match[2] and amount != int(amount)):
-            raise ConfigError("this says not how often to save", got=text, expected="500 (steps), 30s, 2m, 1h or never")
+            raise ConfigError(
+                "this does not say how often to save", got=text, expected="500 (steps), 30s, 2m, 1h or never"
+            )
         if not match[2]:
             return cls(steps=int(amount))
         return cls(seconds=amount * {"m": 60, "h": 3600}.get(match[2][0], 1))
@@ -230,9 +232,9 @@ class Checkpointing:
         self._wait()
         if guard.times_back >= MOST_TIMES_BACK:
             raise Stopped(
-                f"the training ran away {guard.times_back + 1} times, each time with a lower rate",
+                f"the training ran away {guard.times_back + 1} times, each time with a lower rate; there is no model",
                 where=self.folder.path,
-                do="look at the samples named above, and train with a lower learning rate or with clipping",
+                do="look at the samples named above, and train anew with a lower learning rate or with clipping",
             )
         saved = self.folder.newest(skip=self._times_back_since_save)
         if saved is None:

@@ -115,6 +115,12 @@ class TrainingState:
         return bool(self.values["position"]["finished"])
 
     @property
+    def seconds(self) -> float:
+        """How long the steps before it took."""
+        unfinished = 0.0 if self.finished else float(self.values["tally"]["seconds"])
+        return unfinished + sum(float(row.get("seconds", 0.0)) for row in self.values["history"])
+
+    @property
     def epoch_random(self) -> Any:
         """The states of the random generators when the epoch began."""
         return self.values["epoch_random"]

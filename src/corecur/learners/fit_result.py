@@ -11,13 +11,17 @@ from corecur.run_folder import RunFolder
 
 @dataclass
 class FitResult:
-    """What a training leaves: history, test, times and places; oddities of the data, and commands to try next."""
+    """What a training leaves: history, test, times and places; oddities of the data, and commands to try next.
+
+    Of a run that was resumed the times count ``seconds_before``, the steps before it was stopped.
+    """
 
     history: list[Logs] = field(default_factory=list)
     test: Any = None
     planned_epochs: int | None = None
     train_seconds: float = 0.0
     seconds: float = 0.0
+    seconds_before: float = 0.0
     run: RunFolder | None = None
     findings: tuple[str, ...] = ()
     next_commands: tuple[str, ...] = ()

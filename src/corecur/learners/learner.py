@@ -28,13 +28,13 @@ from corecur.engine.monitor import Monitor
 from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
 from corecur.learners.fit_result import FitResult
-from corecur.learners.run_request import RunRequest
+from corecur.learners.run_request import RunRequest, recipe_in
 from corecur.learners.settings import checked_settings, divided
 from corecur.learners.training import Training
 from corecur.model_file import model_in, save_model
 from corecur.models import Model
 from corecur.report.page import Section, write_page
-from corecur.run_folder import MetricsLog, RunFolder, check_writable
+from corecur.run_folder import MetricsLog, RunFolder, check_writable, read_config
 
 #: How a learner tells a person what it does; the command line prints it.
 Tell = Callable[[str], None]
@@ -43,6 +43,8 @@ Listing = tuple[Sequence[str], Sequence[Sequence[str]], str]
 
 # Seconds kept back from a time budget for the report and the bundle.
 _SECONDS_FOR_REPORT = 4.0
+# The kinds of data that were given as values in Python: nobody can read them again.
+_IN_MEMORY = ("arrays", "python")
 
 
 def silence(line: str) -> None:
@@ -273,7 +275,7 @@ class Learner(ABC, Generic[D, R, P]):
         command: str = "",
         skip_bad: bool = False,
         save_every: str | int = "1m",
-        resume: str | Path | None = None,
+        resume: str | Path | RunFolder | None = None,
         callbacks: Sequence[Callback] = (),
         tell: Tell = silence,
         verbose: bool = False,
@@ -283,31 +285,34 @@ class Learner(ABC, Generic[D, R, P]):
 
         ``seconds`` bounds the whole fit instead of epochs. ``validation`` and ``test`` are sources or shares of the
         training data. ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
-        the folder of a run to go on with, on the same source and with the same arguments: it ends with the weights of
-        a run that was never interrupted. Raises DataError, ConfigError or RunError before any work where something is
-        wrong, Stopped where SIGINT or SIGTERM ended a run.
+        the run to go on with, or its folder, on the same source and with the same arguments: it ends with the weights
+        of a run that was never interrupted. Raises DataError, ConfigError or RunError before any work where something
+        is wrong, Stopped where SIGINT or SIGTERM ended a run.
         """
         began = time.perf_counter() if began is None else began
         every = Interval.parse(save_every)
         if out is not None and resume is None:
             check_writable(Path(out), source)
         with contextlib.ExitStack() as opened:
-            run = None if resume is None else opened.enter_context(RunFolder.open(Path(resume)))
+            run, kept = self._reopened(resume, opened)
             if isinstance(source, self.source_type):
                 data: D = self.complete(source, validation=validation, test=test)
             else:
                 data = self.read(source, labels, validation=validation, test=test, skip_bad=skip_bad)
             self._settle_threads(data)
             left = None if seconds is None else max(1.0, seconds - (time.perf_counter() - began))
-            recipe = self.choose(data, seconds=left) if run is None else self._recipe_of(run)
+            recipe = self.choose(data, seconds=left) if kept is None else kept
             runtime.seed_everything(self.seed)
             self.recipe = recipe
             self.set_up(data, recipe)
             self.network.to(self._device)
             plan = self.plan(data, recipe)
             self.advise(data, recipe, timed=seconds is not None, tell=tell)
+            if runtime.is_deterministic():
+                tell(runtime.CLAIM)
+            is_kept = labels is None and data.kind not in _IN_MEMORY
             request = RunRequest.of(
-                None if labels is not None else data.origin, validation=validation, test=test, skip_bad=skip_bad,
+                data.origin if is_kept else None, validation=validation, test=test, skip_bad=skip_bad,
                 seconds=seconds, save_every=str(save_every), settings=self._given, seed=self.seed, device=self.device,
                 precision=self.precision, threads=torch.get_num_threads(), deterministic=runtime.is_deterministic(),
             )  # fmt: skip
@@ -321,15 +326,21 @@ class Learner(ABC, Generic[D, R, P]):
             self._train(plan, result, keeper, seconds, began, callbacks, verbose)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
             result.test = self.test(data)
-            result.seconds = time.perf_counter() - began
+            result.seconds = result.seconds_before + time.perf_counter() - began
             self._write_run(data, result, config)
-            result.seconds = time.perf_counter() - began
+            result.seconds = result.seconds_before + time.perf_counter() - began
         return result
 
-    def _recipe_of(self, run: RunFolder) -> R:
-        """The recipe that a run began with."""
-        found: Any = checked_settings(self.recipe_model, run.config.get("recipe", {}))
-        return cast("R", found)
+    def _reopened(
+        self, resume: str | Path | RunFolder | None, opened: contextlib.ExitStack
+    ) -> tuple[RunFolder | None, R | None]:
+        """The run to go on with, and the recipe it began with; RunError where there is no run of this task."""
+        if resume is None:
+            return None, None
+        path = resume.path if isinstance(resume, RunFolder) else Path(resume)
+        recipe: Any = checked_settings(self.recipe_model, recipe_in(read_config(path), task=self.task, where=path))
+        run = resume if isinstance(resume, RunFolder) else opened.enter_context(RunFolder.open(path))
+        return run, cast("R", recipe)
 
     def _keeper(self, plan: Training, run: RunFolder, every: Interval, tell: Tell, *, anew: bool) -> Checkpointing:
         """What keeps a run on disk, and the state in it to go on from."""
@@ -396,7 +407,9 @@ class Learner(ABC, Generic[D, R, P]):
             callbacks=listening,
             checkpoints=keeper,
         )
-        result.train_seconds = time.perf_counter() - started
+        if keeper is not None and keeper.resume is not None:
+            result.seconds_before = keeper.resume.state.seconds
+        result.train_seconds = result.seconds_before + time.perf_counter() - started
 
     def _config(self, data: D, command: str, request: RunRequest) -> dict[str, Any]:
         return {
@@ -410,6 +423,7 @@ class Learner(ABC, Generic[D, R, P]):
             **self.facts(data),
             "findings": list(data.findings),
             "environment": self.environment,
+            "deterministic": runtime.CLAIM if request.deterministic else None,
         }
 
     def _write_run(self, data: D, result: FitResult, config: dict[str, Any]) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 from corecur import runtime
 from corecur.data.decoding import Progress
+from corecur.engine.checkpointing import Interval
 from corecur.errors import RunError
 from corecur.learners.fit_result import FitResult
 from corecur.learners.learner import Learner, Tell, silence
 from corecur.learners.run_request import RunRequest
 from corecur.learners.tasks import TASKS
-from corecur.run_folder import read_config
+from corecur.run_folder import RunFolder, read_config
 
 
 def resume_run(
@@ -27,6 +28,8 @@ def resume_run(
 
     RunError where the folder is that of no run, or of one that cannot be gone on with.
     """
+    if save_every is not None:
+        Interval.parse(save_every)  # before a look at the data, which may take long
     config = read_config(path)
     request = RunRequest.in_config(config, where=path)
     task = config.get("task")
@@ -48,11 +51,12 @@ def resume_run(
             do=f"call {kind.__name__}(…).fit(…, resume={str(path)!r}) with the same data and settings",
         )
     given: dict[str, Any] = {"validation": request.validation, "test": request.test}
-    data = learner.read(request.source, skip_bad=request.skip_bad, progress=progress, **given)
-    for line in (*learner.describe(data), *(f"! {finding}" for finding in data.findings)):
-        tell(line)
-    result = learner.fit(
-        data, **given, seconds=request.seconds, skip_bad=request.skip_bad, command=str(config.get("command", "")),
-        save_every=save_every or request.save_every, resume=path, tell=tell, verbose=verbose,
-    )  # fmt: skip
+    with RunFolder.open(path) as run:
+        data = learner.read(request.source, skip_bad=request.skip_bad, progress=progress, **given)
+        for line in (*learner.describe(data), *(f"! {finding}" for finding in data.findings)):
+            tell(line)
+        result = learner.fit(
+            data, **given, seconds=request.seconds, skip_bad=request.skip_bad, command=str(config.get("command", "")),
+            save_every=request.save_every if save_every is None else save_every, resume=run, tell=tell, verbose=verbose,
+        )  # fmt: skip
     return learner, result

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from corecur.errors import RunError
+
+_HALF_PAIR = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 
 
 class RunRequest(BaseModel):
@@ -33,6 +36,11 @@ class RunRequest(BaseModel):
     threads: int | None = None
     deterministic: bool = False
 
+    @field_validator("source", "validation", "test")
+    @classmethod
+    def _as_the_system_spells_it(cls, place: str | float | None) -> str | float | None:
+        return _spelled(place) if isinstance(place, str) else place
+
     @classmethod
     def of(cls, source: Any, *, validation: Any = None, test: Any = None, **more: Any) -> RunRequest:
         """A request for a source that can be read again; ``source`` is None for one that was given as values."""
@@ -54,6 +62,25 @@ class RunRequest(BaseModel):
                 got=error.errors()[0]["msg"],
                 do="train again",
             ) from error
+
+
+def recipe_in(config: Mapping[str, Any], *, task: str, where: Path) -> dict[str, Any]:
+    """The settings that a run of a task began with; RunError where ``config.json`` is of another task or program.
+
+    >>> recipe_in({"task": "tagging", "recipe": {"epochs": 3}}, task="tagging", where=Path("runs/a"))
+    {'epochs': 3}
+    """
+    recipe = config.get("recipe")
+    if config.get("task") != task or not isinstance(recipe, dict):
+        got = config.get("task", "a config.json that another program wrote")
+        raise RunError("this is a run of another task", where=where, got=got, expected=task)
+    return recipe
+
+
+def _spelled(place: str) -> str:
+    """A path as the system spells it: bytes of it that are no text stand in ``config.json`` as ``\\udcff``."""
+    spelled = _HALF_PAIR.sub(lambda half: chr(int(half[1], 16)), place)
+    return spelled if spelled != place and Path(spelled).exists() else place
 
 
 def _lasting(value: Any) -> str | float | None:

@@ -304,7 +304,7 @@ def write_page(path: str | os.PathLike[str], title: str, subtitle: str, sections
     Missing folders are made. Raises RunError where the file cannot be written; nothing is left behind then.
     """
     target = Path(path)
-    content = render(title, subtitle, sections).encode("utf-8")
+    content = render(title, subtitle, sections).encode("utf-8", "backslashreplace")
     draft = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
