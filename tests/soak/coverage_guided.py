@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of the one door, with the library atheris, which is no dependency of the project.
 
-``python -m tests.soak.coverage_guided -max_total_time=600 -len_control=0``: an input is a member, framed with a manifest
+``python -m tests.soak.coverage_guided -max_total_time=600 -len_control=0``: an input is a member, framed by a manifest
 that fits, or the archive itself. Anything but a BundleError is a crash.
 """
 
