@@ -45,6 +45,15 @@ class Kill(Callback):
             raise KilledError
 
 
+class Settled(Callback):
+    """Lets no step begin before the last checkpoint is written, so that each test resumes where it means to."""
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        kept = self.trainer.checkpoints
+        if kept is not None and kept._job is not None:
+            kept._job.exception()
+
+
 def same_numbers() -> None:
     random.seed(0)
     np.random.seed(0)
@@ -83,9 +92,12 @@ def keeper(folder: Path, *, resume: bool = False, every: int = 1, **options: Any
     return Checkpointing(held, every=Interval(steps=every), resume=held.newest() if resume else None, **options)
 
 
-def fit(folder: Path | None = None, *callbacks: Callback, resume: bool = False, **options: Any) -> Trainer:
+def fit(
+    folder: Path | None = None, *callbacks: Callback, resume: bool = False, settled: bool = True, **options: Any
+) -> Trainer:
     """The training; kept in a folder, or gone on with from there."""
     same_numbers()
+    callbacks = (Settled(), *callbacks) if settled else callbacks
     train = options.pop("trainer", trainer)()
     x, y = samples(8, seed=2)
     kept = None if folder is None else keeper(folder, resume=resume, **options)
@@ -101,10 +113,14 @@ PARTS = ("network", "optimizer", "metrics", "carried", "random", "guard")
 
 def end_of(train: Trainer, parts: tuple[str, ...] = PARTS) -> bytes:
     """Weights, optimiser, history and generators at the end, byte for byte; only times may differ."""
-    state = TrainingState.of(train).values
     history = [{k: v for k, v in row.items() if k not in ("seconds", "waiting")} for row in train.history]
-    kept = {name: state[name] for name in parts}
-    plain, tensors = pack(kept | {"history": history, "step": train.step})
+    return bits_of(train, parts) + repr((history, train.step)).encode()
+
+
+def bits_of(train: Trainer, parts: tuple[str, ...]) -> bytes:
+    """Some parts of the state now, byte for byte."""
+    state = TrainingState.of(train).values
+    plain, tensors = pack({name: state[name] for name in parts})
     raw = {
         name: (t.stride(), t.contiguous().view(-1).view(torch.uint8).numpy().tobytes()) for name, t in tensors.items()
     }
