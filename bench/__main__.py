@@ -1,5 +1,7 @@
 """Measurements against peers, side by side: ``python -m bench [CASE …]``.
 
+checkpoints  training with a checkpoint every 50 steps beside the same without, and the guard against NaN (target: at
+           most 1.01 times the time of a step)
 fit        Model.fit beside a training loop written by hand in torch, small CNN, batch 32 and 256 (target: at most 1.05
            times its time); with --peers, Keras and Lightning too, where installed (pip install corecur[bench])
 import     import corecur beside import torch, in fresh interpreters (target: at most 1.5 times its time)
@@ -18,7 +20,7 @@ import os
 import sys
 from dataclasses import dataclass
 
-NAMES = ("fit", "import", "recurrent")
+NAMES = ("checkpoints", "fit", "import", "recurrent")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,12 @@ class Habits:
     all_cores: bool = False  # with one thread, and with all cores
 
 
-HABITS = {"fit": Habits(all_cores=True), "import": Habits(), "recurrent": Habits(sittings=1)}
+HABITS = {
+    "checkpoints": Habits(all_cores=True),
+    "fit": Habits(all_cores=True),
+    "import": Habits(),
+    "recurrent": Habits(sittings=1),
+}
 
 
 def main() -> int:
@@ -61,11 +68,12 @@ def main() -> int:
 def run(name: str, options: argparse.Namespace) -> bool:
     """Measure and show one job; False where it failed."""
     # Loaded here: every contender's process loads this file, and is to load nothing it does not measure.
-    from bench import fit, importing, keras_cells, machine, peers, record, recurrent
+    from bench import checkpoints, fit, importing, keras_cells, machine, peers, record, recurrent
     from bench.harness import GateError, measure_all
     from bench.worker import WorkerError
 
     jobs = {
+        "checkpoints": checkpoints.cases,
         "fit": lambda: fit.cases(peers.installed() if options.peers else ()),
         "import": importing.cases,
         "recurrent": recurrent.cases,
