@@ -1,5 +1,7 @@
 """Measurements against peers, side by side: ``python -m bench [CASE …]``.
 
+checkpoints  training with a checkpoint every 50 steps beside the same without, and the guard against NaN (target: at
+           most 1.01 times the time of a step)
 fit        Model.fit beside a training loop written by hand in torch, small CNN, batch 32 and 256 (target: at most 1.05
            times its time); with --peers, Keras and Lightning too, where installed (pip install corecur[bench])
 import     import corecur beside import torch, in fresh interpreters (target: at most 1.5 times its time)
@@ -20,7 +22,11 @@ import os
 import sys
 from dataclasses import dataclass
 
+<<<<<<< HEAD
 NAMES = ("fit", "import", "load", "recurrent")
+=======
+NAMES = ("checkpoints", "fit", "import", "recurrent")
+>>>>>>> engine
 
 
 @dataclass(frozen=True)
@@ -33,9 +39,15 @@ class Habits:
 
 
 HABITS = {
+<<<<<<< HEAD
     "fit": Habits(all_cores=True),
     "import": Habits(),
     "load": Habits(all_cores=True),
+=======
+    "checkpoints": Habits(all_cores=True),
+    "fit": Habits(all_cores=True),
+    "import": Habits(),
+>>>>>>> engine
     "recurrent": Habits(sittings=1),
 }
 
@@ -68,11 +80,16 @@ def main() -> int:
 def run(name: str, options: argparse.Namespace) -> bool:
     """Measure and show one job; False where it failed."""
     # Loaded here: every contender's process loads this file, and is to load nothing it does not measure.
+<<<<<<< HEAD
     from bench import fit, importing, keras_cells, loading, machine, peers, record, recurrent
+=======
+    from bench import checkpoints, fit, importing, keras_cells, machine, peers, record, recurrent
+>>>>>>> engine
     from bench.harness import GateError, measure_all
     from bench.worker import WorkerError
 
     jobs = {
+        "checkpoints": checkpoints.cases,
         "fit": lambda: fit.cases(peers.installed() if options.peers else ()),
         "import": importing.cases,
         "load": loading.cases,
