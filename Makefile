@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check acceptance bench format clean
+.PHONY: help demo test check acceptance soak bench format clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -20,7 +20,7 @@ demo: $(VENV)/ready ## train on scanned digits that come with scikit-learn; noth
 	$(RUN) -m corecur train digits
 
 test: $(VENV)/ready ## run the tests (a few minutes)
-	$(RUN) -m pytest --ignore=tests/acceptance
+	$(RUN) -m pytest --ignore=tests/acceptance --ignore=tests/soak
 
 check: $(VENV)/ready ## ruff and mypy
 	$(RUN) -m ruff check .
@@ -29,6 +29,9 @@ check: $(VENV)/ready ## ruff and mypy
 
 acceptance: $(VENV)/ready ## run the jobs on real data (needs ../shared/data)
 	$(RUN) -m pytest tests/acceptance -p no:cacheprovider --durations=0
+
+soak: $(VENV)/ready ## hours of kills, faults and fuzzing
+	$(RUN) -m pytest tests/soak -p no:cacheprovider -s --durations=0
 
 bench: $(VENV)/ready ## measure against peers, side by side
 	$(RUN) -m bench

@@ -3,6 +3,8 @@
 fit        Model.fit beside a training loop written by hand in torch, small CNN, batch 32 and 256 (target: at most 1.05
            times its time); with --peers, Keras and Lightning too, where installed (pip install corecur[bench])
 import     import corecur beside import torch, in fresh interpreters (target: at most 1.5 times its time)
+load       a model file of 100 MB read with every check, beside safetensors' load_file with a copy of every tensor
+           (target: at most 1.1 times its time)
 recurrent  every recurrent cell, masked and not, beside torch.nn, loops by hand and, where installed, Keras on torch and
            on JAX: time and memory of a step (a baseline without a target; under 4 minutes on one thread)
 
@@ -18,7 +20,7 @@ import os
 import sys
 from dataclasses import dataclass
 
-NAMES = ("fit", "import", "recurrent")
+NAMES = ("fit", "import", "load", "recurrent")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,12 @@ class Habits:
     all_cores: bool = False  # with one thread, and with all cores
 
 
-HABITS = {"fit": Habits(all_cores=True), "import": Habits(), "recurrent": Habits(sittings=1)}
+HABITS = {
+    "fit": Habits(all_cores=True),
+    "import": Habits(),
+    "load": Habits(all_cores=True),
+    "recurrent": Habits(sittings=1),
+}
 
 
 def main() -> int:
@@ -61,13 +68,14 @@ def main() -> int:
 def run(name: str, options: argparse.Namespace) -> bool:
     """Measure and show one job; False where it failed."""
     # Loaded here: every contender's process loads this file, and is to load nothing it does not measure.
-    from bench import fit, importing, keras_cells, machine, peers, record, recurrent
+    from bench import fit, importing, keras_cells, loading, machine, peers, record, recurrent
     from bench.harness import GateError, measure_all
     from bench.worker import WorkerError
 
     jobs = {
         "fit": lambda: fit.cases(peers.installed() if options.peers else ()),
         "import": importing.cases,
+        "load": loading.cases,
         "recurrent": recurrent.cases,
     }
     habits, described, results = HABITS[name], machine.describe(), []

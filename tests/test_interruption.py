@@ -73,8 +73,9 @@ def child() -> Iterator[Callable[..., Child]]:
 
 
 @pytest.fixture(autouse=True)
-def no_echo(monkeypatch: pytest.MonkeyPatch) -> None:
+def of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interruption, "_SECONDS_OF_ECHO", 0.0)
+    monkeypatch.setattr(interruption, "_NOW", interruption._Requests())
 
 
 # a program that watches, outside of polite stretches
@@ -235,6 +236,7 @@ def test_workers_of_a_polite_stretch_outlive_ctrl_c_and_end_when_told(child: Cal
                     time.sleep(1)
                     os.write(writing, b"batch")
                     time.sleep({ENDLESS})
+                os.close(writing)
                 while not wanted(): time.sleep(0.01)
                 print(os.read(reading, 9).decode(), flush=True)   # the step needs one more batch
         except interruption.Stopped:

@@ -206,6 +206,22 @@ print(taken, one.stale)
     assert os.listdir(tmp_path) == []
 
 
+def test_a_lock_on_a_file_that_its_last_owner_removed_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, other = run_lock._flock, RunLock(tmp_path)
+
+    def late(descriptor: int) -> bool | None:
+        monkeypatch.setattr(run_lock, "_flock", real)
+        other.path.unlink()  # between opening and locking, and a third one was quick
+        other.acquire()
+        return real(descriptor)
+
+    monkeypatch.setattr(run_lock, "_flock", late)
+    with pytest.raises(RunError, match="another process writes this run"):
+        RunLock(tmp_path).acquire()
+    assert other.is_held
+    other.release()
+
+
 # other machines
 
 

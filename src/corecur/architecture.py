@@ -212,7 +212,7 @@ def _runs(value: Any) -> int:
         else:
             inside = sum(runs for _, runs in each)
         rest = sum(_runs(item) for key, item in value.items() if key != "layers" or not isinstance(layers, list))
-        return inside + rest + isinstance(value.get("kind"), str)
+        return int(inside + rest + isinstance(value.get("kind"), str))
     _check_value(value)
     return 0
 
@@ -239,8 +239,9 @@ def _rows(description: Any) -> int:
     """The largest batch that the inputs are tried with."""
     inputs = [description.get("input"), *_listed(description.get("inputs"))] if isinstance(description, dict) else []
     shapes = [_listed(one.get("shape")) for one in inputs if isinstance(one, dict)]
-    sizes = [shape[0] for shape in shapes if shape]
-    return max([size if isinstance(size, int) and size < LARGEST_TRIAL else LARGEST_TRIAL for size in sizes], default=1)
+    sizes: list[Any] = [shape[0] for shape in shapes if shape]
+    rows = [size if isinstance(size, int) and size < LARGEST_TRIAL else LARGEST_TRIAL for size in sizes]
+    return max(rows, default=1)
 
 
 def _build(description: Any, custom: Custom) -> Any:

@@ -73,7 +73,7 @@ def request() -> None:
     ...     with polite():
     ...         request()
     ... except Stopped as stopped:
-    ...     print(stopped)
+    ...     print(stopped.what)
     stopped on request
     """
     _NOW.wanted = True

@@ -226,9 +226,9 @@ class Model(Layer):
         if validation_split and validation is None:
             (x, y, sample_weight), held = hold_out(x, y, sample_weight, validation_split)
             validation = self._batches(*held, batch_size=validation_batch_size or batch_size)
-        drawn = int(torch.randint(2**31, ()).item()) if shuffle else 0
-        seed = drawn if kept is None else kept.shuffle_seed(drawn)
-        batches = self._batches(x, y, sample_weight, batch_size=batch_size, shuffle=shuffle, seed=seed)
+        drawn = int(torch.randint(2**31, ()).item()) if shuffle else None
+        seed = drawn if kept is None or drawn is None else kept.shuffle_seed(drawn)
+        batches = self._batches(x, y, sample_weight, batch_size=batch_size, shuffle=shuffle, seed=seed or 0)
         self._build_on(batches)
         trainer = self.trainer
         trainer.class_weights, trainer.bptt_steps = checked_class_weights(class_weight), bptt_steps

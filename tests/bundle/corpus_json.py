@@ -173,7 +173,8 @@ manifest(
 
 for number, (value, code) in enumerate(
     [(0, "bad-architecture"), (-1, "bad-architecture"), (2**31, "too-much"), (2**63, "too-much"),
-     (-(2**63), "too-much"), (1.5, "bad-architecture"), ("64", "bad-architecture"), (None, "bad-architecture"), ([4], "bad-architecture"),
+     (-(2**63), "too-much"), (1.5, "bad-architecture"), ("64", "bad-architecture"), (None, "bad-architecture"),
+     ([4], "bad-architecture"),
      (2**31 - 1, "too-much"), ({"kind": "L2"}, "bad-architecture")]
 ):  # fmt: skip
     network(f"B18.{number}", f"{value!r} filters", code, (*_LAYER, "config", "filters"), value)
@@ -253,3 +254,4 @@ for number, (mean, std, code) in enumerate(
 member("B23.n", "a mean that is NaN", "bad-json", lambda good: good.replace(b"0.5", b"NaN"), name="preprocess.json")
 task("B23.h", "pictures of another height", "bad-preprocess", ("preparation", "height"), 9)
 task("B23.t", "another task", "other-task", ("task",), "os.system")
+task("B23.l", "a list for a task", "other-task", ("task",), ["image-classification"])

@@ -119,23 +119,8 @@ def mutated(header: dict[str, Any], rng: random.Random) -> bytes:
     """A header of tensors with something changed, as text."""
     name = rng.choice(sorted(header))
     field = rng.choice(["dtype", "shape", "data_offsets"])
-    values = [
-        "F32",
-        "I8",
-        "BOOL",
-        "F64",
-        [2, 3],
-        [3, 2],
-        [6],
-        [1, 6],
-        [0],
-        [],
-        [0, 24],
-        [24, 40],
-        [8, 24],
-        [0, 16],
-        [24],
-    ]
+    shapes = [[2, 3], [3, 2], [6], [1, 6], [0], [], [0, 24], [24, 40], [8, 24], [0, 16]]
+    values = ["F32", "I8", "BOOL", "F64", *shapes]
     header = json.loads(json.dumps(header))
     kind = rng.randrange(5)
     if kind == 0:
@@ -162,7 +147,7 @@ def test_what_is_read_here_means_the_same_to_the_formats_own_library(tmp_path: P
     good = save(tensors)
     length = int.from_bytes(good[:8], "little")
     read = 0
-    for _ in range(2_000):
+    for _ in range(600):
         text = mutated(json.loads(good[8 : 8 + length]), rng)
         content = len(text).to_bytes(8, "little") + text + good[8 + length :]
         path.write_bytes(content)
@@ -175,7 +160,7 @@ def test_what_is_read_here_means_the_same_to_the_formats_own_library(tmp_path: P
         read += 1
         assert found.keys() == theirs.keys()
         assert all(torch.equal(found[name], theirs[name]) and found[name].dtype == theirs[name].dtype for name in found)
-    assert 20 < read < 1_000
+    assert 10 < read < 300
 
 
 def test_truth_values_besides_0_and_1(tmp_path: Path) -> None:

@@ -13,13 +13,16 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +39,14 @@ Write = Callable[[bytes | memoryview], object]
 _HEADER = Limit(1 << 21, 400_000)
 _MOST_AXES, _LONGEST_AXIS = 16, 1 << 48
 _CHUNK = 1 << 20
+_LONG, _WAITING = 4 * _CHUNK, 2
+# Of each type of real numbers the whole numbers of its width, and the bits of the exponent.
+_EXPONENTS: Mapping[torch.dtype, tuple[Any, int]] = {
+    torch.float64: (np.uint64, 0x7FF << 52),
+    torch.float32: (np.uint32, 0xFF << 23),
+    torch.bfloat16: (np.uint16, 0xFF << 7),
+    torch.float16: (np.uint16, 0x1F << 10),
+}
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 # The library's order of types in a file: the last first, so that every tensor begins at a multiple of its size.
 _ORDER = ("BOOL", "U8", "I8", "F16", "BF16", "I32", "F32", "F64", "I64")
@@ -150,24 +161,22 @@ class TensorFile:
 
     def _read(self, tensors: Mapping[str, Tensor] | None) -> None:
         """The one pass over the file, into these tensors or into nothing."""
-        digest, crc, spoilt = hashlib.sha256(self._header), zlib.crc32(self._header), ""
-        scratch = torch.empty(_CHUNK, dtype=torch.uint8)
-        for entry in self._entries:
-            target = None if tensors is None else tensors[entry.name].detach()
-            whole = target if target is None or target.is_contiguous() else torch.empty(entry.shape, dtype=entry.dtype)
-            memory = None if whole is None else _bytes_of(whole)
-            for start in range(0, entry.size, _CHUNK):
-                size = min(_CHUNK, entry.size - start)
-                chunk = scratch[:size] if memory is None else memory[start : start + size]
-                self._place(chunk, len(self._header) + entry.begin + start)
-                digest.update(chunk.numpy().data)
-                crc = crc if self._region.crc is None else zlib.crc32(chunk.numpy().data, crc)
-                if not spoilt and not _is_sound(chunk.view(entry.dtype)):
-                    spoilt = entry.name
-            if target is not None and whole is not None and whole is not target:
-                target.copy_(whole)  # the kernels of a convolution lie in another order than the file's
-        whole = self._region.crc in (None, crc) and self._sha256 in (None, digest.hexdigest())
-        if not whole:
+        spoilt = ""
+        with _Digest(checksum=self._region.crc is not None, long=self._region.size > _LONG) as digest:
+            digest.update(memoryview(self._header))
+            for entry in self._entries:
+                target = None if tensors is None else tensors[entry.name].detach()
+                whole = target
+                if target is not None and not target.is_contiguous():
+                    whole = torch.empty(entry.shape, dtype=entry.dtype)
+                for chunk, offset in _pieces(whole, entry):
+                    self._place(chunk, len(self._header) + offset)
+                    digest.update(chunk.numpy().data)
+                    if not spoilt and not _is_sound(chunk, entry.dtype):
+                        spoilt = entry.name
+                if target is not None and whole is not None and whole is not target:
+                    target.copy_(whole)  # the kernels of a convolution lie in another order than the file's
+        if self._sha256 not in (None, digest.sha256) or self._region.crc not in (None, digest.crc):
             raise BundleError(
                 "damaged", "the weights are not what the manifest promises", where=self.where,
                 do="copy the model file again",
@@ -195,6 +204,57 @@ class TensorFile:
         return BundleError("bad-weights", f"the weights cannot be read: {reason}", where=self.where)
 
 
+class _Digest:
+    """SHA-256, and for archives CRC-32, of pieces in order; of long files on a thread, beside reading and checking.
+
+    A piece must stay as it is until the one after the next is given.
+    """
+
+    def __init__(self, *, checksum: bool, long: bool) -> None:
+        self._hash = hashlib.sha256()
+        self._checksum = checksum
+        self._thread = ThreadPoolExecutor(1) if long else None
+        self._waiting: deque[Future[None]] = deque()
+        self.crc = 0
+
+    @property
+    def sha256(self) -> str:
+        """The digest of all pieces."""
+        return self._hash.hexdigest()
+
+    def update(self, piece: memoryview) -> None:
+        """Add the next piece."""
+        if self._thread is None:
+            self._add(piece)
+            return
+        self._waiting.append(self._thread.submit(self._add, piece))
+        if len(self._waiting) > _WAITING:
+            self._waiting.popleft().result()
+
+    def _add(self, piece: memoryview) -> None:
+        self._hash.update(piece)
+        if self._checksum:
+            self.crc = zlib.crc32(piece, self.crc)
+
+    def __enter__(self) -> _Digest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread is not None:
+            self._thread.shutdown()
+
+
+def _pieces(tensor: Tensor | None, entry: _Entry) -> Iterator[tuple[Tensor, int]]:
+    """The memory of a tensor piece by piece, each with its place in the data; without one, memory that is reused."""
+    memory = None if tensor is None else _bytes_of(tensor)
+    count = 0 if memory is not None else _WAITING + 2
+    scratch = [torch.empty(min(_CHUNK, entry.size), dtype=torch.uint8) for _ in range(count)]
+    for number, start in enumerate(range(0, entry.size, _CHUNK)):
+        size = min(_CHUNK, entry.size - start)
+        piece = scratch[number % len(scratch)][:size] if memory is None else memory[start : start + size]
+        yield piece, entry.begin + start
+
+
 def _whole(value: Any) -> bool:
     return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
 
@@ -204,14 +264,16 @@ def _bytes_of(tensor: Tensor) -> Tensor:
     return tensor.view(-1).view(torch.uint8)
 
 
-def _is_sound(values: Tensor) -> bool:
-    """Whether all are finite; of truth values, whether they are 0 or 1 as bytes."""
-    if values.dtype == torch.bool:
-        return int(values.view(torch.uint8).max()) <= 1
-    if not values.is_floating_point():
+def _is_sound(piece: Tensor, dtype: torch.dtype) -> bool:
+    """Whether all values of these bytes are finite; of truth values, whether they are 0 or 1."""
+    if dtype == torch.bool:
+        return int(piece.numpy().max()) <= 1
+    if dtype not in _EXPONENTS:
         return True
-    low, high = torch.aminmax(values)  # NaN comes through both
-    return bool(torch.isfinite(low) & torch.isfinite(high))
+    # As whole numbers, and in NumPy: torch would share a megabyte out among threads, which costs more than it saves.
+    kind, exponent = _EXPONENTS[dtype]
+    bits: Any = piece.numpy().view(kind)
+    return int((bits & kind(exponent)).max()) < exponent  # all ones where a number is infinite or none
 
 
 def tensor_content(tensors: Mapping[str, Tensor]) -> Callable[[Write], None]:

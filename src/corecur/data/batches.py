@@ -6,7 +6,7 @@ Shapes: N samples, B batch; the rest of a sample's shape is free.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -48,6 +48,11 @@ class Batches(ABC):
     @abstractmethod
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, after the first ``start``: the exact rest that a resumed run still has to see."""
+
+    @property
+    def generators(self) -> Sequence[torch.Generator]:
+        """Generators of the user's own that epochs are drawn from; a checkpoint holds their states."""
+        return ()
 
     def __iter__(self) -> Iterator[Batch]:
         return self.epoch(0)

@@ -27,39 +27,36 @@ def fingerprint(batches: Batches) -> str | None:
     """
     digest, found = hashlib.blake2b(digest_size=8), False
     for name, value in sorted(vars(batches).items()):
-        for tensor in tensors_in(value):
+        for array in _arrays_in(value):
             found = True
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-            for piece in _pieces(tensor):
+            digest.update(f"{name} {tuple(array.shape)} {array.dtype}\n".encode())
+            for piece in _pieces(array):
                 digest.update(piece)
     return digest.hexdigest() if found else None
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested lists, tuples and dataclasses; arrays as tensors.
-
-    >>> [t.shape for t in tensors_in([torch.zeros(2), (np.zeros(3), "x")])]
-    [torch.Size([2]), torch.Size([3])]
-    """
+def _arrays_in(value: Any) -> Iterator[Tensor | np.ndarray[Any, Any]]:
+    """Every tensor, and every array of numbers, in nested lists, tuples, dicts and dataclasses."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, np.ndarray):
-        if value.dtype.kind in "fiub":
-            yield torch.from_numpy(np.ascontiguousarray(value))
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from tensors_in(item)
+        if value.dtype.kind in "fiubc":
+            yield value
+    elif isinstance(value, (list, tuple, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _arrays_in(item)
     elif dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
-            yield from tensors_in(getattr(value, field.name))
+            yield from _arrays_in(getattr(value, field.name))
 
 
-def _pieces(tensor: Tensor) -> Iterator[memoryview]:
-    """The bytes of a tensor, or pieces of them."""
-    flat = tensor.detach().cpu().contiguous().view(-1)
-    if not flat.numel():
+def _pieces(array: Tensor | np.ndarray[Any, Any]) -> Iterator[memoryview]:
+    """The bytes of an array, or pieces of them."""
+    if isinstance(array, Tensor):
+        array = array.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy() if array.numel() else np.empty(0)
+    if not array.size:
         return
-    content = flat.view(torch.uint8).numpy().data.cast("B")
+    content = np.ascontiguousarray(array).data.cast("B")
     if len(content) <= _MOST_BYTES:
         yield content
         return

@@ -6,7 +6,7 @@ Shapes: N samples, B batch; the rest of a sample's shape is free.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import TypeGuard
 
 import torch
@@ -38,7 +38,8 @@ class LoaderBatches(Batches):
     """Batches of a torch DataLoader, or of any iterable of ``x``, ``(x, y)``, ``(x, y, weight)`` or mappings.
 
     The order is the loader's own. Where its sampler, dataset or itself has ``set_epoch``, an epoch can be repeated; one
-    drawn from the global generators repeats itself where they are set back first, as a resumed training does.
+    drawn from the global generators, or from its own, repeats itself where they are set back first, as a resumed
+    training does. (What ``persistent_workers`` draw is out of reach: they go on from epoch to epoch.)
     ``index`` is None: nobody says which samples these are. Raises DataError for an item that is none of these, and for
     an epoch without a batch (a generator runs once).
 
@@ -65,10 +66,20 @@ class LoaderBatches(Batches):
             raise TypeError(f"a {type(self.loader).__name__} does not say how many batches it has")
         return len(self.loader)
 
+    @property
+    def generators(self) -> Sequence[torch.Generator]:
+        """Those of the loader and of its samplers."""
+        parts = self._parts()
+        parts.append(getattr(getattr(self.loader, "batch_sampler", None), "sampler", None))
+        found = [getattr(part, "generator", None) for part in parts]
+        return list({id(g): g for g in found if isinstance(g, torch.Generator)}.values())
+
+    def _parts(self) -> list[object]:
+        return [self.loader, *(getattr(self.loader, name, None) for name in ("sampler", "batch_sampler", "dataset"))]
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch; the first ``start`` are read and thrown away."""
-        parts = (getattr(self.loader, name, None) for name in ("sampler", "batch_sampler", "dataset"))
-        for part in (self.loader, *parts):
+        for part in self._parts():
             set_epoch = getattr(part, "set_epoch", None)
             if set_epoch is not None:
                 set_epoch(epoch)

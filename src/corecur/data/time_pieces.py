@@ -5,8 +5,10 @@ B batch, T time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 
+import torch
 from torch import Tensor
 
 from corecur.data.batches import Batch, Batches, Field, TensorBatches, checked_start
@@ -36,17 +38,32 @@ class TimePieces(Batches):
             raise TypeError("the number of pieces is not known before the batches are read")
         return len(self.batches) * -(-_times(self.batches.inputs) // self.steps)
 
+    @property
+    def generators(self) -> Sequence[torch.Generator]:
+        """Those of the batches."""
+        return self.batches.generators
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The pieces of one epoch, after the first ``start``."""
-        left = checked_start(start)
-        for batch in self.batches.epoch(epoch):
-            starts = range(0, _checked(batch), self.steps)
-            skipped = min(left, len(starts))
-            left -= skipped
-            for first in starts[skipped:]:
-                if first == 0 and self.before_each is not None:
+        left, stream, rest = checked_start(start), self.batches.epoch(epoch), list[Batch]()
+        # Here, not at the first piece: whoever resumes sets the global generators after this.
+        while left and not rest:
+            batch = next(stream, None)
+            if batch is None:
+                break
+            pieces = list(self._pieces(batch))
+            left, rest = max(0, left - len(pieces)), pieces[left:]
+        return itertools.chain(rest, self._whole(stream))
+
+    def _whole(self, stream: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in stream:
+            for number, piece in enumerate(self._pieces(batch)):
+                if number == 0 and self.before_each is not None:
                     self.before_each()
-                yield _cut(batch, first, first + self.steps)
+                yield piece
+
+    def _pieces(self, batch: Batch) -> Iterator[Batch]:
+        return (_cut(batch, first, first + self.steps) for first in range(0, _checked(batch), self.steps))
 
 
 def _times(field: Field) -> int:

@@ -267,10 +267,11 @@ class CSVLogger(Callback):
         return {"columns": self._columns, "bytes": 0 if self._file is None else self._file.tell()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        # What came after the state is written again.
+        # What came after the state is written again; a file that became shorter has lost rows, or was removed.
         if self._file is not None:
-            self._columns, self._writer = list(state["columns"]), None
-            self._file.truncate(int(state["bytes"]))
+            size = self._file.seek(0, os.SEEK_END)
+            self._columns, self._writer = list(state["columns"]) if size else [], None
+            self._file.truncate(min(size, int(state["bytes"])))
             self._file.seek(0, os.SEEK_END)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:

@@ -24,7 +24,7 @@ from corecur.engine.packing import pack, unpack
 from corecur.engine.training_state import TrainingState
 from corecur.errors import BundleError, RunError
 
-_STEP = re.compile(r"step-(\d{1,18})")
+_STEP = re.compile(r"step-(0|[1-9]\d{0,17})")
 _LATEST, _BEST = "latest", "best"
 # So many of the newest are kept, and the best beside them.
 _KEPT = 2
@@ -57,8 +57,13 @@ class CheckpointFolder:
         """The steps of all complete checkpoints, in order."""
         if not self.path.is_dir():
             return []
-        found = ((_STEP.fullmatch(entry.name), entry) for entry in self.path.iterdir())
-        return sorted(int(match[1]) for match, entry in found if match and (entry / CHECKPOINT.manifest).is_file())
+        try:
+            found = [(_STEP.fullmatch(entry.name), entry) for entry in self.path.iterdir()]
+        except OSError as error:
+            raise RunError("the checkpoints cannot be read", where=self.path, got=error.strerror) from error
+        # A link would lead into another run.
+        whole = (match for match, at in found if match and (at / CHECKPOINT.manifest).is_file() and not at.is_symlink())
+        return sorted(int(match[1]) for match in whole)
 
     def folder(self, step: int) -> Path:
         """Where the checkpoint of a step is."""
@@ -67,14 +72,14 @@ class CheckpointFolder:
     def write(
         self, state: TrainingState, *, identity: Mapping[str, Any], environment: Mapping[str, Any], best: bool = False
     ) -> int:
-        """Write a state, look at what was written, and remove checkpoints that are no longer needed; its size in bytes.
+        """Write a state, read what was written, name it, and remove what is no longer needed; its size in bytes.
 
         OSError where the disk does not take it: what was there before is untouched. RunError where a weight is not
         finite: no such state is ever kept.
         """
         lost = state.not_finite()
         if lost is not None:
-            raise RunError("this state is not worth keeping", where=self.path, got=f"{lost} holds NaN or infinity")
+            raise RunError(f"{lost} holds NaN or infinity", where=self.path)
         packed, tensors = pack(state.values)
         content = as_json({"identity": dict(identity), "environment": dict(environment), "state": packed})
         size = len(content) + sum(tensor.nbytes for tensor in tensors.values())
@@ -85,6 +90,7 @@ class CheckpointFolder:
         try:
             temporary.mkdir()
             write_members(temporary, CHECKPOINT, {STATE: content, TENSORS: tensor_content(tensors)})
+            _read(temporary, state.step)
             if not target.exists():
                 os.replace(temporary, target)
             elif not exchanged(temporary, target):  # what was there is damaged, or from before a set-back
@@ -93,11 +99,10 @@ class CheckpointFolder:
             sync_folder(self.path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        self._point(_LATEST, target.name)
+        self._point(_LATEST, f"step-{self.steps()[-1]}")
         if best:
             self._point(_BEST, target.name)
-        self.read(state.step)
-        self.prune()
+        self.prune(state.step)
         return size
 
     def check_space(self, size: int) -> None:
@@ -118,37 +123,32 @@ class CheckpointFolder:
 
     def read(self, step: int) -> SavedState:
         """The checkpoint of a step; BundleError, naming the rule that is broken, where it is damaged."""
-        opened = open_checkpoint(self.folder(step))
-        content = opened.state
-        if not isinstance(content, dict) or set(content) != {"identity", "environment", "state"}:
-            raise BundleError("bad-state", "state.json is of no known form", where=opened.path)
-        try:
-            state = TrainingState(_as_dict(unpack(content["state"], opened.tensors(opened.tensor_table))))
-        except BundleError as error:
-            error.add_note(f"  file:     {opened.path}")
-            raise
-        identity, environment = _as_dict(content["identity"]), _as_dict(content["environment"])
-        return SavedState(state, identity, environment, step)
+        return _read(self.folder(step), step)
 
     def newest(self, *, skip: int = 0) -> SavedState | None:
-        """The newest checkpoint that is whole, after ``skip`` others; None where there is none.
+        """The newest checkpoint that is whole, after ``skip`` others where there are so many; None where there is none.
 
         BundleError where there are some, but all are damaged: a training then must not silently begin anew.
         """
-        steps, refused = self.steps()[::-1], None
-        for step in steps:
+        found, refused = None, None
+        for step in reversed(self.steps()):
             try:
-                saved = self.read(step)
+                found = self.read(step)
             except BundleError as error:
                 refused = error
-                self.tell(f"! checkpoint step-{step} is damaged and is passed over: {error.what}")
+                self.tell(f"! checkpoint step-{step} is passed over: {error.what}")
                 continue
-            if skip == 0 or step == steps[-1]:
-                return saved
+            if skip == 0:
+                break
             skip -= 1
-        if refused is not None:
-            raise refused
-        return None
+        if found is None and refused is not None:
+            raise BundleError(
+                refused.code,
+                "there are checkpoints, but none that can be used",
+                where=self.path,
+                do="look at what is said of each; to begin anew, choose another folder",
+            ) from refused
+        return found
 
     def forget_after(self, step: int) -> None:
         """Remove all checkpoints after a step: a training that was set back takes another way."""
@@ -156,10 +156,11 @@ class CheckpointFolder:
             if later > step:
                 self._remove(self.folder(later))
 
-    def prune(self) -> None:
-        """Remove all but the newest ones and the best."""
-        kept = {*self.steps()[-_KEPT:], self.best()}
-        for step in self.steps():
+    def prune(self, newest: int) -> None:
+        """Remove all before ``newest`` but the last ones and the best; what stands behind it was passed over."""
+        steps = [step for step in self.steps() if step <= newest]
+        kept = {*steps[-_KEPT:], self.best()}
+        for step in steps:
             if step not in kept:
                 self._remove(self.folder(step))
 
@@ -169,6 +170,8 @@ class CheckpointFolder:
             for entry in self.path.iterdir():
                 if ".tmp-" in entry.name and entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry, ignore_errors=True)
+                elif entry.name.startswith((f".{_LATEST}.", f".{_BEST}.")):
+                    entry.unlink(missing_ok=True)
 
     def _remove(self, folder: Path) -> None:
         """Take a checkpoint away in one step, whenever the process is killed."""
@@ -176,6 +179,21 @@ class CheckpointFolder:
         with contextlib.suppress(OSError):
             os.replace(folder, going)
             shutil.rmtree(going, ignore_errors=True)
+
+
+def _read(path: Path, step: int) -> SavedState:
+    opened = open_checkpoint(path)
+    content = opened.state
+    if not isinstance(content, dict) or set(content) != {"identity", "environment", "state"}:
+        raise BundleError("bad-state", "state.json is of no known form", where=path)
+    try:
+        state = TrainingState(_as_dict(unpack(content["state"], opened.tensors(opened.tensor_table))))
+    except BundleError as error:
+        error.add_note(f"  file:     {path}")
+        raise
+    if state.step != step:
+        raise BundleError("bad-state", f"the checkpoint is of step {state.step}, not {step}", where=path)
+    return SavedState(state, _as_dict(content["identity"]), _as_dict(content["environment"]), step)
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

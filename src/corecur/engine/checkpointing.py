@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from corecur import interruption, runtime
-from corecur.data.fingerprint import fingerprint
 from corecur.engine.callback import Logs
 from corecur.engine.checkpoint import CheckpointFolder, SavedState
 from corecur.engine.finite import MOST_TIMES_BACK
+from corecur.engine.identity import identity_of
 from corecur.engine.monitor import Monitor
 from corecur.engine.training_state import TrainingState
-from corecur.errors import ConfigError, CorecurError, RunError, Stopped
+from corecur.errors import BundleError, ConfigError, RunError, Stopped
 
 if TYPE_CHECKING:
     from corecur.engine.trainer import Trainer
@@ -68,7 +68,7 @@ class Checkpointing:
     A state is copied between two steps and written by a thread of its own. ``identity`` (plain JSON values) says which
     training it is: a checkpoint of another one is refused. ``monitor`` watches what the best checkpoint is best in.
     ``resume`` is a state to go on from, ``how_to_resume`` what people are told when they stop the training.
-    As a context it holds SIGINT and SIGTERM back until the end of a step.
+    As a context it holds SIGINT and SIGTERM back until the end of a step, and ``lock`` for as long.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Checkpointing:
         identity: Mapping[str, Any] | None = None,
         monitor: Monitor | None = None,
         resume: SavedState | None = None,
+        lock: contextlib.AbstractContextManager[object] | None = None,
         how_to_resume: str = "",
         tell: Callable[[str], object] = lambda line: None,
     ) -> None:
@@ -87,6 +88,7 @@ class Checkpointing:
         self.identity = dict(identity or {})
         self.monitor = monitor
         self.resume = resume
+        self.lock = lock
         self.how_to_resume = how_to_resume
         self.tell = tell
         self.saves = 0
@@ -96,9 +98,13 @@ class Checkpointing:
         self._held: TrainingState | None = None
         self._times_back_since_save = 0
         self._job: Future[int] | None = None
+        self._best: TrainingState | None = None
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Checkpointing:
+        if self.lock is not None:
+            self._stack.enter_context(self.lock)
+        self.folder.clean()
         self._stack.enter_context(interruption.polite())
         self._writer = self._stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="checkpoint"))
         return self
@@ -110,29 +116,47 @@ class Checkpointing:
         if error is None:
             self._look_at_job()
 
-    def begin(self, trainer: Trainer) -> TrainingState | None:
+    def begin(self, trainer: Trainer, epochs: int) -> TrainingState | None:
         """Before a training: the state it goes on from, or None; RunError where that is the state of another one."""
-        batches = trainer.batches
-        if batches is not None:
-            self.identity |= {
-                "samples": batches.samples,
-                "batch_size": batches.batch_size,
-                "bptt_steps": trainer.bptt_steps,
-                "precision": str(trainer.precision).removeprefix("torch."),
-                "data": fingerprint(batches),
-            }
+        self.identity |= identity_of(trainer)
         self._began = time.perf_counter()
         self._saved_at, self._saved_step = self._began, trainer.step
-        self._first = self.resume is None
-        if self.resume is None:
+        saved, self.resume = self.resume, None  # which is large
+        self._first = saved is None
+        if saved is None:
             return None
-        self._compare(self.resume)
-        self._saved_step = self.resume.step
+        self._compare(saved)
+        self._check_epochs(saved, epochs)
+        self._saved_step = saved.step
+        self._recall(saved.state)
+        return saved.state
+
+    def _recall(self, state: TrainingState) -> None:
+        """Know again what was the best before a state."""
         if self.monitor is not None:
-            for row in self.resume.state.values["history"]:
+            self.monitor.best = None
+            for row in state.values["history"]:
                 if self.monitor.name in row:
                     self.monitor.improves(row)
-        return self.resume.state
+
+    def _check_epochs(self, saved: SavedState, epochs: int) -> None:
+        """Refuse what cannot be gone on with as asked."""
+        state, done = saved.state, saved.state.epoch + 1
+        if state.finished and not state.stopped and epochs > done:
+            raise RunError(
+                "this training is over",
+                where=self.folder.path,
+                got=f"{epochs} epochs",
+                expected=f"the {done} that it was given",
+                do="begin a new one, in another folder, with the weights of this one",
+            )
+        if not state.finished and epochs < done:
+            raise RunError(
+                "the checkpoint is further than this training is to go",
+                where=self.folder.folder(saved.step),
+                got=f"{epochs} epochs",
+                expected=f"{done} or more",
+            )
 
     def _compare(self, saved: SavedState) -> None:
         differing = [name for name in {*self.identity, *saved.identity}
@@ -164,10 +188,10 @@ class Checkpointing:
             self.folder.check_space(_ROOM * size)
         except OSError as error:
             raise RunError(
-                "there is no room to keep the training",
+                "the training cannot be kept here",
                 where=self.folder.path,
                 got=error.strerror,
-                expected=f"about {_ROOM * size / 1e6:,.0f} MB free for each of three checkpoints",
+                expected=f"a folder you may write to, and about {_ROOM * size / 1e6:,.0f} MB free",
                 do="free space, or choose another place",
             ) from error
         self._save(state)
@@ -176,27 +200,26 @@ class Checkpointing:
         """After a step: stop if that is wanted, save if it is time."""
         if interruption.wanted():
             self._stop(TrainingState.of(trainer))
-        if trainer.guard.in_row:
-            return
         began = time.perf_counter()
-        if self.every.is_due(trainer.step - self._saved_step, began - self._saved_at) and self._is_free():
+        if not self._is_free() or trainer.guard.in_row:
+            return
+        if self.every.is_due(trainer.step - self._saved_step, began - self._saved_at):
             self._save(TrainingState.of(trainer))
             self.seconds_blocking += time.perf_counter() - began
+        else:
+            self._save_best()
 
     def after_steps(self, trainer: Trainer) -> None:
         """After the last step of an epoch: hold its state for as long as its weights are being validated."""
         self._held = TrainingState.of(trainer) if trainer.validated else None
 
     def after_epoch(self, trainer: Trainer, logs: Logs) -> None:
-        """After an epoch: keep its state if it is the best so far and cheap to keep."""
+        """After an epoch: its state is kept if it is the best so far, as soon as that is cheap."""
         self.heed()
         state, self._held = self._held, None
-        monitor = self.monitor
-        if state is None or monitor is None or trainer.guard.in_row or monitor.name not in logs:
-            return
-        affordable = self.seconds_writing <= _SHARE_FOR_BEST * (time.perf_counter() - self._began)
-        if monitor.improves(logs) and affordable and self._is_free():
-            self._save(state, best=True)
+        if self.monitor is not None and self.monitor.name in logs and self.monitor.improves(logs):
+            self._best = state
+            self._save_best()
 
     def heed(self) -> None:
         """In a validation: stop if that is wanted; the state is that before it."""
@@ -218,25 +241,41 @@ class Checkpointing:
             raise RunError("the training ran away, and nothing was saved before", do="take a lower learning rate")
         self._times_back_since_save += 1
         self.folder.forget_after(saved.step)
+        self._recall(saved.state)
+        self._best = self._held = None
         guard.slow_down()
         self.tell(
             f"! the training goes back from step {trainer.step} to step {saved.step}, "
             f"with {guard.rate_share:g} of the learning rate"
         )
         self._saved_step, self._saved_at = saved.step, time.perf_counter()
-        return saved.state.slower(guard.state(), scheduled=trainer.rate is not None)
+        return saved.state.slower(trainer)
 
     def finish(self, trainer: Trainer) -> None:
         """After the training: keep its end, so that what comes after it can be done again."""
-        self._wait()
         self._write(TrainingState.of(trainer, finished=True))
         if interruption.wanted():
-            raise self._stopped(trainer.step)
+            raise self._stopped("stopped on request after the last step")
 
-    def _save(self, state: TrainingState, *, best: bool = False) -> None:
+    def give_up(self, trainer: Trainer, reason: RunError) -> NoReturn:
+        """Before a step that cannot be taken here and now: keep the state, and stop."""
+        self._write(TrainingState.of(trainer))
+        raise self._stopped(str(reason)) from reason
+
+    def _save_best(self) -> None:
+        """Keep the best state, if there is one that is not kept and the writer has worked little so far."""
+        affordable = self.seconds_writing <= _SHARE_FOR_BEST * (time.perf_counter() - self._began)
+        if self._best is not None and affordable and self._is_free():
+            state, self._best = self._best, None
+            self._submit(state, best=True)
+
+    def _save(self, state: TrainingState) -> None:
         """Hand a state to the writer."""
-        self._look_at_job()
         self._saved_step, self._saved_at = state.step, time.perf_counter()
+        self._submit(state)
+
+    def _submit(self, state: TrainingState, *, best: bool = False) -> None:
+        self._look_at_job()
         self._job = self._writer.submit(self._written, state, best)
 
     def _written(self, state: TrainingState, best: bool) -> int:
@@ -259,7 +298,10 @@ class Checkpointing:
         self._look_at_job()
 
     def _look_at_job(self) -> None:
-        """A disk that is full, or a state that is not finite, is told; the training goes on and tries again later."""
+        """A disk that is full, or a state that is not finite, is told; the training goes on and tries again later.
+
+        What would fail each time, such as a callback's state that no file can hold, ends it.
+        """
         job, self._job = self._job, None
         if job is None:
             return
@@ -269,8 +311,8 @@ class Checkpointing:
             self._times_back_since_save = 0
         elif not self.folder.path.parent.is_dir():
             raise RunError("the run folder is gone", where=self.folder.path.parent) from error
-        elif isinstance(error, (OSError, CorecurError)):
-            reason = error.strerror if isinstance(error, OSError) else str(error)
+        elif isinstance(error, (OSError, BundleError, RunError)):
+            reason = error.strerror if isinstance(error, OSError) else error.what
             steps = self.folder.steps()
             kept = f"the last one is of step {steps[-1]}" if steps else "there is none yet"
             self.tell(f"! no checkpoint could be written ({reason}); {kept}, the training goes on")
@@ -278,19 +320,23 @@ class Checkpointing:
             raise error
 
     def _write(self, state: TrainingState) -> None:
-        """Save now, and wait for it."""
+        """Save now, the best before it, and wait for both."""
+        self._wait()
+        best, self._best = self._best, None
+        if best is not None:
+            self._submit(best, best=True)
+            self._wait()
         self._save(state)
         self._wait()
 
-    def _stop(self, state: TrainingState) -> None:
-        self._wait()
+    def _stop(self, state: TrainingState) -> NoReturn:
         self._write(state)
-        raise self._stopped(state.step)
+        raise self._stopped(f"stopped on request at step {state.step}")
 
-    def _stopped(self, step: int) -> Stopped:
+    def _stopped(self, what: str) -> Stopped:
         steps = self.folder.steps()
         return Stopped(
-            f"stopped on request at step {step}",
+            what,
             where=self.folder.folder(steps[-1]) if steps else self.folder.path,
             do=self.how_to_resume or None,
         )

@@ -25,7 +25,9 @@ class Clipping:
 
     def __call__(self, parameters: Sequence[Tensor]) -> Tensor:
         if self.value is not None:
+            norm = norm_of_gradients(parameters)  # before infinity becomes a value like any other
             nn.utils.clip_grad_value_(parameters, self.value)
+            return norm
         if self.norm_each is not None:
             for parameter in parameters:
                 nn.utils.clip_grad_norm_(parameter, self.norm_each)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from corecur.data.batches import Batch, Field
 from corecur.errors import RunError
+from corecur.layers.recurrent import Recurrent, carried_states, recurrent_layers, set_carried_states
 
 #: Steps in a row that may be refused before a training is set back, and how often it is set back before it stops.
 MOST_IN_ROW, MOST_TIMES_BACK = 3, 3
@@ -20,6 +22,30 @@ _MOST_NAMED = 8
 
 class SetBack(Exception):  # noqa: N818 - no error: a request to the training loop, which takes it
     """The training is to go on from an earlier state, with a lower learning rate."""
+
+
+class _Buffers:
+    """Copies of buffers of one type on one device; a module may change a buffer, or put another in its place."""
+
+    def __init__(self, places: Sequence[tuple[dict[str, Tensor | None], str]]) -> None:
+        self._places = places
+        self._found: list[Tensor] = []
+        self._kept: list[Tensor] = []
+
+    def remember(self) -> None:
+        """Copy what is there."""
+        found: list[Tensor] = [buffers[name] for buffers, name in self._places]  # type: ignore[misc]
+        if [b.shape for b in found] != [b.shape for b in self._kept]:
+            self._kept = [torch.empty_like(b) for b in found]
+        torch._foreach_copy_(self._kept, found)
+        self._found = found
+
+    def undo(self) -> None:
+        """Put it back."""
+        with torch.no_grad():
+            torch._foreach_copy_(self._found, self._kept)
+        for (buffers, name), buffer in zip(self._places, self._found, strict=True):
+            buffers[name] = buffer
 
 
 class FiniteGuard:
@@ -37,23 +63,34 @@ class FiniteGuard:
         self.rate_share = 1.0
         #: What people call the samples, in the order of the training data; without names they are numbered.
         self.names: Sequence[str] = ()
-        self._buffers: list[Tensor] = []
-        self._kept: list[Tensor] = []
+        #: The buffers that were not finite when the training began, and are not expected to be.
+        self.constants: frozenset[str] = frozenset()
+        self._buffers: list[_Buffers] = []
+        self.layers: Sequence[Recurrent] = ()
+        self._carried: list[list[Tensor] | None] = []
 
     def watch(self, network: nn.Module) -> None:
-        """Keep an eye on the running statistics of a network: the only state that a forward pass changes."""
-        self._buffers = [b for b in network.buffers() if b.is_floating_point()]
-        self._kept = [torch.empty_like(b) for b in self._buffers]
+        """Keep an eye on what a forward pass changes: running statistics, and what recurrent layers carry on."""
+        self.constants = frozenset(name for name, b in network.named_buffers() if not bool(torch.isfinite(b).all()))
+        places = defaultdict(list)
+        for module in network.modules():
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    places[buffer.dtype, buffer.device].append((module._buffers, name))
+        self._buffers = [_Buffers(of_kind) for of_kind in places.values()]
+        self.layers = recurrent_layers(network)
 
     def remember(self) -> None:
         """Before a forward pass."""
-        if self._buffers:
-            torch._foreach_copy_(self._kept, self._buffers)
+        for buffers in self._buffers:
+            buffers.remember()
+        self._carried = carried_states(self.layers)
 
     def undo(self) -> None:
         """Put back what forward passes changed since ``remember``."""
-        if self._buffers:
-            torch._foreach_copy_(self._buffers, self._kept)
+        for buffers in self._buffers:
+            buffers.undo()
+        set_carried_states(self.layers, self._carried)
 
     def accepts(self, loss: Tensor, norm: Tensor) -> bool:
         """Whether the step may be taken; waits for the device."""
@@ -105,8 +142,7 @@ class FiniteGuard:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over a state saved by ``state``."""
-        self.in_row, self.times_back = int(state["in_row"]), int(state["times_back"])
-        self.rate_share = float(state["rate_share"])
+        self.in_row, self.times_back, self.rate_share = state["in_row"], state["times_back"], float(state["rate_share"])
 
 
 def _culprits(batch: Batch, names: Sequence[str]) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from corecur.engine.checkpoint import CheckpointFolder, SavedState
 from corecur.engine.checkpointing import Checkpointing, Interval
+from corecur.engine.complain import complain
 from corecur.engine.monitor import Monitor
 from corecur.errors import ConfigError, RunError
+from corecur.run_lock import RunLock
 
 
 class FitCheckpoints:
@@ -22,10 +23,20 @@ class FitCheckpoints:
     def __init__(self, folder: str | Path | None, *, resume: bool | str | Path, save_every: str | int) -> None:
         self.every = Interval.parse(save_every)
         if isinstance(resume, (str, Path)) and resume != "auto":
-            folder, resume = (resume if folder is None else folder), True
+            if folder is not None and Path(folder).resolve() != Path(resume).resolve():
+                raise ConfigError(
+                    "a training goes on in the folder that it was kept in",
+                    got=f"checkpoints={str(folder)!r}, resume={str(resume)!r}",
+                    do="leave one of them out",
+                )
+            folder, resume = resume, True
+        if resume not in (True, False, "auto"):
+            raise ConfigError(
+                "this says not whether to resume", got=repr(resume), expected='True, False, "auto" or a folder'
+            )
         if folder is None:
             raise ConfigError("there is no folder to resume from", do='give fit(…, checkpoints="folder", resume=True)')
-        self.folder = CheckpointFolder(Path(folder), tell=_complain)
+        self.folder = CheckpointFolder(Path(folder), tell=complain)
         self.saved = self._find(resume)
 
     def _find(self, resume: bool | str | Path) -> SavedState | None:
@@ -44,7 +55,6 @@ class FitCheckpoints:
                 do='look at the path, or pass resume="auto" to begin where there is nothing',
             )
         self._make()
-        self.folder.clean()
         return self.folder.newest() if resume else None
 
     def _make(self) -> None:
@@ -62,16 +72,14 @@ class FitCheckpoints:
 
     def keeper(self, *, validates: bool, **identity: Any) -> Checkpointing:
         """What keeps the training."""
+        saved, self.saved = self.saved, None  # which is large
         return Checkpointing(
             self.folder,
             every=self.every,
             identity=identity,
             monitor=Monitor("val_loss") if validates else None,
-            resume=self.saved,
+            resume=saved,
+            lock=RunLock(self.folder.path),
             how_to_resume=f"fit(…, checkpoints={str(self.folder.path)!r}, resume=True)",
-            tell=_complain,
+            tell=complain,
         )
-
-
-def _complain(line: str) -> None:
-    print(line, file=sys.stderr)

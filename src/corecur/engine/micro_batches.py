@@ -16,6 +16,13 @@ from corecur.errors import RunError
 
 T = TypeVar("T")
 
+# What torch's errors without a type of their own say: its CPU allocator, C++'s, cuBLAS and cuDNN, Apple's.
+_SHORT = ("can't allocate memory", "not enough memory", "bad_alloc", "_ALLOC_FAILED", "out of memory")
+
+
+class MemoryShortError(RunError):
+    """There is not enough memory for a step, however small its pieces."""
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory was not enough, on a device or on the CPU.
@@ -23,9 +30,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("size mismatch"))
     (True, False)
     """
-    # torch's CPU allocator has no error type of its own.
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _SHORT)
     )
 
 
@@ -72,8 +78,8 @@ def pieces_of(batch: Batch, count: int) -> list[Batch]:
 class MicroBatches:
     """Runs work on a batch, in twice as many pieces each time memory was not enough, and remembers how many fit.
 
-    ``tell(line)`` hears of every change, ``undo()`` is called before another try. RunError where a single row is too
-    much.
+    ``tell(line)`` hears of every change, ``undo()`` is called before another try. MemoryShortError where a single row
+    is too much; how many pieces fitted before is then still remembered.
     """
 
     def __init__(self, tell: Callable[[str], object], undo: Callable[[], object] | None = None) -> None:
@@ -83,6 +89,7 @@ class MicroBatches:
 
     def run(self, batch: Batch, work: Callable[[list[Batch]], T]) -> T:
         """``work(pieces)`` with as few pieces as fit into memory."""
+        before, rows = self.count, rows_of(batch)
         while True:
             try:
                 return work(pieces_of(batch, self.count))
@@ -90,18 +97,19 @@ class MicroBatches:
                 if not is_out_of_memory(error):
                     raise
             # Outside of the handler: the error's trace holds what has to be freed.
-            self._halve(rows_of(batch))
+            if self.undo is not None:
+                self.undo()
+            if self.count >= rows:
+                self.count = before
+                raise MemoryShortError(
+                    "there is not enough memory for a single sample",
+                    got=f"a batch of {rows}, one by one",
+                    do="make samples or network smaller, or free memory",
+                )
+            self._halve(rows)
 
     def _halve(self, rows: int) -> None:
-        if self.count >= rows:
-            raise RunError(
-                "there is not enough memory for a single sample",
-                got=f"a batch of {rows} in {self.count} pieces",
-                do="make samples or network smaller, or free memory",
-            )
         self.count = min(rows, self.count * 2)
-        if self.undo is not None:
-            self.undo()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         self.tell(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from corecur.engine.crf_loss import CRFLoss
-from corecur.engine.loss import Loss, spread
+from corecur.engine.loss import Loss, both, spread
 from corecur.engine.losses import FunctionLoss, find_loss
 from corecur.engine.metric import Metric
 from corecur.engine.metrics import find_metric
@@ -63,6 +63,21 @@ def loss_of(loss: Any, target: Any, output: Any, weights: Tensor | None) -> Tens
             "the network ends in a CRF, which another loss would leave untrained", got=repr(loss), do='loss="crf"'
         )
     return loss(target, output, weights, mask=mask_of(output))
+
+
+def real_positions(loss: Any, target: Any, output: Any) -> int | None:
+    """How many positions a loss averages over, where a mask or an ignored class leaves some out; else None.
+
+    >>> from corecur.engine.losses import MeanSquaredError
+    >>> from corecur.layers.masks import with_mask
+    >>> masked = with_mask(torch.zeros(1, 3), torch.tensor([[True, True, False]]))
+    >>> real_positions(MeanSquaredError(), torch.zeros(1, 3), masked)
+    2
+    """
+    mask = mask_of(output)
+    if isinstance(loss, Loss) and isinstance(target, Tensor):
+        mask = both(loss.real(target), mask)
+    return None if mask is None else int(mask.sum())
 
 
 def real_weights(output: Any, weights: Tensor | None) -> Tensor | None:

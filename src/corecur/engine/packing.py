@@ -14,14 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from corecur.bundle.layout import DTYPES
+from corecur.bundle.strict_json import is_plain
 from corecur.errors import BundleError, ConfigError
 
-# The types that stand in a file as themselves, and those that stand in it as their bytes.
-_STORED = frozenset({torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool})
-_TYPES = {
+# Files hold numbers of at most 40 digits.
+_MOST = 10**39
+_LONGEST_NAME, _MOST_AXES = 512, 16
+_KEYS = (str, int, float, bool, type(None), np.integer, np.floating)
+# The types of tensors that stand in a file as themselves where they are finite, and those that may stand there as
+# bytes: not truth values, of which not every byte is one.
+_STORED = frozenset(DTYPES.values())
+_AS_BYTES = {
     str(dtype).removeprefix("torch."): dtype
-    for dtype in (*_STORED, torch.int8, torch.int16, torch.int32, torch.uint16, torch.uint32, torch.uint64,
-                  torch.complex64, torch.complex128)
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128,
+                  torch.int16, torch.uint16, torch.uint32, torch.uint64)
 }  # fmt: skip
 
 
@@ -42,8 +49,21 @@ def frozen(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: frozen(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(frozen(item) for item in value)
+        items = [frozen(item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
     return value
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor in the processor's memory holds neither NaN nor infinity.
+
+    >>> is_finite(torch.ones(2)), is_finite(torch.tensor([1, 0]) / 0)
+    (True, False)
+    """
+    # NumPy stays on this thread: torch would take the cores from a training that goes on beside.
+    if tensor.dtype in (torch.bfloat16, torch.float16):
+        tensor = tensor.float()
+    return not tensor.is_floating_point() or bool(np.isfinite(tensor.numpy()).all())
 
 
 def pack(value: Any) -> tuple[Any, dict[str, Tensor]]:
@@ -76,7 +96,9 @@ def unpack(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
 def _pack(value: Any, place: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
     if value is None or isinstance(value, (bool, str)):
         return value
-    if isinstance(value, (int, np.integer)):
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, (int, np.integer)) and abs(int(value)) < _MOST:
         return int(value)
     if isinstance(value, (float, np.floating)):
         return float(value) if math.isfinite(value) else {"float": repr(float(value))}
@@ -85,34 +107,52 @@ def _pack(value: Any, place: tuple[str, ...], tensors: dict[str, Tensor]) -> Any
     if isinstance(value, Mapping):
         if all(isinstance(key, str) for key in value):
             return {"dict": {key: _pack(item, (*place, key), tensors) for key, item in value.items()}}
-        return {"pairs": [[_pack(k, place, tensors), _pack(v, (*place, str(k)), tensors)] for k, v in value.items()]}
+        if all(isinstance(key, _KEYS) for key in value):
+            return {
+                "pairs": [[_pack(k, place, tensors), _pack(v, (*place, str(k)), tensors)] for k, v in value.items()]
+            }
     if isinstance(value, (list, tuple)):
         items = [_pack(item, (*place, str(number)), tensors) for number, item in enumerate(value)]
         return items if isinstance(value, list) else {"tuple": items}
-    raise ConfigError(
+    raise _unfit(value, place)
+
+
+def _pack_tensor(value: Any, place: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, np.ndarray):
+        return {"array": _pack_tensor(_as_tensor(value, place), place, tensors)}
+    name = "/".join(place) or "value"
+    if not is_plain(name, most=_LONGEST_NAME):
+        name = f"tensor {len(tensors)}"
+    while name in tensors:  # "a/b" beside "b" in "a"
+        name += "'"
+    tensors[name] = value
+    packed: dict[str, Any] = {"tensor": name}
+    if value.dtype not in _STORED or not is_finite(value):
+        # Files hold finite values of a few types; anything else stands in them as its bytes.
+        tensors[name] = value.contiguous().view(-1).view(torch.uint8)
+        packed = {"bytes": [name, str(value.dtype).removeprefix("torch."), list(value.shape)]}
+    # A kernel may add up in another order in another layout, so the layout is part of the state.
+    strides = list(value.stride())
+    if value.numel() and strides != _plain_strides(value.shape) and _is_dense(value.shape, strides):
+        return {"laid": [packed, strides]}
+    return packed
+
+
+def _as_tensor(array: np.ndarray[Any, Any], place: tuple[str, ...]) -> Tensor:
+    try:
+        return torch.from_numpy(array if array.flags.writeable else array.copy())
+    except (TypeError, ValueError) as error:  # texts, objects, a foreign byte order, strides below 0
+        raise _unfit(array, place) from error
+
+
+def _unfit(value: Any, place: tuple[str, ...]) -> ConfigError:
+    return ConfigError(
         "a checkpoint cannot hold this value",
         where="/".join(place),
         got=f"{type(value).__name__}: {value!r}"[:80],
         expected="numbers, text, lists, dicts, tensors and arrays",
         do="give the object state() and load_state() that return and take those",
     )
-
-
-def _pack_tensor(value: Any, place: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
-    name = "/".join(place) or "value"
-    while name in tensors:  # "a/b" beside "b" in "a"
-        name += "'"
-    if isinstance(value, np.ndarray):
-        return {"array": _pack_tensor(torch.from_numpy(value), place, tensors)}
-    tensors[name] = value
-    if value.dtype not in _STORED or (value.is_floating_point() and not bool(torch.isfinite(value).all())):
-        # Files hold finite values of a few types; anything else stands in them as its bytes.
-        tensors[name] = value.contiguous().view(-1).view(torch.uint8)
-        return {"bytes": [name, str(value.dtype).removeprefix("torch."), list(value.shape)]}
-    # A kernel may add up in another order in another layout, so the layout is part of the state.
-    if value.is_contiguous() or not _is_dense(value.shape, value.stride()):
-        return {"tensor": name}
-    return {"laid": [name, list(value.stride())]}
 
 
 def _read_tensor(name: Any, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -124,17 +164,24 @@ def _read_tensor(name: Any, tensors: Mapping[str, Tensor]) -> Tensor:
 def _read_laid(content: Any, tensors: Mapping[str, Tensor]) -> Tensor:
     if not isinstance(content, list) or len(content) != 2 or not isinstance(content[1], list):
         raise _unknown(content)
-    tensor, strides = _read_tensor(content[0], tensors), content[1]
-    if any(type(stride) is not int for stride in strides) or not _is_dense(tensor.shape, strides):
+    tensor, strides = unpack(content[0], tensors), content[1]
+    if not isinstance(tensor, Tensor) or any(type(stride) is not int for stride in strides):
+        raise _unknown(content)
+    if not tensor.numel() or not _is_dense(tensor.shape, strides):
         raise _unknown(content)
     return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype).copy_(tensor)
+
+
+def _plain_strides(shape: Sequence[int]) -> list[int]:
+    """The strides of a contiguous tensor."""
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
 def _is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether these are the strides of the axes in some order, without holes: each the product of the sizes before."""
     if len(strides) != len(shape):
         return False
-    expected, most = 1, max(1, math.prod(shape))
+    expected, most = 1, math.prod(shape)
     for stride, size in sorted(zip(strides, shape, strict=True)):
         if size == 1:
             if not 0 <= stride <= most:
@@ -147,18 +194,22 @@ def _is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
 
 
 def _read_bytes(content: Any, tensors: Mapping[str, Tensor]) -> Tensor:
-    if not isinstance(content, list) or len(content) != 3 or content[1] not in _TYPES:
+    if not isinstance(content, list) or len(content) != 3:
         raise _unknown(content)
-    raw, dtype, shape = _read_tensor(content[0], tensors), _TYPES[content[1]], content[2]
-    sizes = shape if isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape) else [-1]
-    if raw.dtype != torch.uint8 or raw.dim() != 1 or math.prod(sizes) * dtype.itemsize != raw.numel():
+    raw, kind, shape = _read_tensor(content[0], tensors), content[1], content[2]
+    if not isinstance(kind, str) or kind not in _AS_BYTES or not isinstance(shape, list) or len(shape) > _MOST_AXES:
+        raise _unknown(content)
+    dtype = _AS_BYTES[kind]
+    if any(type(size) is not int or not 0 <= size < 2**48 for size in shape):
+        raise _unknown(content)
+    if raw.dtype != torch.uint8 or raw.dim() != 1 or math.prod(shape) * dtype.itemsize != raw.numel():
         raise _unknown(content)
     return raw.view(dtype).view(shape)
 
 
 def _read_array(content: Any, tensors: Mapping[str, Tensor]) -> Any:
     tensor = unpack(content, tensors)
-    if not isinstance(tensor, Tensor):
+    if not isinstance(tensor, Tensor) or tensor.dtype == torch.bfloat16:
         raise _unknown(content)
     return tensor.numpy()
 

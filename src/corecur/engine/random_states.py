@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ from corecur.errors import BundleError
 _WORDS = 624
 
 
-def random_states() -> dict[str, Any]:
-    """The state of every global generator as tensors and numbers, which a checkpoint can hold.
+def random_states(generators: Sequence[torch.Generator] = ()) -> dict[str, Any]:
+    """The state of every global generator, and of these, as tensors and numbers, which a checkpoint can hold.
 
     >>> before = random_states()
     >>> first = torch.rand(3)
@@ -34,41 +34,68 @@ def random_states() -> dict[str, Any]:
             "gauss": float(cached) if has_gauss else None,
         },
         "cpu": torch.get_rng_state(),
+        "own": [generator.get_state() for generator in generators],
     }
-    if torch.cuda.is_available() and torch.cuda._initialized:
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         states["cuda"] = torch.cuda.get_rng_state_all()
     if torch.backends.mps.is_available():
         states["mps"] = torch.mps.get_rng_state()
     return states
 
 
-def set_random_states(states: Mapping[str, Any]) -> None:
+def set_random_states(states: Mapping[str, Any], generators: Sequence[torch.Generator] = ()) -> None:
     """Take over what ``random_states`` returned; BundleError, before any generator is touched, for what is none."""
-    python, python_gauss = _twister(states, "python")
-    numpy, numpy_gauss = _twister(states, "numpy")
-    cpu = states.get("cpu")
-    if not _is_like(cpu, torch.get_rng_state()):
-        raise _no_state("cpu")
+    checked = check_random_states(states, generators)
+    (python, python_gauss), (numpy, numpy_gauss) = checked["python"], checked["numpy"]
     random.setstate((3, tuple(python), python_gauss))
     cached = 0.0 if numpy_gauss is None else numpy_gauss
     np.random.set_state(("MT19937", np.array(numpy[:-1], np.uint32), numpy[-1], int(numpy_gauss is not None), cached))
+    torch.set_rng_state(checked["cpu"])
+    for number, state in enumerate(checked["cuda"]):
+        torch.cuda.set_rng_state(state, number)
+    if checked["mps"] is not None:
+        torch.mps.set_rng_state(checked["mps"])
+    for generator, state in zip(generators, checked["own"], strict=True):
+        generator.set_state(state)
+
+
+def check_random_states(states: Mapping[str, Any], generators: Sequence[torch.Generator] = ()) -> dict[str, Any]:
+    """The states of the generators that are here, by name; BundleError where one is none that it can have."""
+    mps = states.get("mps") if torch.backends.mps.is_available() else None
+    own = states.get("own")
+    if not isinstance(own, list) or len(own) < len(generators):
+        raise _no_state("own")
+    return {
+        "python": _twister(states, "python"),
+        "numpy": _twister(states, "numpy"),
+        "cpu": _checked(states.get("cpu"), torch.device("cpu")),
+        "cuda": _for_cuda(states.get("cuda")),
+        "mps": None if mps is None else _checked(mps, torch.device("mps")),
+        "own": [_checked(state, generator.device) for state, generator in zip(own, generators, strict=False)],
+    }
+
+
+def _for_cuda(found: Any) -> list[Tensor]:
+    """The states of the devices that are here as well as in the checkpoint."""
+    if found is None or not torch.cuda.is_available():
+        return []
+    if not isinstance(found, list):
+        raise _no_state("cuda")
+    here = found[: torch.cuda.device_count()]
+    return [_checked(state, torch.device("cuda", number)) for number, state in enumerate(here)]
+
+
+def _checked(state: Any, device: torch.device) -> Tensor:
+    """A state that a generator of this device can have: one that nobody else draws from has taken it over."""
+    generator = torch.Generator(device)
+    own = generator.get_state()
+    if not isinstance(state, Tensor) or state.dtype != own.dtype or state.shape != own.shape:
+        raise _no_state(device.type)
     try:
-        torch.set_rng_state(cpu)  # type: ignore[arg-type]  # a tensor: checked above
+        generator.set_state(state)
     except RuntimeError as error:
-        raise _no_state("cpu") from error
-    _set_device_states(states)
-
-
-def _set_device_states(states: Mapping[str, Any]) -> None:
-    if "cuda" in states and torch.cuda.is_available():
-        found = states["cuda"]
-        if not isinstance(found, list) or not all(map(_is_like, found, torch.cuda.get_rng_state_all())):
-            raise _no_state("cuda")
-        torch.cuda.set_rng_state_all(found[: torch.cuda.device_count()])
-    if "mps" in states and torch.backends.mps.is_available():
-        if not _is_like(states["mps"], torch.mps.get_rng_state()):
-            raise _no_state("mps")
-        torch.mps.set_rng_state(states["mps"])
+        raise _no_state(device.type) from error
+    return state
 
 
 def _twister(states: Mapping[str, Any], name: str) -> tuple[list[int], float | None]:
@@ -83,10 +110,6 @@ def _twister(states: Mapping[str, Any], name: str) -> tuple[list[int], float | N
     if gauss is not None and type(gauss) is not float:
         raise _no_state(name)
     return values, gauss
-
-
-def _is_like(found: Any, own: Tensor) -> bool:
-    return isinstance(found, Tensor) and found.dtype == own.dtype and found.shape == own.shape
 
 
 def _no_state(name: str) -> BundleError:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import operator
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,22 +19,22 @@ from corecur.data.batches import Batch, Batches
 from corecur.data.time_pieces import TimePieces
 from corecur.engine.budget import Budget, StepBudget
 from corecur.engine.callback import Callback, Logs
-from corecur.engine.class_weights import weights_by_class
 from corecur.engine.clipping import Clipping, norm_of_gradients
+from corecur.engine.complain import complain
 from corecur.engine.evaluating import evaluating
 from corecur.engine.finite import FiniteGuard, SetBack
 from corecur.engine.loss import Loss
 from corecur.engine.losses import FunctionLoss
 from corecur.engine.metric import Metric
-from corecur.engine.micro_batches import MicroBatches, rows_of
+from corecur.engine.micro_batches import MemoryShortError, MicroBatches
 from corecur.engine.optimizer import set_rate
 from corecur.engine.outputs import JointLoss, as_float32, loss_of, real_weights
+from corecur.engine.passes import differentiate, size_of
 from corecur.engine.random_states import random_states, set_random_states
 from corecur.engine.tally import Tally
-from corecur.errors import ConfigError, DataError, RunError, ShapeError
+from corecur.errors import ConfigError, DataError, ShapeError
 from corecur.layers.layer import Layer
-from corecur.layers.masks import mask_of
-from corecur.layers.recurrent import carried_states, carrying_state, reset_states, set_carried_states
+from corecur.layers.recurrent import carrying_state, reset_states
 
 if TYPE_CHECKING:
     from corecur.engine.checkpointing import Checkpointing
@@ -54,14 +53,6 @@ EVENTS = (
 )
 
 LossFunction = Callable[[Any, Any, Tensor | None], Tensor]
-
-
-class Passes(NamedTuple):
-    """What forward and backward passes over a batch gave: mean loss, its size, and the output of each piece."""
-
-    loss: Tensor
-    size: int
-    outputs: list[tuple[Batch, Any]]
 
 
 class Trainer:
@@ -113,17 +104,17 @@ class Trainer:
         self.batches: Batches | None = None
         self.budget: Budget = StepBudget(None)
         self.checkpoints: Checkpointing | None = None
-        self.tell: Callable[[str], object] = _complain
+        self.tell: Callable[[str], object] = complain
         self.guard = FiniteGuard(self._tell)
         self.micro = MicroBatches(self._tell, undo=self.guard.undo)
         self.epoch_random: dict[str, Any] = {}
         self.callbacks: tuple[Callback, ...] = ()
         self.steps_before = 0
         self.seconds_waiting = 0.0
+        self.layers_with_penalty: list[Layer] = []
+        self.parameters: list[nn.Parameter] = []
         self._state: TrainingState | None = None
         self._micro_evaluation = MicroBatches(self._tell)
-        self._layers_with_penalty: list[Layer] = []
-        self._parameters: list[nn.Parameter] = []
 
     @property
     def device(self) -> torch.device:
@@ -168,7 +159,7 @@ class Trainer:
     ) -> list[Logs]:
         self.history = []
         keeper = self.checkpoints
-        self._state = None if keeper is None else keeper.begin(self)
+        self._state = None if keeper is None else keeper.begin(self, epochs.stop)
         self._emit("on_train_begin", {})
         if self._state is not None and self._state.finished:
             self._state.restore(self)
@@ -227,8 +218,8 @@ class Trainer:
             _share_rates(self.optimizer)
         self.network.train()
         self.guard.watch(self.network)
-        self._parameters = [p for p in self.network.parameters() if p.requires_grad]
-        self._layers_with_penalty = [m for m in self.network.modules() if isinstance(m, Layer) and m.penalizes]
+        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
+        self.layers_with_penalty = [m for m in self.network.modules() if isinstance(m, Layer) and m.penalizes]
         self.callbacks = tuple(callbacks)
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
@@ -263,12 +254,10 @@ class Trainer:
             stream = self._stream(batches)
             tally = self.tally
             began = time.perf_counter() - tally.seconds
-            if keeper is not None:
-                keeper.before_steps(self)
             for batch, seconds in _timed(stream):
                 for callback in heard:
                     callback.on_train_batch_begin(tally.batches, {})
-                loss, size = self.train_step(batch)
+                loss, size = self._step_or_stop(batch)
                 tally.add(loss, size)
                 tally.waited += seconds
                 for callback in heard:
@@ -283,22 +272,36 @@ class Trainer:
 
     def _stream(self, batches: Batches) -> Iterator[Batch]:
         """The batches of this epoch; those still to come, where the training goes on from a state."""
-        pieces, state = self._pieces(batches), self._state
+        pieces, generators = self._pieces(batches), batches.generators
+        state, self._state = self._state, None
         if state is None:
-            self.epoch_random = random_states()
+            self.epoch_random = random_states(generators)
+            if self.checkpoints is not None:
+                self.checkpoints.before_steps(self)
             return pieces.epoch(self.epoch)
-        # A loader that draws from the global generators draws what it drew when this epoch began.
-        set_random_states(state.epoch_random)
+        # A loader that draws from generators draws what it drew when this epoch began.
+        set_random_states(state.epoch_random, generators)
         stream = pieces.epoch(self.epoch, state.batches)
+        begun = random_states()
         state.restore(self)
-        self._state = None
+        if not state.batches:
+            set_random_states(begun)
         return iter(()) if self.stop_training else stream
+
+    def _step_or_stop(self, batch: Batch) -> tuple[Tensor, int]:
+        """``train_step``; where memory is too short for it, a stop from which the training can go on."""
+        try:
+            return self.train_step(batch)
+        except MemoryShortError as error:
+            if self.checkpoints is None:
+                raise
+            self.checkpoints.give_up(self, error)
 
     def _results_of_epoch(self, tally: Tally) -> Logs:
         self.seconds_waiting += tally.waited
         results = {"loss": float(tally.total) / max(1, tally.samples)} | {m.name: m.result() for m in self.metrics}
         timing = {"seconds": tally.seconds, "waiting": tally.waited / max(tally.seconds, 1e-9)}
-        return results | {"learning_rate": self.learning_rate} | timing
+        return results | {"learning_rate": self._rate_now()} | timing
 
     def _pieces(self, batches: Batches) -> Batches:
         """The batches, cut along time where back-propagation is truncated."""
@@ -323,13 +326,10 @@ class Trainer:
             )
         self._set_learning_rate(optimizer)
         self.guard.remember()
-        carried = None if self.bptt_steps is None else carried_states(self.network)
-        passes = self.micro.run(batch, lambda pieces: self._differentiate(optimizer, pieces))
-        norm = norm_of_gradients(self._parameters) if self.clipping is None else self.clipping(self._parameters)
+        passes = self.micro.run(batch, lambda pieces: differentiate(self, optimizer, pieces))
+        norm = norm_of_gradients(self.parameters) if self.clipping is None else self.clipping(self.parameters)
         self.step += 1
         if not self.guard.accepts(passes.loss, norm):
-            if carried is not None:
-                set_carried_states(self.network, carried)
             self.guard.refuse(batch, passes.loss, place=f"epoch {self.epoch + 1}, step {self.step}")
             return passes.loss, 0
         optimizer.step()
@@ -337,45 +337,6 @@ class Trainer:
             for piece, output in passes.outputs:
                 self._update_metrics(piece, output)
         return passes.loss, passes.size
-
-    def _differentiate(self, optimizer: torch.optim.Optimizer, pieces: Sequence[Batch]) -> Passes:
-        """Loss and gradients of a batch, from one pass or from one for each piece."""
-        if len(pieces) > 1:
-            return self._differentiate_pieces(optimizer, pieces)
-        (batch,) = pieces
-        output = self._forward(batch)
-        loss = self._loss_of(batch, output, weights_by_class(self.class_weights, batch, output))
-        for layer in self._layers_with_penalty:
-            term = layer.penalty()
-            loss = loss if term is None else loss + term
-        _forget_gradients(optimizer)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return Passes(loss.detach(), self._size_of(batch, output), [(batch, output)])
-
-    def _differentiate_pieces(self, optimizer: torch.optim.Optimizer, pieces: Sequence[Batch]) -> Passes:
-        """The mean over all pieces: each weighs by its size, which is known only after its pass."""
-        if self.bptt_steps is not None:
-            raise RunError(
-                "there is not enough memory for a step of back-propagation through time",
-                do="take a smaller batch_size or fewer bptt_steps",
-            )
-        _forget_gradients(optimizer)
-        outputs, total, size = [], torch.zeros((), device=self.device), 0
-        for piece in pieces:
-            output = self._forward(piece)
-            weight = self._size_of(piece, output)
-            loss = self._loss_of(piece, output, weights_by_class(self.class_weights, piece, output)) * weight
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-            size += weight
-            outputs.append((piece, output))
-        torch._foreach_div_([p.grad for p in self._parameters if p.grad is not None], max(1, size))
-        loss = total / max(1, size)
-        for term in (layer.penalty() for layer in self._layers_with_penalty):
-            if term is not None:
-                term.backward()  # type: ignore[no-untyped-call]
-                loss = loss + term.detach()
-        return Passes(loss, size, outputs)
 
     @torch.no_grad()
     def evaluate(self, batches: Batches) -> Logs:
@@ -385,8 +346,8 @@ class Trainer:
         with evaluating(self.network), self._carrying():
             for batch in self._pieces(batches):
                 for piece, output in self._micro_evaluation.run(batch, self._answered):
-                    size = self._size_of(piece, output)
-                    total += self._loss_of(piece, output, piece.weights) * size
+                    size = size_of(self, piece, output)
+                    total += self.loss_on(piece, output, piece.weights) * size
                     samples += size
                     self._update_metrics(piece, output)
                 if self.checkpoints is not None:
@@ -394,14 +355,14 @@ class Trainer:
         return {"loss": float(total) / max(1, samples)} | {m.name: m.result() for m in self.metrics}
 
     def _answered(self, pieces: Sequence[Batch]) -> list[tuple[Batch, Any]]:
-        return [(piece, self._forward(piece)) for piece in pieces]
+        return [(piece, self.forward(piece)) for piece in pieces]
 
     @torch.no_grad()
     def predict(self, batches: Batches) -> Iterator[Any]:
         """The network's output for each batch, in evaluation mode."""
         with evaluating(self.network):
             for batch in batches:
-                yield self._forward(batch)
+                yield self.forward(batch)
 
     @property
     def steps_done(self) -> int:
@@ -410,8 +371,8 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """The first parameter group's rate of the last step."""
-        return float(self.optimizer.param_groups[0]["lr"]) if self.optimizer is not None else 0.0
+        """The first parameter group's rate of the last step, as it was set: a training that was set back takes less."""
+        return self._rate_now() / self.guard.rate_share
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
@@ -421,21 +382,26 @@ class Trainer:
                 do="give the optimizer a number as learning_rate, or leave out the callback that changes it",
             )
         if self.optimizer is not None:
-            set_rate(self.optimizer, value)
+            set_rate(self.optimizer, value * self.guard.rate_share)
+
+    def _rate_now(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"]) if self.optimizer is not None else 0.0
 
     def _set_learning_rate(self, optimizer: torch.optim.Optimizer) -> None:
         if self.rate is not None:
             rate = self.rate(self.step, self.budget.progress(self.steps_done))
             set_rate(optimizer, rate * self.guard.rate_share)
 
-    def _forward(self, batch: Batch) -> Any:
+    def forward(self, batch: Batch) -> Any:
+        """The network's output for a batch, in the training's precision."""
         inputs = batch.inputs if isinstance(batch.inputs, tuple) else (batch.inputs,)
         if self.precision == torch.float32:
             return self.network(*inputs)
         with runtime.precision(self.precision, self.device):
             return as_float32(self.network(*inputs))
 
-    def _loss_of(self, batch: Batch, output: Any, weights: Tensor | None) -> Tensor:
+    def loss_on(self, batch: Batch, output: Any, weights: Tensor | None) -> Tensor:
+        """The loss of a batch's output, a scalar."""
         if isinstance(self.loss, (Loss, JointLoss)) and not isinstance(self.loss, FunctionLoss):
             if batch.targets is None:
                 raise DataError("there are no targets to compare the outputs with", do="pass y beside x")
@@ -452,16 +418,6 @@ class Trainer:
         weights = real_weights(output, batch.weights)
         for metric in self.metrics:
             metric.update(targets, output, weights)
-
-    def _size_of(self, batch: Batch, output: Any) -> int:
-        """How many samples a batch has; real steps, where the loss is a mean over those or batches are cut in time."""
-        mask = mask_of(output)
-        if mask is not None:
-            return int(mask.sum())
-        if self.bptt_steps is None:
-            return rows_of(batch)
-        first = batch.inputs[0] if isinstance(batch.inputs, tuple) else batch.inputs
-        return int(first.shape[0] * first.shape[1])
 
 
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
@@ -486,14 +442,3 @@ def _output_size(network: nn.Module) -> int | None:
     symbols = getattr(network, "output_symbols", [])
     size: int | None = symbols[0].shape[-1] if len(symbols) == 1 else None
     return size
-
-
-def _forget_gradients(optimizer: torch.optim.Optimizer) -> None:
-    """What ``zero_grad`` does, without bookkeeping that costs a small network more than the work."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            parameter.grad = None
-
-
-def _complain(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from corecur.engine.packing import frozen
-from corecur.engine.random_states import random_states, set_random_states
+from corecur.engine.misfit import misfit
+from corecur.engine.optimizer_state import check_optimizer_state, optimizer_state, restore_optimizer
+from corecur.engine.packing import frozen, is_finite
+from corecur.engine.random_states import check_random_states, random_states, set_random_states
 from corecur.engine.tally import Tally
-from corecur.errors import BundleError
 from corecur.layers.recurrent import carried_states, recurrent_layers, set_carried_states
 
 if TYPE_CHECKING:
     from corecur.engine.callback import Callback
     from corecur.engine.trainer import Trainer
 
-_PARTS = (
-    "position", "tally", "network", "optimizer", "metrics", "callbacks", "carried", "random", "epoch_random", "history",
-    "budget", "guard",
-)  # fmt: skip
+_PARTS: Mapping[str, tuple[type, ...]] = {
+    "position": (dict,),
+    "tally": (dict,),
+    "network": (dict,),
+    "optimizer": (dict, type(None)),
+    "metrics": (list,),
+    "callbacks": (list,),
+    "carried": (list,),
+    "random": (dict,),
+    "epoch_random": (dict,),
+    "history": (list,),
+    "budget": (dict,),
+    "guard": (dict,),
+}
 _COUNTS = ("step", "steps_before", "epoch", "batches", "pieces")
 _FLAGS = ("stop_training", "finished")
 
@@ -41,21 +52,20 @@ class TrainingState:
     (1, 2, 4)
     """
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        missing = set(_PARTS) ^ set(values)
-        if missing:
-            raise _misfit(f"it has not the parts of a training: {', '.join(sorted(missing))}")
-        position = values["position"]
-        if not isinstance(position, dict) or set(position) != {*_COUNTS, *_FLAGS}:
-            raise _misfit("its position is of no known form")
-        for name in _COUNTS:
-            if type(position[name]) is not int or not -(2**62) < position[name] < 2**62:
-                raise _misfit(f"its {name} is {position[name]!r}")
-        if any(position[name] < 0 for name in ("step", "epoch", "batches")) or position["pieces"] < 1:
-            raise _misfit("it stands before the beginning")
-        if any(type(position[name]) is not bool for name in _FLAGS):
-            raise _misfit("its position is of no known form")
+    def __init__(self, values: Mapping[str, Any], *, constants: frozenset[str] = frozenset()) -> None:
+        odd = set(_PARTS) ^ set(values)
+        if odd:
+            raise misfit(f"it has not the parts of a training: {', '.join(sorted(odd))}")
+        for name, kinds in _PARTS.items():
+            if not isinstance(values[name], kinds):
+                raise misfit(f"its {name} is of no known form")
+        _check_position(values["position"])
+        _check_tally(values["tally"])
+        _check_guard(values["guard"])
+        if not all(isinstance(row, dict) for row in values["history"]):
+            raise misfit("its history is of no known form")
         self.values = values
+        self._constants = constants
 
     @classmethod
     def of(cls, trainer: Trainer, *, finished: bool = False) -> TrainingState:
@@ -72,17 +82,17 @@ class TrainingState:
             },
             "tally": {name: getattr(trainer.tally, name) for name in ("total", "samples", "waited", "seconds")},
             "network": tensors_of(trainer.network),
-            "optimizer": None if trainer.optimizer is None else _optimizer_state(trainer.optimizer),
-            "metrics": [metric.state() for metric in trainer.metrics],
+            "optimizer": None if trainer.optimizer is None else optimizer_state(trainer.optimizer),
+            "metrics": [[metric.name, metric.state()] for metric in trainer.metrics],
             "callbacks": [[type(callback).__name__, state] for callback, state in _stateful(trainer)],
-            "carried": carried_states(trainer.network),
+            "carried": carried_states(recurrent_layers(trainer.network)),
             "random": random_states(),
             "epoch_random": trainer.epoch_random,
             "history": trainer.history,
             "budget": trainer.budget.state(),
             "guard": trainer.guard.state(),
         }
-        return cls(frozen(values))
+        return cls(frozen(values), constants=trainer.guard.constants)
 
     @property
     def epoch(self) -> int:
@@ -115,48 +125,60 @@ class TrainingState:
         """The states of the random generators when the epoch began."""
         return self.values["epoch_random"]
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a callback or the budget ended the training."""
+        return bool(self.values["position"]["stop_training"])
+
     def not_finite(self) -> str | None:
-        """What holds NaN or infinity among weights and the optimiser's values; None where all are finite."""
+        """What holds NaN or infinity among weights and the optimiser's values; None where all are finite.
+
+        A buffer that was not finite when the training began, such as a mask to be added, is left out.
+        """
         optimizer = self.values["optimizer"] or {"states": []}
-        held = [(f"the weight {name}", tensor) for name, tensor in self.values["network"].items()]
+        network = self.values["network"].items()
+        held = [(f"the weight {name}", tensor) for name, tensor in network if name not in self._constants]
         for number, state in enumerate(optimizer["states"]):
             held += [(f"{name} of weight {number} in the optimizer", value) for name, value in (state or {}).items()]
-        return next((name for name, value in held if isinstance(value, Tensor) and not _is_finite(value)), None)
+        return next((name for name, value in held if isinstance(value, Tensor) and not is_finite(value)), None)
 
-    def slower(self, guard: Mapping[str, Any], *, scheduled: bool) -> TrainingState:
-        """This state with a guard's count of set-backs and its lower rate; a schedule is slowed down by the guard."""
-        values = dict(self.values) | {"guard": dict(guard)}
+    def slower(self, trainer: Trainer) -> TrainingState:
+        """This state with the trainer's count of set-backs and its lower rate; a schedule is slowed down as it goes."""
+        values = dict(self.values) | {"guard": trainer.guard.state()}
         optimizer = values["optimizer"]
-        if optimizer is not None and not scheduled:
-            share = guard["rate_share"] / self.values["guard"]["rate_share"]
+        if optimizer is not None and trainer.rate is None and trainer.optimizer is not None:
+            check_optimizer_state(trainer.optimizer, optimizer)
+            share = trainer.guard.rate_share / self.values["guard"]["rate_share"]
             groups = [group | {"lr": group["lr"] * share} for group in optimizer["groups"]]
             values["optimizer"] = optimizer | {"groups": groups}
         return TrainingState(values)
 
     def restore(self, trainer: Trainer) -> None:
-        """Put everything back; BundleError where the state is that of another training."""
+        """Put everything back; BundleError where the state is that of another training, whose weights stay theirs."""
         values, position = self.values, self.values["position"]
-        _restore_network(trainer.network, values["network"])
-        _restore_optimizer(trainer.optimizer, values["optimizer"])
-        _restore_each("metrics", trainer.metrics, values["metrics"])
-        _restore_callbacks(trainer, values["callbacks"])
-        _restore_carried(trainer.network, values["carried"], trainer.device)
+        _check_network(trainer.network, values["network"])
+        _check_optimizer(trainer.optimizer, values["optimizer"])
+        check_random_states(values["random"])
+        carried = _read_carried(trainer, values["carried"])
+        _restore_each("metrics", [(metric.name, metric) for metric in trainer.metrics], values["metrics"])
+        stateful = [(type(callback).__name__, callback) for callback, _ in _stateful(trainer)]
+        _restore_each("callbacks", stateful, values["callbacks"])
+        _restore_each("budget", [("budget", trainer.budget)], [["budget", values["budget"]]])
+        with torch.no_grad():
+            for name, tensor in tensors_of(trainer.network).items():
+                tensor.copy_(values["network"][name])
+        if trainer.optimizer is not None:
+            restore_optimizer(trainer.optimizer, values["optimizer"])
+        set_carried_states(recurrent_layers(trainer.network), carried)
         trainer.step, trainer.steps_before = position["step"], position["steps_before"]
         trainer.epoch, trainer.stop_training = position["epoch"], position["stop_training"]
         trainer.micro.count = position["pieces"]
-        trainer.history = _checked("history", values["history"], list)
+        trainer.history = [dict(row) for row in values["history"]]
         trainer.epoch_random = values["epoch_random"]
-        trainer.tally = _read_tally(values["tally"], position["batches"], trainer.device)
-        trainer.budget.load_state(_checked("budget", values["budget"], dict))
-        trainer.guard.load_state(_checked("guard", values["guard"], dict))
-        set_random_states(_checked("random", values["random"], dict))
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    # NumPy stays on this thread: torch would take the cores from the training that goes on beside.
-    if tensor.dtype in (torch.bfloat16, torch.float16):
-        tensor = tensor.float()
-    return not tensor.is_floating_point() or bool(np.isfinite(tensor.numpy()).all())
+        tally = values["tally"]
+        trainer.tally = Tally(**(tally | {"total": tally["total"].to(trainer.device), "batches": position["batches"]}))
+        trainer.guard.load_state(values["guard"])
+        set_random_states(values["random"])
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
@@ -168,83 +190,54 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
     return dict(network.named_parameters()) | dict(network.named_buffers())
 
 
-def _optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    return {
-        "kind": type(optimizer).__name__,
-        "groups": [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups],
-        "states": [dict(optimizer.state[p]) if p in optimizer.state else None for p in parameters],
-    }
+def _check_position(found: dict[str, Any]) -> None:
+    if set(found) != {*_COUNTS, *_FLAGS} or any(type(found[name]) is not bool for name in _FLAGS):
+        raise misfit("its position is of no known form")
+    for name in _COUNTS:
+        if type(found[name]) is not int or not -(2**62) < found[name] < 2**62:
+            raise misfit(f"its {name} is {str(found[name])[:40]}")
+    if any(found[name] < 0 for name in ("step", "epoch", "batches")) or found["pieces"] < 1:
+        raise misfit("it stands before the beginning")
 
 
-@torch.no_grad()
-def _restore_network(network: nn.Module, found: Any) -> None:
+def _check_tally(found: dict[str, Any]) -> None:
+    known = set(found) == {"total", "samples", "waited", "seconds"}
+    total = found["total"] if known else None
+    is_sum = isinstance(total, Tensor) and not total.dim() and total.is_floating_point()
+    if not is_sum or type(found["samples"]) is not int or found["samples"] < 0:
+        raise misfit("its results so far are of no known form")
+    if not all(_is_number(found[name]) and found[name] >= 0 for name in ("waited", "seconds")):
+        raise misfit("its results so far are of no known form")
+
+
+def _check_guard(found: dict[str, Any]) -> None:
+    known = set(found) == {"in_row", "times_back", "rate_share"}
+    if not known or any(type(found[name]) is not int or found[name] < 0 for name in ("in_row", "times_back")):
+        raise misfit("its guard is of no known form")
+    if not _is_number(found["rate_share"]) or not 0 < found["rate_share"] <= 1:
+        raise misfit("its guard is of no known form")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _check_network(network: nn.Module, found: dict[str, Any]) -> None:
     own = tensors_of(network)
-    if not isinstance(found, dict) or set(found) != set(own):
-        raise _misfit("it holds the weights of another network")
+    if set(found) != set(own):
+        odd = sorted(set(found) ^ set(own))
+        raise misfit(f"it holds the weights of another network ({', '.join(odd[:3])})")
     for name, tensor in own.items():
         value = found[name]
         if not isinstance(value, Tensor) or value.shape != tensor.shape or value.dtype != tensor.dtype:
-            raise _misfit(f"the weight {name!r} has another shape or type")
-    for name, tensor in own.items():
-        tensor.copy_(found[name])
+            raise misfit(f"the weight {name!r} has another shape or type")
 
 
-def _restore_optimizer(optimizer: torch.optim.Optimizer | None, found: Any) -> None:
-    if optimizer is None or found is None:
-        if optimizer is not found:
-            raise _misfit("one of the trainings has no optimizer")
-        return
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    fits = (
-        isinstance(found, dict)
-        and set(found) == {"kind", "groups", "states"}
-        and found["kind"] == type(optimizer).__name__
-        and len(found["states"]) == len(parameters)
-        and len(found["groups"]) == len(optimizer.param_groups)
-    )
-    if not fits:
-        raise _misfit("its optimizer is another one")
-    for group, saved in zip(optimizer.param_groups, found["groups"], strict=True):
-        if set(saved) != set(group) - {"params"}:
-            raise _misfit("its optimizer has other settings")
-    for parameter, state in zip(parameters, found["states"], strict=True):
-        _check_moments(parameter, state)
-    for group, saved in zip(optimizer.param_groups, found["groups"], strict=True):
-        group.update(saved)
-    optimizer.state.clear()
-    for parameter, state in zip(parameters, found["states"], strict=True):
-        if state is not None:
-            optimizer.state[parameter] = {key: _at_home(value, parameter) for key, value in state.items()}
-
-
-def _check_moments(parameter: Tensor, state: Any) -> None:
-    """An optimiser keeps single numbers, or values along the axes of a parameter; fused kernels trust their shapes."""
-    if state is None:
-        return
-    if not isinstance(state, dict):
-        raise _misfit("its optimizer's state is of no known form")
-    for name, value in state.items():
-        if isinstance(value, Tensor) and value.numel() != 1:
-            aligned = value.dim() == parameter.dim() and all(
-                size in (1, own) for size, own in zip(value.shape, parameter.shape, strict=True)
-            )
-            if not aligned:
-                raise _misfit(f"the optimizer's {name!r} has a shape that fits no weight")
-
-
-def _at_home(value: Any, parameter: Tensor) -> Any:
-    """A value of the optimiser where its parameter is; counts of steps stay on the CPU, where torch makes them."""
-    if not isinstance(value, Tensor):
-        return value
-    return value.clone() if value.dim() == 0 else value.to(parameter.device, copy=True)
-
-
-def _restore_each(what: str, own: Any, found: Any) -> None:
-    if not isinstance(found, list) or len(found) != len(own):
-        raise _misfit(f"it has other {what}")
-    for one, state in zip(own, found, strict=True):
-        one.load_state(_checked(what, state, dict))
+def _check_optimizer(optimizer: torch.optim.Optimizer | None, found: dict[str, Any] | None) -> None:
+    if optimizer is not None and found is not None:
+        check_optimizer_state(optimizer, found)
+    elif optimizer is not None or found is not None:
+        raise misfit("one of the trainings has no optimizer")
 
 
 def _stateful(trainer: Trainer) -> list[tuple[Callback, dict[str, Any]]]:
@@ -253,39 +246,29 @@ def _stateful(trainer: Trainer) -> list[tuple[Callback, dict[str, Any]]]:
     return [(callback, state) for callback, state in states if state]
 
 
-def _restore_callbacks(trainer: Trainer, found: Any) -> None:
-    own = [callback for callback, _ in _stateful(trainer)]
-    names = [type(callback).__name__ for callback in own]
-    entries = found if isinstance(found, list) else []
-    if [entry[0] if isinstance(entry, list) and len(entry) == 2 else None for entry in entries] != names:
-        raise _misfit(f"it was made with other callbacks than {', '.join(names) or 'none'}")
-    _restore_each("callbacks", own, [entry[1] for entry in entries])
+def _restore_each(what: str, own: list[tuple[str, Any]], found: list[Any]) -> None:
+    """Let each take over its state; the file is believed in nothing, so whatever fails means that it does not fit."""
+    entries = [entry if isinstance(entry, list) and len(entry) == 2 else [None, None] for entry in found]
+    names = [name for name, _ in own]
+    if [entry[0] for entry in entries] != names:
+        raise misfit(f"it was made with other {what} than {', '.join(names) or 'none'}")
+    for (name, one), (_, state) in zip(own, entries, strict=True):
+        if not isinstance(state, dict):
+            raise misfit(f"its {what} are of no known form")
+        try:
+            one.load_state(state)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise misfit(f"{name} does not take the state that it holds ({error!r})") from error
 
 
-def _restore_carried(network: nn.Module, found: Any, device: torch.device) -> None:
-    if not isinstance(found, list) or len(found) != len(recurrent_layers(network)):
-        raise _misfit("it has other recurrent layers")
-    set_carried_states(network, [None if state is None else [s.to(device) for s in state] for state in found])
-
-
-def _read_tally(found: Any, batches: int, device: torch.device) -> Tally:
-    if not isinstance(found, dict) or set(found) != {"total", "samples", "waited", "seconds"}:
-        raise _misfit("its results so far are of no known form")
-    total = found["total"]
-    if not isinstance(total, Tensor) or total.dim():
-        raise _misfit("its results so far are of no known form")
-    return Tally(**(found | {"total": total.to(device), "batches": batches}))
-
-
-def _checked(what: str, value: Any, kind: type[Any]) -> Any:
-    if not isinstance(value, kind):
-        raise _misfit(f"its {what} is of no known form")
-    return value
-
-
-def _misfit(what: str) -> BundleError:
-    return BundleError(
-        "other-training",
-        f"the checkpoint does not fit this training: {what}",
-        do="give the network, the optimizer, the callbacks and the data that the training began with",
-    )
+def _read_carried(trainer: Trainer, found: list[Any]) -> list[list[Tensor] | None]:
+    """The states of the recurrent layers; their shapes are looked at by the layers, which know the batch."""
+    if len(found) != len(recurrent_layers(trainer.network)):
+        raise misfit("it has other recurrent layers")
+    states: list[list[Tensor] | None] = []
+    for state in found:
+        parts = [] if state is None else state
+        if not isinstance(parts, list) or not all(isinstance(s, Tensor) and s.is_floating_point() for s in parts):
+            raise misfit("what its recurrent layers carry is of no known form")
+        states.append(None if state is None else [s.to(trainer.device) for s in parts])
+    return states

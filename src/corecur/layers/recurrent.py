@@ -227,16 +227,16 @@ def carrying_state(network: nn.Module) -> CarriedStates:
     return CarriedStates(network)
 
 
-def carried_states(network: nn.Module) -> list[list[Tensor] | None]:
-    """What each recurrent layer of the network carries to its next call, in the order of its modules.
+def carried_states(layers: Sequence[Recurrent]) -> list[list[Tensor] | None]:
+    """What each of these layers carries to its next call.
 
-    >>> carried_states(nn.Sequential())
+    >>> carried_states(recurrent_layers(nn.Sequential()))
     []
     """
-    return [layer._carried for layer in recurrent_layers(network)]
+    return [layer._carried for layer in layers]
 
 
-def set_carried_states(network: nn.Module, states: Sequence[list[Tensor] | None]) -> None:
-    """Let the recurrent layers of the network go on from these states at their next call."""
-    for layer, state in zip(recurrent_layers(network), states, strict=True):
+def set_carried_states(layers: Sequence[Recurrent], states: Sequence[list[Tensor] | None]) -> None:
+    """Let these layers go on from these states at their next call."""
+    for layer, state in zip(layers, states, strict=True):
         layer._carried = state
