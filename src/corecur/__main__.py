@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from corecur.interruption import watch
+import contextlib
+import os
+import sys
+
+from corecur.interruption import RESUMABLE, watch
 
 
 def main() -> None:
@@ -10,7 +14,14 @@ def main() -> None:
     watch()
     from corecur.cli import main as run
 
-    run()
+    try:
+        run()
+    except SystemExit as end:
+        if end.code == RESUMABLE:  # nobody who wants the machine waits until Python has taken torch apart
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+            os._exit(RESUMABLE)
+        raise
 
 
 if __name__ == "__main__":
