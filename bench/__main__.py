@@ -22,11 +22,7 @@ import os
 import sys
 from dataclasses import dataclass
 
-<<<<<<< HEAD
-NAMES = ("fit", "import", "load", "recurrent")
-=======
-NAMES = ("checkpoints", "fit", "import", "recurrent")
->>>>>>> engine
+NAMES = ("checkpoints", "fit", "import", "load", "recurrent")
 
 
 @dataclass(frozen=True)
@@ -39,15 +35,10 @@ class Habits:
 
 
 HABITS = {
-<<<<<<< HEAD
-    "fit": Habits(all_cores=True),
-    "import": Habits(),
-    "load": Habits(all_cores=True),
-=======
     "checkpoints": Habits(all_cores=True),
     "fit": Habits(all_cores=True),
     "import": Habits(),
->>>>>>> engine
+    "load": Habits(all_cores=True),
     "recurrent": Habits(sittings=1),
 }
 
@@ -80,11 +71,7 @@ def main() -> int:
 def run(name: str, options: argparse.Namespace) -> bool:
     """Measure and show one job; False where it failed."""
     # Loaded here: every contender's process loads this file, and is to load nothing it does not measure.
-<<<<<<< HEAD
-    from bench import fit, importing, keras_cells, loading, machine, peers, record, recurrent
-=======
-    from bench import checkpoints, fit, importing, keras_cells, machine, peers, record, recurrent
->>>>>>> engine
+    from bench import checkpoints, fit, importing, keras_cells, loading, machine, peers, record, recurrent
     from bench.harness import GateError, measure_all
     from bench.worker import WorkerError
 
