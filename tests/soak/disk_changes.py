@@ -100,8 +100,8 @@ class PowerLoss:
     def strike(self, place: str, copy: Path, *, names: bool) -> int:
         """Take what is not certain from a copy of ``place``; with ``names`` names too. How many things were lost."""
         lost = 0
-        for path, size in self.synced.items():
-            file = copy / Path(path).relative_to(place)
+        for name, size in self.synced.items():
+            file = copy / Path(name).relative_to(place)
             if file.is_file() and file.stat().st_size > size:
                 with file.open("r+b") as opened:
                     opened.truncate(size)

@@ -71,7 +71,7 @@ def write_sources(folder: Path) -> dict[str, tuple[str, ...]]:
 class Program(Protocol):
     """What starts the command, one process at a time."""
 
-    def start(self, argv: Sequence[str], log: Path, *, marks: Path | None = None, **environment: object) -> int:
+    def start(self, argv: Sequence[str], log: Path, *, marks: Path | None = None, **environment: Any) -> int:
         """Start it; its process id."""
 
     def wait(self) -> int:
@@ -84,7 +84,7 @@ class Fresh:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, argv: Sequence[str], log: Path, *, marks: Path | None = None, **environment: object) -> int:
+    def start(self, argv: Sequence[str], log: Path, *, marks: Path | None = None, **environment: Any) -> int:
         more = {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in environment.items()}
         with log.open("ab") as file:
             line = [sys.executable, "-m", "corecur", *argv]
@@ -106,8 +106,8 @@ class Server:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
-    def start(self, argv: Sequence[str], log: Path, *, marks: Path | None = None, **environment: object) -> int:
-        job = {"argv": argv, "log": str(log), "marks": "" if marks is None else str(marks)}
+    def start(self, argv: Sequence[str], log: Path, *, marks: Path | None = None, **environment: Any) -> int:
+        job: dict[str, Any] = {"argv": argv, "log": str(log), "marks": "" if marks is None else str(marks)}
         job["environment"] = {name: str(value) for name, value in environment.items()}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(job) + "\n")
@@ -145,7 +145,7 @@ class Run:
     Each gets the environment; with ``NO_CHARTS=1`` the report is a page without sections.
     """
 
-    def __init__(self, out: Path, arguments: Sequence[str], **environment: object) -> None:
+    def __init__(self, out: Path, arguments: Sequence[str], **environment: Any) -> None:
         self.out = out
         self.arguments = arguments
         self.environment = environment
@@ -177,7 +177,7 @@ class Run:
         return ("train", *self.arguments, "--threads", "1", "--save-every", save_every, "--out", str(self.out))
 
     def attempt(
-        self, program: Program, kill: Kill | None = None, *, save_every: str = "4", **environment: object
+        self, program: Program, kill: Kill | None = None, *, save_every: str = "4", **environment: Any
     ) -> int | Hit:
         """Begin or go on, and kill or not: the exit code, or what was hit."""
         self.marks.reset()
@@ -203,15 +203,15 @@ class Run:
             return "before the run folder"
         if '"result"' in (run / "config.json").read_text():
             return "after the end"
-        if self.marks.writer:
-            return self.marks.writer
         if not self.steps:
             return "before the first checkpoint"
+        if self.marks.writer:
+            return self.marks.writer
         if self.marks.main in ("start", "reading"):
             return "going on"
         return self.marks.main
 
-    def finish(self, program: Program, **environment: object) -> None:
+    def finish(self, program: Program, **environment: Any) -> None:
         """Go on to the end, undisturbed."""
         code = self.attempt(program, **environment)
         assert code == 0, self.log.read_text()[-2000:]
@@ -236,7 +236,7 @@ class Run:
 
 
 def undisturbed(
-    program: Program, out: Path, arguments: Sequence[str], **environment: object
+    program: Program, out: Path, arguments: Sequence[str], **environment: Any
 ) -> tuple[dict[str, str], float]:
     """What a run ends as that nobody disturbs, and how long it takes in seconds."""
     ends, times = [], []
@@ -269,8 +269,9 @@ def at_random(draw: random.Random, seconds: float) -> Kill:
 
 
 def aimed_at(phase: str, draw: random.Random, seconds: float) -> Kill:
-    """A kill shortly after the process begins, after some of its time, to do a thing of this name."""
-    wait, then = draw.uniform(0, 0.4 * seconds), draw.uniform(0, 0.2 * seconds if phase == "training" else 0.006)
+    """A kill shortly after the process begins, once some of its time is over, to do a thing of this name."""
+    wait = 0.0 if phase == "reading" else draw.uniform(0, 0.4 * seconds)
+    then = draw.uniform(0, 0.2 * seconds if phase == "training" else 0.006)
 
     def kill(pid: int, marks: Marks) -> float | None:
         time.sleep(wait)

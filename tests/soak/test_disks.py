@@ -1,4 +1,4 @@
-"""A kill after every change of a file, power that fails, disks that refuse: the old state or the new one, never neither.
+"""A kill after every change of a file, power that fails, disks that refuse: the old state or the new, never neither.
 
 ``CORECUR_STRIDE=4`` takes every fourth change.
 """
@@ -38,7 +38,7 @@ def at_a_change(pid: int, marks: Marks) -> None:
     """The injector kills, not the test."""
 
 
-def changed(server: Server, run: Run, **faults: object) -> tuple[int | Hit, list[Change]]:
+def changed(server: Server, run: Run, **faults: Any) -> tuple[int | Hit, list[Change]]:
     """Begin or go on under the injector; how it ended, and the changes it made."""
     log = run.beside("changes")
     log.unlink(missing_ok=True)
@@ -76,7 +76,7 @@ def check_state(run: Run, changes: list[Change]) -> None:
 
 
 class Sweep:
-    """Kills after the first, second, … change of a process, until it makes no more; each run then goes on to the end."""
+    """Kills after the first, second, … change of a process, until it makes no more; each run then goes on."""
 
     def __init__(self, server: Server, folder: Path, prepare: Callable[[Path], Run], end: dict[str, str]) -> None:
         self.server, self.folder, self.prepare, self.end = server, folder, prepare, end
@@ -94,7 +94,7 @@ class Sweep:
             if change.call == "write":
                 self._one(number, after, FAULT_KILL=number, FAULT_TORN=1)
 
-    def _one(self, number: int, after: Callable[[Run, list[Change]], None], **faults: object) -> Change | None:
+    def _one(self, number: int, after: Callable[[Run, list[Change]], None], **faults: Any) -> Change | None:
         run = self.prepare(self.folder / f"out-{number}{'-torn' if 'FAULT_TORN' in faults else ''}")
         ended, changes = changed(self.server, run, **faults)
         if isinstance(ended, Hit):
@@ -198,7 +198,7 @@ FULL = (errno.ENOSPC,)
 ERRORS = (errno.EIO, errno.EROFS, errno.EDQUOT, errno.EMFILE)
 
 
-def refused(server: Server, run: Run, end: dict[str, str], outcomes: Counter[str], **faults: object) -> None:
+def refused(server: Server, run: Run, end: dict[str, str], outcomes: Counter[str], **faults: Any) -> None:
     """A run on a disk that refuses: it ends well, or stops resumable, or never began; and then it goes on."""
     ended, changes = changed(server, run, **faults)
     said = run.log.read_text()[-3000:]
