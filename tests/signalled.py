@@ -29,9 +29,9 @@ PHASES: dict[str, tuple[str, str, int, float]] = {
     "preparing": ("corecur.learners.image_classifier:ImageClassifier", "set_up", 1, 0.5),
     "first step": ("corecur.engine.trainer:Trainer", "train_step", 1, 0.3),
     "mid-step": ("corecur.engine.micro_batches:MicroBatches", "run", 7, 0.3),
-    "mid-save": ("corecur.engine.checkpoint", "write_members", 4, 0.5),
-    "save, before its name": ("corecur.engine.checkpoint", "sync_folder", 4, 0.5),
-    "pruning": ("corecur.engine.checkpoint:CheckpointFolder", "prune", 4, 0.3),
+    "mid-save": ("corecur.engine.checkpoint", "write_members", 2, 0.5),
+    "save, before its name": ("corecur.engine.checkpoint", "sync_folder", 2, 0.5),
+    "pruning": ("corecur.engine.checkpoint:CheckpointFolder", "prune", 2, 0.3),
     "validation": ("corecur.engine.micro_batches:MicroBatches", "run", 8, 0.3),
     "end of an epoch": ("corecur.run_folder:MetricsLog", "on_epoch_end", 2, 0.3),
     "last save": ("corecur.engine.checkpointing:Checkpointing", "finish", 1, 0.3),
@@ -41,7 +41,7 @@ PHASES: dict[str, tuple[str, str, int, float]] = {
     "result": ("corecur.run_folder", "_write_json", 2, 1.0),
     "after all": ("corecur.console", "say_result", 1, 1.0),
     "step without end": ("corecur.engine.micro_batches:MicroBatches", "run", 7, 60.0),
-    "save without end": ("corecur.engine.checkpoint", "write_members", 4, 60.0),
+    "save without end": ("corecur.engine.checkpoint", "write_members", 2, 60.0),
 }
 
 
