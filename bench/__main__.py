@@ -1,5 +1,7 @@
 """Measurements against peers, side by side: ``python -m bench [CASE …]``.
 
+checkpoints  training with a checkpoint every 50 steps beside the same without, and the guard against NaN (target: at
+           most 1.01 times the time of a step)
 fit        Model.fit beside a training loop written by hand in torch, small CNN, batch 32 and 256 (target: at most 1.05
            times its time); with --peers, Keras and Lightning too, where installed (pip install corecur[bench])
 import     import corecur beside import torch, in fresh interpreters (target: at most 1.5 times its time)
@@ -20,7 +22,7 @@ import os
 import sys
 from dataclasses import dataclass
 
-NAMES = ("fit", "import", "load", "recurrent")
+NAMES = ("checkpoints", "fit", "import", "load", "recurrent")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Habits:
 
 
 HABITS = {
+    "checkpoints": Habits(all_cores=True),
     "fit": Habits(all_cores=True),
     "import": Habits(),
     "load": Habits(all_cores=True),
@@ -68,11 +71,12 @@ def main() -> int:
 def run(name: str, options: argparse.Namespace) -> bool:
     """Measure and show one job; False where it failed."""
     # Loaded here: every contender's process loads this file, and is to load nothing it does not measure.
-    from bench import fit, importing, keras_cells, loading, machine, peers, record, recurrent
+    from bench import checkpoints, fit, importing, keras_cells, loading, machine, peers, record, recurrent
     from bench.harness import GateError, measure_all
     from bench.worker import WorkerError
 
     jobs = {
+        "checkpoints": checkpoints.cases,
         "fit": lambda: fit.cases(peers.installed() if options.peers else ()),
         "import": importing.cases,
         "load": loading.cases,

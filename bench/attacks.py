@@ -4,8 +4,8 @@ corecur's Model.load, torch.load(weights_only=True), safetensors' load_file (bot
 into a model that the caller built) and, where it is installed, Keras' load_model with its safe mode. Every file is made
 from a good one of the loader's own format; what a format cannot hold is left out. Each loader runs in a process of its
 own, with 3 GiB to spare and 20 seconds for a file. A file is refused where the loader raises an ordinary exception;
-accepted where it does not; a crash is a time out, an exhausted memory or stack, or the end of the process. Accepted is no hole by itself: compressed members, or numbers of
-another type that are converted, are what the other formats mean to take.
+accepted where it does not; a crash is a time out, an exhausted memory or stack, or the end of the process. To accept is
+no hole by itself: compressed members, or numbers of another type that are converted, other formats mean to take.
 """
 
 from __future__ import annotations

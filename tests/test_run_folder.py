@@ -21,7 +21,7 @@ from corecur.bundle.write import write_bundle
 from corecur.data.batches import TensorBatches
 from corecur.engine.losses import MeanSquaredError
 from corecur.engine.trainer import Trainer
-from corecur.errors import ConfigError, RunError, Stopped
+from corecur.errors import BundleError, ConfigError, RunError, Stopped
 from corecur.run_folder import MetricsLog, RunFolder, check_writable, find_bundle
 from corecur.run_lock import RunLock
 
@@ -415,6 +415,15 @@ def test_the_bundle_of_a_run_is_found(tmp_path: Path) -> None:
     assert find_bundle(tmp_path / "m.corecur") == tmp_path / "m.corecur"
     with pytest.raises(RunError, match=rf"(?s)folder of runs.*did you mean .*{run.path.name}"):
         find_bundle(tmp_path)
+
+
+def test_a_bundle_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, "a", {})
+    run.close()
+    (tmp_path / "elsewhere").mkdir()
+    run.bundle.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match="a link to another place"):
+        find_bundle(run.path)
 
 
 def test_a_run_without_a_bundle(tmp_path: Path) -> None:

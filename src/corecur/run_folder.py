@@ -415,6 +415,8 @@ def find_bundle(path: Path) -> Path:
     """
     if not path.is_dir() or (path / MANIFEST).exists():
         return path
+    if (path / _BUNDLE).is_symlink():
+        raise BundleError("not-a-file", "the model of this run is a link to another place", where=path / _BUNDLE)
     if (path / _BUNDLE).is_dir():
         return path / _BUNDLE
     if (path / _LOG).exists():

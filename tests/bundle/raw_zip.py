@@ -31,7 +31,7 @@ def raw_zip(
     shift: int = 0, gap: bytes = b"", before_end: bytes = b"",
 ) -> Path:  # fmt: skip
     """Write such an archive; ``shift`` is added to every offset, ``gap`` stands before each member."""
-    body, central = b"", b""
+    body, central = bytearray(), bytearray()
     for raw in members:
         body += gap
         stored = raw.content if raw.stored is None else raw.stored

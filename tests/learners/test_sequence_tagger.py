@@ -98,7 +98,7 @@ def test_the_same_seed_the_same_weights() -> None:
     assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))
 
 
-@pytest.mark.parametrize("settings", [{"crf": False}, {"model": "gru", "layers": 2}])
+@pytest.mark.parametrize("settings", [{"crf": False}, {"model": "gru", "layers": 2}, {"outline": 0}])
 def test_other_settings(settings: dict[str, object]) -> None:
     tagger = SequenceTagger(**QUICK | settings)
     assert tagger.fit(*made_up(120, seed=0)).test.accuracy > 0.9

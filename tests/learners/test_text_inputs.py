@@ -16,7 +16,8 @@ from corecur.learners.text_inputs import (
     TextPreprocess,
     each_once,
     fit_text_inputs,
-    frequent_pairs,
+    frequent_keys,
+    opening_keys,
     pair_keys,
 )
 
@@ -39,10 +40,21 @@ def test_pairs_are_neighbours_within_a_text(rows: list[list[int]]) -> None:
     assert keys == expected
     texts = Counter(key for row in rows for key in {10 * a + b for a, b in zip(row, row[1:], strict=False)})
     often = sorted(key for key, count in texts.items() if count >= 2)
-    assert list(frequent_pairs(TokenArrays.of(rows), 10, min_texts=2, most=100)) == often
-    few = frequent_pairs(TokenArrays.of(rows), 10, min_texts=1, most=2)
+    words = TokenArrays.of(rows)
+    assert list(frequent_keys(words, pair_keys(words, 10), min_texts=2, most=100)) == often
+    few = frequent_keys(words, pair_keys(words, 10), min_texts=1, most=2)
     assert len(few) == min(2, len(texts))
     assert sum(texts[key] for key in few) == sum(count for _, count in texts.most_common(2))
+
+
+@given(rows_of_tokens)
+@settings(max_examples=50, deadline=None)
+def test_openings_are_the_first_words_of_a_text(rows: list[list[int]]) -> None:
+    keys = opening_keys(TokenArrays.of(rows), 10).tolist()
+    expected = []
+    for row in rows:
+        expected += [int("".join(map(str, row[: place + 1]))) if place < 3 else -1 for place in range(len(row))]
+    assert keys == expected
 
 
 @given(rows_of_tokens)
@@ -58,8 +70,9 @@ def test_a_text_holds_a_token_once(rows: list[list[int]]) -> None:
 def test_what_the_network_is_told_of_each_token() -> None:
     preprocess = fitted(min_texts=2)
     vocabulary = preprocess.preparation.vocabulary
-    words, beginnings, endings, terms, pairs = preprocess.arrays([["home", "again", "home", "walks", "talking"]])
-    assert list(preprocess.sizes) == ["words", "beginnings", "endings", "terms", "pairs"]
+    inputs = preprocess.arrays([["home", "again", "home", "walks", "talking"]])
+    words, beginnings, endings, terms, pairs = inputs
+    assert list(preprocess.sizes) == ["words", "beginnings", "endings", "terms", "pairs"]  # two texts open differently
     assert words.flat.tolist() == [*vocabulary.encode(["home", "again", "home"]), 1, *vocabulary.encode(["talking"])]
     assert beginnings.flat[3] == preprocess.beginnings.encode(["walk"])[0] > 1  # a word never seen, known in part
     assert endings.flat[4] == preprocess.endings.encode(["ing"])[0] > 1
@@ -69,8 +82,24 @@ def test_what_the_network_is_told_of_each_token() -> None:
     assert all(int(array.flat.max()) < size for array, size in zip((words, terms, pairs), (99, 99, 99), strict=True))
 
 
+def test_what_the_network_is_told_of_the_first_words() -> None:
+    preprocess = fitted(min_texts=1)
+    words, *_, pairs, openings = preprocess.arrays([["home", "again", "walked", "again"], ["again", "home"], []])
+    home, again = (preprocess.preparation.vocabulary.encode([word])[0] for word in ("home", "again"))
+    first = preprocess.sizes["pairs"]
+    assert first + len(preprocess.openings) == preprocess.sizes["openings"]
+    assert preprocess.openings[openings.flat[0] - first] == home
+    assert preprocess.openings[openings.flat[1] - first] == home * len(preprocess.preparation.vocabulary) + again
+    assert openings.flat[2:].tolist() == [0, 0, 0, 0] and openings.lengths.tolist() == [4, 2, 0]  # no text begins so
+    said = [preprocess.term(int(number)) for number in (openings.flat[0], openings.flat[1], pairs.flat[0])]
+    assert said == ["home …", "home again …", "home again"]
+    three = preprocess.openings.index(max(preprocess.openings))
+    assert len(preprocess.term(first + three).split()) == 4
+
+
 def test_parts_and_bags_can_be_left_out() -> None:
-    assert list(fitted(parts=False).sizes) == ["words", "terms", "pairs"]
+    assert list(fitted(parts=False, min_texts=1).sizes) == ["words", "terms", "pairs", "openings"]
+    assert list(fitted(parts=False, min_texts=1, openings=False).sizes) == ["words", "terms", "pairs"]
     assert list(fitted(bags=False).sizes) == ["words", "beginnings", "endings"]
     assert list(fitted(parts=False, bags=False).sizes) == ["words"]
     assert "pairs" not in fitted(most_pairs=0).sizes
@@ -91,10 +120,11 @@ def test_texts_without_tokens_have_rows_without_numbers() -> None:
 
 
 def test_a_saved_preprocessing_is_closed_and_checked() -> None:
-    preprocess = fitted()
+    preprocess = fitted(min_texts=1)
     saved = preprocess.model_dump(mode="json")
     assert TextPreprocess.model_validate(saved) == preprocess
-    for wrong in ({"pairs": [5, 5]}, {"pairs": [-1]}, {"pairs": [10**9]}, {"terms": 10**6}, {"more": 1}, {"task": "x"}):
+    of_keys = ({name: keys} for name in ("pairs", "openings") for keys in ([5, 5], [-1], [10**9]))
+    for wrong in (*of_keys, {"terms": 10**6}, {"more": 1}, {"task": "x"}):
         with pytest.raises(ValidationError):
             TextPreprocess.model_validate(saved | wrong)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -94,7 +95,7 @@ class FiniteGuard:
 
     def accepts(self, loss: Tensor, norm: Tensor) -> bool:
         """Whether the step may be taken; waits for the device."""
-        if bool(torch.isfinite(loss + norm.to(loss.device))):
+        if math.isfinite(float(loss + norm.to(loss.device))):
             self.in_row = 0
             return True
         return False

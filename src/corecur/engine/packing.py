@@ -125,6 +125,8 @@ def _pack_tensor(value: Any, place: tuple[str, ...], tensors: dict[str, Tensor])
         name = f"tensor {len(tensors)}"
     while name in tensors:  # "a/b" beside "b" in "a"
         name += "'"
+    if not value.numel():  # NumPy's empty arrays have strides that torch does not read
+        value = torch.empty(value.shape, dtype=value.dtype)
     tensors[name] = value
     packed: dict[str, Any] = {"tensor": name}
     if value.dtype not in _STORED or not is_finite(value):

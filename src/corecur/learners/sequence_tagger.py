@@ -145,10 +145,10 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
                 do="check that the last column holds the tags",
             )
         self.classes = data.classes
-        self._preprocess = fit_tagger_inputs(data.train.sentences, min_count=recipe.min_count)
-        self._network = recipe.build_network(
-            words=len(self._preprocess.words), letters=len(self._preprocess.letters), tags=len(data.classes)
+        self._preprocess = fit_tagger_inputs(
+            data.train.sentences, min_count=recipe.min_count, outlines=recipe.outline > 0
         )
+        self._network = recipe.build_network(self._preprocess.sizes, tags=len(data.classes))
 
     def plan(self, data: TaggedSource, recipe: TaggerRecipe) -> Training:
         held = None if data.validation is None else self._batches(data.validation, tagged=True)
@@ -185,7 +185,7 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
         if recipe is not None and recipe.word_dropout:
             doubt = doubts(part.sentences, preprocess.words, strength=recipe.word_dropout)
         return BucketBatches(
-            (words, places),
+            (words, places, *preprocess.outlined(part.sentences)),
             self._tag_numbers(part) if tagged else None,
             batch_size=_PREDICT_BATCH if recipe is None else recipe.batch_size,
             shuffle=training,
@@ -269,10 +269,11 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
 
     def check_loaded(self, bundle: Bundle) -> None:
         symbols, outputs = self.network.input_symbols, self.network.output_symbols
-        if len(symbols) != 2 or len(outputs) != 1 or outputs[0].shape[-1] != len(self.classes):
+        known = self.preprocess.sizes
+        if len(symbols) != len(known) or len(outputs) != 1 or outputs[0].shape[-1] != len(self.classes):
             raise BundleError("bad-labels", "the labels do not fit the network's outputs", where=bundle.path)
         sizes = [getattr(m, "input_dim", None) for m in self.network.modules() if hasattr(m, "input_dim")]
-        if sizes != [len(self.preprocess.words), len(self.preprocess.letters)]:
+        if sizes != list(known.values()):
             raise BundleError("bad-preprocess", "the vocabularies do not fit the network", where=bundle.path)
 
     @property

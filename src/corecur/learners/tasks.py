@@ -179,9 +179,7 @@ def learner_in(bundle: Bundle, *, device: str = "auto") -> Learner[Any, Any, Any
             where=bundle.path,
             do="use it in Python: corecur.Model.load(path)",
         )
-    if not isinstance(task, str) or task not in set(
-        TASKS
-    ):  # the exact names only: the table itself takes other spellings
+    if not isinstance(task, str) or task not in list(TASKS):  # exactly: the table takes other spellings
         raise BundleError("other-task", f"this model file is for the task {ascii(task)[:80]}", where=bundle.path)
     return TASKS[task].learner.from_bundle(bundle, device=device)
 

@@ -37,7 +37,7 @@ from corecur.learners.learner import Learner, Listing, Tell, name_of
 from corecur.learners.naive_bayes import log_count_ratios
 from corecur.learners.text_answers import TextAnswer, answers_listing, text_answers, texts_to_answer
 from corecur.learners.text_heads import AverageAccuracy, EachHead
-from corecur.learners.text_inputs import PAIRS, TERMS, WORDS, InSteps, TextPreprocess
+from corecur.learners.text_inputs import VOTING, WORDS, InSteps, TextPreprocess
 from corecur.learners.text_networks import build_text_network
 from corecur.learners.text_recipe import TextRecipe, choose_text_recipe
 from corecur.learners.training import Training
@@ -136,9 +136,9 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
         )
 
     def _first_votes(self, data: TextSource) -> Tensor | None:
-        """What counts of terms and pairs in the training texts say of the classes, or None where they do not vote."""
+        """What counts of words, pairs and openings in the training texts say of the classes; None where none vote."""
         sizes, labels = self.preprocess.sizes, _labels(data.train)
-        voting = [place for place, name in enumerate(sizes) if name in (TERMS, PAIRS)]
+        voting = [place for place, name in enumerate(sizes) if name in VOTING]
         if not voting:
             return None
         arrays = self.preprocess.arrays(self._tokens(data.train.texts))
@@ -290,8 +290,8 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
 
     def check_loaded(self, bundle: Bundle) -> None:
         sizes, symbols, outputs = self.preprocess.sizes, self.network.input_symbols, self.network.output_symbols
-        known = [size for name, size in sizes.items() if name not in (TERMS, PAIRS)]
-        voting = [size for name, size in sizes.items() if name in (TERMS, PAIRS)][-1:]
+        known = [size for name, size in sizes.items() if name not in VOTING]
+        voting = [size for name, size in sizes.items() if name in VOTING][-1:]
         layers = list(self.network.modules())
         if (
             [(symbol.shape, symbol.dtype) for symbol in symbols] != [((None, None), torch.int64)] * len(sizes)

@@ -24,9 +24,11 @@ from corecur.data.text.token_arrays import UNKNOWN, TokenArrays
 from corecur.data.text.vocabulary import Vocabulary, fit_vocabulary
 
 #: The names of the inputs, in the order in which a network takes them.
-WORDS, BEGINNINGS, ENDINGS, TERMS, PAIRS = "words", "beginnings", "endings", "terms", "pairs"
+WORDS, BEGINNINGS, ENDINGS = "words", "beginnings", "endings"
+TERMS, PAIRS, OPENINGS = VOTING = "terms", "pairs", "openings"
 _BEGINNING, _ENDING = 4, 3  # characters
-_MOST_PAIRS = 2_000_000
+_OPENING = 3  # words
+_MOST_KEYS = 2_000_000
 _LARGEST = 2**31 - 1
 
 
@@ -36,7 +38,9 @@ class TextPreprocess(BaseModel):
     That is the number of the token; where there are vocabularies of them, those of its first 4 and its last 3
     characters, by which words that were never seen are known in part. And what a text holds, whatever the order: the
     first ``terms`` tokens of the vocabulary and the known ``pairs`` of neighbours, each where it first stands; a rising
-    list of ``first · V + second`` by the numbers of the two. Pairs are numbered on from the terms.
+    list of ``first · V + second`` by the numbers of the two. And how it begins: ``openings`` are known first words,
+    first two and first three words, numbered in the same way to the base V. Pairs are numbered on from the terms, and
+    openings from the pairs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,14 +51,16 @@ class TextPreprocess(BaseModel):
     endings: Vocabulary | None = None
     step: int = Field(default=1, ge=1, le=64, description="tokens that become one step of a recurrent layer")
     terms: int = Field(default=0, ge=0)
-    pairs: tuple[int, ...] = Field(default=(), max_length=_MOST_PAIRS)
+    pairs: tuple[int, ...] = Field(default=(), max_length=_MOST_KEYS)
+    openings: tuple[int, ...] = Field(default=(), max_length=_MOST_KEYS)
 
     @model_validator(mode="after")
     def _check(self) -> TextPreprocess:
         known = len(self.preparation.vocabulary)
-        rising = all(first < second for first, second in pairwise(self.pairs))
-        if self.pairs and not (rising and self.pairs[0] >= 0 and self.pairs[-1] < known**2):
-            raise ValueError("pairs are a rising list of numbers below the square of the vocabulary's size")
+        for name, keys, words in ((PAIRS, self.pairs, 2), (OPENINGS, self.openings, _OPENING)):
+            rising = all(first < second for first, second in pairwise(keys))
+            if keys and not (rising and keys[0] >= 0 and keys[-1] < known**words):
+                raise ValueError(f"{name} are a rising list of numbers below the vocabulary's size to the {words}")
         if 2 + self.terms > known:
             raise ValueError("there are more terms than the vocabulary has tokens")
         return self
@@ -67,8 +73,18 @@ class TextPreprocess(BaseModel):
         if self.terms:
             sizes[TERMS] = 2 + self.terms
         if self.pairs:
-            sizes[PAIRS] = 2 + self.terms + len(self.pairs)
+            sizes[PAIRS] = self._first_opening
+        if self.openings:
+            sizes[OPENINGS] = self._first_opening + len(self.openings)
         return sizes
+
+    @property
+    def _first_pair(self) -> int:
+        return 2 + self.terms
+
+    @property
+    def _first_opening(self) -> int:
+        return self._first_pair + len(self.pairs)
 
     def arrays(self, tokens: Sequence[Sequence[str]]) -> tuple[TokenArrays, ...]:
         """The inputs for N texts that are tokens already: `TokenArrays` of equal lengths, one for each of ``sizes``."""
@@ -83,25 +99,26 @@ class TextPreprocess(BaseModel):
         if self.endings is not None:
             found.append(_looked_up(rows, self.endings.encode([token[-_ENDING:] for token in places])))
         if self.terms:
-            found.append(each_once(found[0], above=UNKNOWN, below=2 + self.terms))
+            found.append(each_once(found[0], above=UNKNOWN, below=self._first_pair))
+        size = len(self.preparation.vocabulary)
         if self.pairs:
-            found.append(each_once(self._paired(found[0])))
+            found.append(each_once(_numbered(found[0], pair_keys(found[0], size), self.pairs, self._first_pair)))
+        if self.openings:
+            found.append(_numbered(found[0], opening_keys(found[0], size), self.openings, self._first_opening))
         return tuple(found)
 
     def term(self, number: int) -> str:
-        """The word, or the words of a pair, that the inputs ``terms`` and ``pairs`` hold as this number."""
+        """What the inputs ``terms``, ``pairs`` and ``openings`` hold as this number, in words; openings end in dots."""
         names = self.preparation.vocabulary.names
-        if number < 2 + self.terms:
+        if number < self._first_pair:
             return names[number]
-        first, second = divmod(self.pairs[number - 2 - self.terms], len(names))
-        return f"{names[first]} {names[second]}"
-
-    def _paired(self, words: TokenArrays) -> TokenArrays:
-        """For each token the number of the known pair that it begins; 0 where there is none."""
-        known = torch.tensor(self.pairs)  # (P,)
-        keys = pair_keys(words, len(self.preparation.vocabulary))  # (S,)
-        places = torch.searchsorted(known, keys).clamp(max=len(known) - 1)
-        return TokenArrays(torch.where(known[places] == keys, 2 + self.terms + places, 0).int(), words.offsets)
+        opens = number >= self._first_opening
+        key = self.openings[number - self._first_opening] if opens else self.pairs[number - self._first_pair]
+        words: list[str] = []
+        while key or len(words) < (1 if opens else 2):
+            key, word = divmod(key, len(names))
+            words.insert(0, names[word])
+        return " ".join([*words, "…"] if opens else words)
 
     def kept(self, tokens: Sequence[str]) -> list[str]:
         """The tokens of one text that the network is shown."""
@@ -110,6 +127,13 @@ class TextPreprocess(BaseModel):
             return list(tokens)
         tail = min(tail, longest)
         return [*tokens[: longest - tail], *tokens[len(tokens) - tail :]]
+
+
+def _numbered(words: TokenArrays, keys: Tensor, known: Sequence[int], first: int) -> TokenArrays:
+    """The place of each key (S,) among the known ones (rising), counted from ``first``; 0 where it is not known."""
+    rising = torch.tensor(known)  # (P,)
+    places = torch.searchsorted(rising, keys).clamp(max=len(rising) - 1)
+    return TokenArrays(torch.where(rising[places] == keys, first + places, 0).int(), words.offsets)
 
 
 def _looked_up(places: TokenArrays, numbers: NDArray[np.int64]) -> TokenArrays:
@@ -143,13 +167,29 @@ def pair_keys(words: TokenArrays, size: int) -> Tensor:
     return keys
 
 
-def frequent_pairs(words: TokenArrays, size: int, *, min_texts: int, most: int) -> tuple[int, ...]:
-    """The keys of the pairs in ``min_texts`` texts or more, rising; of more than ``most`` those in most texts.
+def opening_keys(words: TokenArrays, size: int) -> Tensor:
+    """For each of the first three tokens of a text all up to it, as one number to the base ``size``, (S,); else -1.
 
-    >>> frequent_pairs(TokenArrays.of([[5, 6, 5, 6], [5, 6]]), 10, min_texts=2, most=100)
+    No token of a text has number 0, so that openings of one, two and three words never share a key.
+
+    >>> opening_keys(TokenArrays.of([[5, 6, 7, 8], [9]]), 10).tolist()
+    [5, 56, 567, -1, 9]
+    """
+    flat = words.flat.long()  # (S,)
+    place = torch.arange(len(flat)) - words.offsets[:-1].repeat_interleave(words.lengths)
+    keys = torch.where(place == 0, flat, -1)
+    for further in range(1, _OPENING):
+        keys = torch.where(place == further, keys.roll(1) * size + flat, keys)
+    return keys
+
+
+def frequent_keys(words: TokenArrays, keys: Tensor, *, min_texts: int, most: int) -> tuple[int, ...]:
+    """The keys (S,) that stand in ``min_texts`` texts or more, rising; of more than ``most`` those in most texts.
+
+    >>> words = TokenArrays.of([[5, 6, 5, 6], [5, 6]])
+    >>> frequent_keys(words, pair_keys(words, 10), min_texts=2, most=100)
     (56,)
     """
-    keys = pair_keys(words, size)
     rows = torch.arange(len(words)).repeat_interleave(words.lengths)
     once = torch.unique(torch.stack([keys, rows]), dim=1)[0]  # each pair of each text
     found, texts = once[once >= 0].unique(return_counts=True)
@@ -163,13 +203,15 @@ def fit_text_inputs(
     *,
     parts: bool = True,
     bags: bool = True,
+    openings: bool = True,
     min_texts: int = 2,
     most_pairs: int = 100_000,
 ) -> TextPreprocess:
     """The preprocessing for training texts so prepared.
 
     With ``parts``, beginnings and endings that two words have or more; with ``bags``, words and pairs of neighbouring
-    words of which a text is told to hold them, those in ``min_texts`` texts or more.
+    words of which a text is told to hold them, and with ``openings`` its first words; those in ``min_texts`` texts or
+    more.
 
     >>> from corecur.data.text.text_preparation import fit_preparation
     >>> texts = ["walking walked home", "walked home"]
@@ -190,8 +232,10 @@ def fit_text_inputs(
     once = each_once(words).flat.long()
     in_texts = torch.bincount(once, minlength=len(vocabulary))[2:]  # (V - 2,)
     often = (in_texts >= min_texts).nonzero()[:, 0]
-    pairs = frequent_pairs(words, len(vocabulary), min_texts=min_texts, most=most_pairs)
-    return fitted.model_copy(update={"terms": int(often[-1]) + 1 if len(often) else 0, "pairs": pairs})
+    terms, size = int(often[-1]) + 1 if len(often) else 0, len(vocabulary)
+    pairs = frequent_keys(words, pair_keys(words, size), min_texts=min_texts, most=most_pairs)
+    begun = frequent_keys(words, opening_keys(words, size), min_texts=min_texts, most=_MOST_KEYS) if openings else ()
+    return fitted.model_copy(update={"terms": terms, "pairs": pairs, "openings": begun})
 
 
 def _shared(pieces: list[str]) -> Vocabulary | None:

@@ -25,7 +25,7 @@ from corecur.layers.lstm import LSTM
 from corecur.layers.merge import Add, Average, Concatenate
 from corecur.layers.pool import GlobalMaxPooling1D, MaxPooling1D
 from corecur.layers.symbolic import SymbolicTensor
-from corecur.learners.text_inputs import PAIRS, TERMS, WORDS
+from corecur.learners.text_inputs import VOTING, WORDS
 from corecur.models import Input, Model
 from corecur.names import Table
 
@@ -48,8 +48,9 @@ def build_text_network(
 ) -> TextNetworks:
     """The network of a recipe for inputs of these ``sizes``: (B, T) whole numbers each -> class probabilities (B, K).
 
-    With ``votes``, log-count ratios (V, K) of terms and pairs, a linear classifier of what a text holds stands beside
-    the network that reads, and starts from them: each learns from its own loss, and the answer is their average.
+    With ``votes``, log-count ratios (V, K) of terms, pairs and openings, a linear classifier of what a text holds
+    stands beside the network that reads, and starts from them: each learns from its own loss, and the answer is their
+    average.
 
     >>> from corecur.learners.text_recipe import TextRecipe
     >>> networks = build_text_network({"words": 50}, 3, TextRecipe(model="cnn"))
@@ -60,13 +61,13 @@ def build_text_network(
     vectors = [
         Embedding(size, recipe.embedding, RandomUniform(-0.1, 0.1), mask_zero=name == WORDS)(inputs[name])
         for name, size in sizes.items()
-        if name not in (TERMS, PAIRS)
+        if name not in VOTING
     ]
     x = vectors[0] if len(vectors) == 1 else Add()(vectors)  # (B, T, C)
     x = Dropout(recipe.embedding_dropout)(x)
     heads = [_answer(READERS[name](x, recipe), classes, recipe) for name in readers_of(recipe.model)]
     if votes is not None:
-        heads.append(_votes([inputs[name] for name in (TERMS, PAIRS) if name in inputs], votes, recipe))
+        heads.append(_votes([inputs[name] for name in VOTING if name in inputs], votes, recipe))
     taken = list(inputs.values())
     if len(heads) == 1:
         model = Model(taken, heads[0], name=recipe.model)
@@ -95,7 +96,7 @@ def _answer(x: SymbolicTensor, classes: int, recipe: TextRecipe) -> SymbolicTens
 def _votes(terms: Sequence[SymbolicTensor], votes: Tensor, recipe: TextRecipe) -> SymbolicTensor:
     """A linear classifier over bags of tokens, which starts as naive Bayes: class probabilities (B, K)."""
     size, classes = votes.shape
-    held = terms[0] if len(terms) == 1 else Concatenate(axis=1)(list(terms))  # (B, T) each -> (B, 2 T)
+    held = terms[0] if len(terms) == 1 else Concatenate(axis=1)(list(terms))  # (B, T) each -> (B, 3 T)
     bag = EmbeddingBag(
         size, classes, mode="sqrtn", mask_zero=True, use_bias=True, dropout=recipe.vote_dropout, dtype="float32",
         weights=_FIRST_SHARE * votes,

@@ -54,7 +54,8 @@ class TextRecipe(BaseModel):
     longest: int = Field(2000, ge=1, description="tokens kept of a text, half of them from its end")
     word_parts: bool = Field(True, description="beginnings and endings of words tell about words never seen")
     pairs: int = Field(100_000, ge=0, le=2_000_000, description="most pairs of neighbouring words that vote")
-    vote_texts: int = Field(2, ge=1, description="texts that a word or pair is to stand in before it votes")
+    openings: bool = Field(True, description="the first words, one, two and three of them, vote too")
+    vote_texts: int = Field(1, ge=1, description="texts that a word or pair is to stand in before it votes")
     embedding: int = Field(100, ge=1, description="values of a token's vector")
     units: int = Field(64, ge=1, description="units of the recurrent layer, in each direction")
     filters: int = Field(64, ge=1, description="filters of each convolution")
@@ -63,7 +64,7 @@ class TextRecipe(BaseModel):
     word_dropout: float = Field(0.2, ge=0, lt=1, description="share of the words that are unknown in training")
     embedding_dropout: float = Field(0.4, ge=0, lt=1, description="share of the values of token vectors left out")
     dropout: float = Field(0.5, ge=0, lt=1, description="share of the values left out before the last layer")
-    vote_dropout: float = Field(0.5, ge=0, lt=1, description="share of the votes left out")
+    vote_dropout: float = Field(0.2, ge=0, lt=1, description="share of the votes left out")
     epochs: int = Field(6, ge=1, description="passes over the training split")
     batch_size: int = Field(64, ge=1, description="texts in a step")
     learning_rate: float = Field(3e-3, gt=0, description="rate at its peak")
@@ -103,6 +104,7 @@ class TextRecipe(BaseModel):
             texts,
             parts=self.word_parts,
             bags=self.votes,
+            openings=self.openings,
             min_texts=self.vote_texts,
             most_pairs=self.pairs,
         )
@@ -147,6 +149,7 @@ def choose_text_recipe(texts: Sequence[str], *, overrides: Mapping[str, Any] | N
     some = TextCleaning().many(texts[:: max(1, len(texts) // _LOOKED_AT)])
     lengths = [len(tokens) for tokens in choose_tokenizer(some).many(some)]
     usual = max(lengths) if len(lengths) < 10 else quantiles(lengths, n=10)[-1]  # nine texts of ten are no longer
+    long = usual > _STEPS
     epochs = round(min(30.0, max(3.0, 8 * math.sqrt(4500 / len(texts)))))
     batch = 16
     while batch < 64 and len(texts) >= 60 * batch:
@@ -155,7 +158,8 @@ def choose_text_recipe(texts: Sequence[str], *, overrides: Mapping[str, Any] | N
         "epochs": epochs,
         "batch_size": batch,
         "pool": min(64, max(1, round(usual / _STEPS))),
-        "vote_texts": 2 if usual <= _STEPS else 3,
+        "vote_texts": 3 if long else 1,
+        "vote_dropout": 0.5 if long else 0.2,
         "patience": max(5, epochs),
     }
     return checked_settings(TextRecipe, chosen | dict(overrides or {}))

@@ -19,7 +19,7 @@ from corecur.learners.evaluation import Evaluation
 from corecur.learners.fit_result import FitResult
 from corecur.learners.learner import name_of
 from corecur.learners.text_answers import TextAnswer
-from corecur.learners.text_inputs import PAIRS, TERMS
+from corecur.learners.text_inputs import VOTING
 from corecur.report.charts import percent
 from corecur.report.classification import ClassificationReport, classification_sections
 from corecur.report.page import Block, Finding, Rows, Section, Text
@@ -147,14 +147,12 @@ def _heading(truth: str, answer: TextAnswer) -> str:
 
 
 def _votes(learner: TextClassifier, data: TextSource) -> list[Section]:
-    """The words and pairs whose votes weigh most for each class: weight times the root of how many texts hold them."""
+    """The words, pairs and openings whose votes weigh most for each class: weight times the root of their texts."""
     bag = next((layer for layer in learner.network.modules() if isinstance(layer, EmbeddingBag)), None)
     if bag is None:
         return []
     arrays = learner.preprocess.arrays(learner.preprocess.preparation.tokens(data.train.texts))
-    held = torch.cat(
-        [a.flat for name, a in zip(learner.preprocess.sizes, arrays, strict=True) if name in (TERMS, PAIRS)]
-    )
+    held = torch.cat([a.flat for name, a in zip(learner.preprocess.sizes, arrays, strict=True) if name in VOTING])
     weights = bag.weight.detach().float().cpu()  # (V, K)
     counts = torch.bincount(held, minlength=len(weights)).index_fill(0, torch.tensor([0]), 0)
     scores = (weights - weights.mean(1, keepdim=True)) * counts.sqrt().unsqueeze(1)

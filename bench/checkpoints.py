@@ -1,0 +1,145 @@
+"""``checkpoints``: training steps with a checkpoint every 50 steps beside the same without any, and what a save costs.
+
+Three networks: the small CNN (batch 32), two LSTM layers (batch 64), dense layers of 30 MB (batch 64), all with Adam,
+whose state is twice the weights. Losses of the first steps must be equal before the clock runs. Files go to the folder
+for temporary files, with fsync. On one thread the writer has no core of its own: the cost is the highest there.
+
+What a save costs is told too: the milliseconds that training waits for the copy, those that the thread beside it
+works, and the sum of both as a share of a minute. Once a minute, a training becomes slower by that at most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.contender import Case, Contender
+from bench.small_cnn import samples
+from corecur.data.batches import Batch, TensorBatches
+from corecur.engine.checkpoint import CheckpointFolder
+from corecur.engine.checkpointing import Checkpointing, Interval
+from corecur.engine.crossentropy import SparseCategoricalCrossentropy
+from corecur.engine.finite import FiniteGuard
+from corecur.engine.optimizers import Adam
+from corecur.engine.trainer import Trainer
+from corecur.layers.conv import Conv2D
+from corecur.layers.dense import Dense
+from corecur.layers.lstm import LSTM
+from corecur.layers.pool import MaxPooling2D
+from corecur.layers.shape import Flatten
+from corecur.models import Sequential
+
+JOBS = {"small CNN, batch 32": "cnn", "LSTM 128 × 2, batch 64": "lstm", "dense, 30 MB, batch 64": "dense"}
+EVERY, PROOF_STEPS = 50, 5
+#: Steps in a timed block: whole intervals, so that each block holds as many saves.
+BLOCK_STEPS = {"cnn": 200, "lstm": 100, "dense": 100}
+MINUTE = 60_000.0  # milliseconds
+
+
+def cases() -> list[Case]:
+    """A case for each network; for the small one also what the guard against NaN costs."""
+    found = [
+        Case(
+            f"checkpoints-{job}",
+            f"training step, {title}",
+            "step",
+            (
+                Contender("without checkpoints", "bench.checkpoints:Steps", {"job": job}),
+                Contender(f"every {EVERY} steps", "bench.checkpoints:Steps", {"job": job, "every": EVERY}),
+            ),
+            judged=f"every {EVERY} steps",
+            target=None,
+        )
+        for title, job in JOBS.items()
+    ]
+    guarded = (
+        Contender("without the guard", "bench.checkpoints:Steps", {"job": "cnn", "guarded": False}),
+        Contender("with the guard", "bench.checkpoints:Steps", {"job": "cnn"}),
+    )
+    return [*found, Case("guard", "training step, small CNN, batch 32", "step", guarded, "with the guard", 1.01)]
+
+
+class Steps:
+    """Training steps of one of the networks, kept every so many steps or not at all."""
+
+    def __init__(self, job: str, *, every: int | None = None, guarded: bool = True) -> None:
+        torch.manual_seed(0)
+        self.job = job
+        network, batches = {"cnn": _cnn, "lstm": _lstm, "dense": _dense}[job]()
+        optimizer = Adam(1e-3).make(list(network.parameters()))
+        loss = SparseCategoricalCrossentropy(from_logits=True)
+        self.trainer = Trainer(network, loss=loss, optimizer=optimizer)
+        self.trainer.begin(batches, epochs=1)
+        if not guarded:
+            self.trainer.guard = _Blind(self.trainer.tell)
+        self.batches = itertools.cycle(list(batches))
+        self.keeper: Checkpointing | None = None
+        self._open = contextlib.ExitStack()
+        if every is not None:
+            folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="corecur-bench-"))
+            self.keeper = Checkpointing(CheckpointFolder(Path(folder) / "kept"), every=Interval(steps=every))
+            self._open.enter_context(self.keeper)
+            self.keeper.begin(self.trainer, 1)
+
+    def step(self) -> float:
+        """One step, and what follows it in ``Trainer.fit``."""
+        batch: Batch = next(self.batches)
+        loss, _ = self.trainer.train_step(batch)
+        if self.keeper is not None:
+            self.keeper.after_step(self.trainer)
+        return float(loss)
+
+    def prove(self) -> Sequence[float]:
+        return [self.step() for _ in range(PROOF_STEPS)]
+
+    def run(self) -> int:
+        for _ in range(BLOCK_STEPS[self.job]):
+            self.step()
+        return BLOCK_STEPS[self.job]
+
+    def facts(self) -> Mapping[str, Any]:
+        """What the saves cost, in the mean over all of them."""
+        keeper = self.keeper
+        if keeper is None or not keeper.saves:
+            return {}
+        blocking = keeper.seconds_blocking / keeper.saves * 1e3
+        writing = keeper.seconds_writing / keeper.saves * 1e3
+        return {
+            "saves": keeper.saves,
+            "ms blocked per save": blocking,
+            "ms written per save": writing,
+            "% slower at one a minute, at most": f"{100 * (blocking + writing) / MINUTE:.3f}",
+        }
+
+
+class _Blind(FiniteGuard):
+    """What training would be without the guard."""
+
+    def accepts(self, loss: torch.Tensor, norm: torch.Tensor) -> bool:
+        return True
+
+
+def _cnn() -> tuple[nn.Module, TensorBatches]:
+    x, y = samples()
+    layers = [
+        Conv2D(32, 3, activation="relu", input_shape=(28, 28, 1)), MaxPooling2D(2),
+        Conv2D(64, 3, activation="relu"), MaxPooling2D(2), Flatten(), Dense(128, "relu"), Dense(10),
+    ]  # fmt: skip
+    return Sequential(layers), TensorBatches(torch.from_numpy(x), torch.from_numpy(y), batch_size=32)
+
+
+def _lstm() -> tuple[nn.Module, TensorBatches]:
+    network = Sequential([LSTM(128, return_sequences=True, input_shape=(40, 64)), LSTM(128), Dense(10)])
+    return network, TensorBatches(torch.randn(256, 40, 64), torch.randint(10, (256,)), batch_size=64)
+
+
+def _dense() -> tuple[nn.Module, TensorBatches]:
+    network = Sequential([Dense(2048, "relu", input_shape=(1536,)), Dense(2048, "relu"), Dense(10)])
+    return network, TensorBatches(torch.randn(256, 1536), torch.randint(10, (256,)), batch_size=64)
