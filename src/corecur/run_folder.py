@@ -165,6 +165,24 @@ class RunFolder:
                 self.tell(f"! {lines.path} cannot be written now ({error.strerror}); it is kept, and the work goes on")
             lines.is_behind = True
 
+    @contextlib.contextmanager
+    def ending(self) -> Iterator[None]:
+        """Where the result of a training is written: Stopped in place of RunError, for it can be made again.
+
+        All that it is made from is in the last checkpoint.
+        """
+        try:
+            yield
+        except RunError as error:
+            if not self.path.is_dir():
+                raise
+            raise Stopped(
+                f"the training is over, but {error.what}",
+                where=self.path,
+                got=getattr(error.__cause__, "strerror", None),
+                do=f"mend that, then: corecur train --resume {quote(str(self.path))}",
+            ) from error
+
     def close(self) -> None:
         """Give the folder back, after another try to write what the disk did not take."""
         if self._lock.is_held:

@@ -112,6 +112,20 @@ def test_again_and_again_from_another_folder_and_another_place(
     assert weights(elsewhere) == weights(whole)
 
 
+def test_a_result_that_cannot_be_written_is_a_stop(command: Command, photos: Path, stopped: Path) -> None:
+    (stopped / "bundle").mkdir()
+    (stopped / "bundle" / "mine.txt").write_text("in the way")
+    result = command("train", "--resume", stopped)
+    assert result.exit_code == 75
+    assert "the training is over, but there is something else where the model file should go" in result.stderr
+    assert result.stderr.endswith(f"corecur train --resume {stopped}\n")
+    shutil.rmtree(stopped / "bundle")
+    assert command("train", "--resume", stopped).exit_code == 0
+    assert command("train", photos, *QUICK, "--out", "whole").exit_code == 0
+    (whole,) = Path("whole").iterdir()
+    assert weights(stopped) == weights(whole)
+
+
 def test_a_run_that_is_complete_is_left_as_it_is(command: Command, stopped: Path) -> None:
     assert command("train", "--resume", stopped).exit_code == 0
     before = everything_in(stopped)

@@ -1,6 +1,7 @@
 """Runs the command again and again in children of a process that has loaded everything: a start takes no seconds.
 
-A line of JSON in (``argv``, ``log``, ``environment``), the child's process id out, and when it ended its exit code.
+A line of JSON in (``argv``, ``log``, ``marks``, ``environment``), the child's process id out, and when it ended its exit
+code. A child leads a process group of its own. Torch has computed nothing in the parent: it has one thread.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ import importlib
 import json
 import os
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 from corecur.__main__ import main
+from tests.soak import loader_fit
+from tests.soak.marks import Marks
 
 # What the command loads at first use: here once, and not in every child.
 for name in ("corecur.learners.resume", "torch._dynamo", "sympy", "sklearn.datasets", "sklearn.model_selection",
@@ -20,14 +25,19 @@ for name in ("corecur.learners.resume", "torch._dynamo", "sympy", "sklearn.datas
 
 
 def run(job: dict[str, Any]) -> int:
-    """The command, in this process; its exit code."""
+    """The command, or the training with a loader's workers, in this process; its exit code."""
+    os.setsid()
     log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.update(job["environment"])
+    time.tzset()
+    if job["marks"]:
+        Marks(Path(job["marks"])).follow()
     sys.argv = ["corecur", *job["argv"]]
     try:
-        main()
+        loader_fit.main() if job["argv"][0] == "loader-fit" else main()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0

@@ -8,43 +8,77 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from tests.soak.marks import Marks
 
 ROOT = Path(__file__).parents[2]
 _WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi"]
 _PATIENCE = 300.0
+#: Kills a process, now or later, that leaves these marks; when that was (``time.time()``), or None where it came late.
+Kill = Callable[[int, Marks], float | None]
 
 
 def write_sources(folder: Path) -> dict[str, tuple[str, ...]]:
     """Small data for every learner, and the command that trains on them: augmentation, mix-up, dropout, states."""
     draw = random.Random(1)
     lines = ["text,label"]
-    for _ in range(300):
+    for _ in range(200):
         good = draw.random() < 0.5
         words = draw.choices(_WORDS, k=draw.randint(2, 20)) + draw.choices(["fine", "great"] if good else ["bad"], k=2)
         lines.append(" ".join(words) + (",good" if good else ",bad"))
     (folder / "texts.csv").write_text("\n".join(lines))
-    (folder / "book.txt").write_text(" ".join(draw.choices(_WORDS, k=1500)))
-    tagged = [" ".join(draw.choices(_WORDS, k=draw.randint(3, 9))) for _ in range(120)]
+    (folder / "book.txt").write_text(" ".join(draw.choices(_WORDS, k=900)))
+    tagged = [" ".join(draw.choices(_WORDS, k=draw.randint(3, 9))) for _ in range(100)]
     sentences = ("\n".join(f"{w}\t{'LONG' if len(w) > 4 else 'SHORT'}" for w in line.split()) for line in tagged)
     (folder / "tags.conll").write_text("\n\n".join(sentences) + "\n")
     return {
-        "images": ("digits", "--epochs", "2", "--batch-size", "256", "--widths", "4,8", "--mixup", "0.2", "--cutout", "3", "--patience", "1"),
+        "images": ("digits", "--epochs", "3", "--batch-size", "256", "--widths", "4,8", "--mixup", "0.2",
+                   "--cutout", "3"),
         "generator": (str(folder / "book.txt"), "--epochs", "2", "--units", "24", "--batch-size", "4",
                       "--bptt-steps", "24"),
         "texts": (str(folder / "texts.csv"), "--epochs", "3"),
         "tagger": (str(folder / "tags.conll"), "--epochs", "3", "--units", "24"),
-        "series": ("waves", "--epochs", "2", "--members", "1"),
-        "forecast": ("passengers", "--epochs", "8"),
+        "series": ("waves", "--epochs", "2", "--members", "1", "--filters", "16", "--mixup", "0.2", "--dropout", "0.2"),
+        "forecast": ("passengers", "--epochs", "30", "--learning-rate", "0.1", "--patience", "1"),  # stops early
     }  # fmt: skip
+
+
+class Program(Protocol):
+    """What starts the command, one process at a time."""
+
+    def start(self, argv: Sequence[str], log: Path, *, marks: Path | None = None, **environment: object) -> int:
+        """Start it; its process id."""
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+
+
+class Fresh:
+    """Starts the command as a person does: a new interpreter each time, which marks nothing."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, argv: Sequence[str], log: Path, *, marks: Path | None = None, **environment: object) -> int:
+        more = {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in environment.items()}
+        with log.open("ab") as file:
+            line = [sys.executable, "-m", "corecur", *argv]
+            self._process = subprocess.Popen(line, env=os.environ | more, stdout=file, stderr=file)
+        return self._process.pid
+
+    def wait(self) -> int:
+        assert self._process is not None
+        return self._process.wait(_PATIENCE)
 
 
 class Server:
@@ -57,80 +91,177 @@ class Server:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
-    def start(self, argv: tuple[str, ...], log: Path, **environment: object) -> int:
-        """Start a child; its process id."""
-        job = {"argv": argv, "log": str(log), "environment": {k: str(v) for k, v in environment.items()}}
+    def start(self, argv: Sequence[str], log: Path, *, marks: Path | None = None, **environment: object) -> int:
+        job = {"argv": argv, "log": str(log), "marks": "" if marks is None else str(marks)}
+        job["environment"] = {name: str(value) for name, value in environment.items()}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         return int(self._line())
 
     def wait(self) -> int:
-        """The exit code of the child, once it has ended."""
         return int(self._line())
 
     def _line(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline()
 
-    def close(self) -> None:
-        """End the server."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(_PATIENCE)
+    def __enter__(self) -> Server:
+        return self
 
-
-@contextmanager
-def serving(preload: Path | None = None) -> Iterator[Server]:
-    """A server for as long as the block lasts."""
-    server = Server(preload)
-    try:
-        yield server
-    finally:
-        server.close()
+    def __exit__(self, *_: object) -> None:
+        with self._process:  # closes its standard input, which ends it
+            pass
 
 
 @dataclass(frozen=True)
-class End:
-    """What a run ends as: the hashes of its model and of its last state (optimiser, random numbers), and its figures."""
+class Hit:
+    """What one kill hit: what was being done, whether a save was left half done, and what was lost by it."""
 
-    weights: str
-    state: str
-    figures: tuple[str, ...]
+    phase: str
+    is_inside_a_save: bool
+    steps: int
+    seconds: float
 
-    @classmethod
-    def of(cls, out: Path) -> End:
-        (run,) = out.iterdir()
+
+class Run:
+    """One run of the command in a folder of its own, over as many processes as it takes."""
+
+    def __init__(self, out: Path, arguments: Sequence[str]) -> None:
+        self.out = out
+        self.arguments = arguments
+        self.log = self.beside("log")
+        self.marks = Marks(self.beside("marks"))
+
+    def beside(self, kind: str) -> Path:
+        """A file about the run that is no part of it."""
+        return self.out.with_name(f"{kind}-of-{self.out.name}")
+
+    @property
+    def folder(self) -> Path | None:
+        """The run folder, once there is one."""
+        found = [path for path in self.out.glob("*") if not path.name.startswith(".")]
+        assert len(found) < 2, "a run was begun anew beside one that could have gone on"
+        return found[0] if found else None
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps whose checkpoints are in their place."""
+        found = self.out.glob("*/checkpoints/step-*/COMMIT")
+        return sorted(int(path.parent.name[5:]) for path in found if ".tmp-" not in path.parent.name)
+
+    def command(self, save_every: str = "4") -> tuple[str, ...]:
+        """What a person types: the training, or, where a run was begun, to go on with it."""
+        run = self.folder
+        if run is not None:
+            return ("train", "--resume", str(run), "--save-every", save_every)
+        return ("train", *self.arguments, "--threads", "1", "--save-every", save_every, "--out", str(self.out))
+
+    def attempt(
+        self, program: Program, kill: Kill | None = None, *, save_every: str = "4", **environment: object
+    ) -> int | Hit:
+        """Begin or go on, and kill or not: the exit code, or what was hit."""
+        self.marks.reset()
+        began = time.time()
+        pid = program.start(self.command(save_every), self.log, marks=self.marks.path, **environment)
+        at = None if kill is None else kill(pid, self.marks)
+        code = program.wait()
+        if kill is not None and code in (-signal.SIGKILL, -signal.SIGSEGV):
+            return self.hit(began, at or time.time())
+        return code
+
+    def hit(self, began: float, at: float) -> Hit:
+        """What a kill at this time hit, in a process that began then."""
+        saved = [path.stat().st_mtime for path in self.out.glob("*/checkpoints/step-*/COMMIT")]
+        since = max([began, *(time for time in saved if time < at)])
+        lost = max(0, self.marks.step - max(self.steps, default=0))
+        return Hit(self._phase(), any(self.out.glob("*/checkpoints/step-*.tmp-[0-9]*-*")), lost, max(0.0, at - since))
+
+    def _phase(self) -> str:
+        run = self.folder
+        if run is None:
+            return "before the run folder"
+        if '"result"' in (run / "config.json").read_text():
+            return "after the end"
+        if self.marks.writer:
+            return self.marks.writer
+        if not self.steps:
+            return "before the first checkpoint"
+        if self.marks.main in ("start", "reading"):
+            return "going on"
+        return self.marks.main
+
+    def finish(self, program: Program, **environment: object) -> None:
+        """Go on to the end, undisturbed."""
+        code = self.attempt(program, **environment)
+        assert code == 0, self.log.read_text()[-2000:]
+
+    def end(self) -> dict[str, str]:
+        """What the run ends as, by hashes: every member of its model, its last state, its figures, its test."""
+        run = self.folder
+        assert run is not None
+        timed = ("card.md", "manifest.json")  # the card holds a date and the command; the manifest its hash
+        members = {path.name: path.read_bytes() for path in (run / "bundle").iterdir() if path.name not in timed}
         last = (run / "checkpoints" / "latest").read_text().strip()
-        rows = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+        members["last state"] = (run / "checkpoints" / last / "tensors.safetensors").read_bytes()
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         timeless = [{k: v for k, v in row.items() if k not in ("seconds", "waiting")} for row in rows]
-        return cls(
-            _hash(run / "bundle" / "weights.safetensors"),
-            _hash(run / "checkpoints" / last / "tensors.safetensors"),
-            tuple(json.dumps(row, sort_keys=True) for row in timeless),
-        )
+        members["metrics.jsonl"] = json.dumps(timeless).encode()
+        members["test"] = json.dumps(json.loads((run / "config.json").read_text())["result"]["test"]).encode()
+        return {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+
+    def remove(self) -> None:
+        """Make room: hundreds of runs are large."""
+        shutil.rmtree(self.out, ignore_errors=True)
 
 
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def undisturbed(program: Program, out: Path, arguments: Sequence[str]) -> tuple[dict[str, str], float]:
+    """What a run ends as that nobody disturbs, and how long it takes in seconds."""
+    ends, times = [], []
+    for name in (out.name, f"{out.name}-again"):  # the first one may wait for files to be read
+        run, began = Run(out.with_name(name), arguments), time.monotonic()
+        run.finish(program)
+        times.append(time.monotonic() - began)
+        ends.append(run.end())
+    assert ends[0] == ends[1]
+    return ends[0], min(times)
 
 
-def phase(out: Path) -> str:
-    """Where a killed run stands, told by what it left."""
-    run = next(iter(out.iterdir()), None) if out.exists() else None
-    if run is None or not (run / "config.json").exists():
-        return "before the run folder"
-    checkpoints = run / "checkpoints"
-    names = [entry.name for entry in checkpoints.iterdir()] if checkpoints.exists() else []
-    if any(".tmp-" in name for name in names):
-        return "inside a save"
-    if not any((checkpoints / name / "COMMIT").exists() for name in names):
-        return "before the first checkpoint"
-    if '"result"' in (run / "config.json").read_text():
-        return "after the end"
-    if "trained " in (run / "log.txt").read_text():
-        return "test, report, bundle"
-    return "between checkpoints"
+def end_now(pid: int, number: signal.Signals = signal.SIGKILL) -> float | None:
+    """Send a signal; when that was, or None where the process was gone."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+        return time.time()
+    return None
+
+
+def at_random(draw: random.Random, seconds: float) -> Kill:
+    """A kill at a time drawn uniformly from the length of a whole run."""
+    wait = draw.uniform(0, seconds)
+
+    def kill(pid: int, marks: Marks) -> float | None:
+        time.sleep(wait)
+        return end_now(pid)
+
+    return kill
+
+
+def aimed_at(phase: str, draw: random.Random, seconds: float) -> Kill:
+    """A kill shortly after the process begins, after some of its time, to do a thing of this name."""
+    wait, then = draw.uniform(0, 0.4 * seconds), draw.uniform(0, 0.2 * seconds if phase == "training" else 0.006)
+
+    def kill(pid: int, marks: Marks) -> float | None:
+        time.sleep(wait)
+        while phase not in (marks.main, marks.writer):
+            time.sleep(0.0002)
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                return None
+        time.sleep(then)
+        return end_now(pid)
+
+    return kill
 
 
 @dataclass
@@ -139,94 +270,25 @@ class Tally:
 
     runs: int = 0
     equal: int = 0
-    kills: int = 0
-    phases: Counter[str] = field(default_factory=Counter)
-    again: list[int] = field(default_factory=list)  # steps done again after each kill
+    hits: list[Hit] = field(default_factory=list)
 
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.runs + other.runs, self.equal + other.equal, self.hits + other.hits)
 
-def newest(out: Path) -> int:
-    """The step of the newest checkpoint of a run, 0 without one."""
-    steps = [int(c.parent.name[5:]) for c in out.glob("*/checkpoints/step-*/COMMIT") if ".tmp-" not in c.parent.name]
-    return max(steps, default=0)
+    @property
+    def phases(self) -> Counter[str]:
+        """How many kills hit what."""
+        return Counter(hit.phase for hit in self.hits)
 
-
-def command(out: Path, arguments: tuple[str, ...], save_every: str) -> tuple[str, ...]:
-    """What a person types: the training, or, where a run was begun, to go on with it."""
-    run = next(iter(out.iterdir()), None) if out.exists() else None
-    if run is not None and (run / "config.json").exists():
-        return ("train", "--resume", str(run), "--save-every", save_every)
-    if run is not None:  # killed between the folder and its first file
-        shutil.rmtree(run)
-    return ("train", *arguments, "--threads", "1", "--save-every", save_every, "--out", str(out))
-
-
-def until_done(
-    server: Server, out: Path, arguments: tuple[str, ...], kill: Callable[[int, Path], bool], tally: Tally, *,
-    save_every: Callable[[], str], most: int,
-) -> int:  # fmt: skip
-    """Start, let ``kill(pid, out)`` end it, and go on, up to ``most`` times; then to the end. The last exit code."""
-    log = out.with_suffix(".log")
-    for attempt in range(most + 1):
-        pid = server.start(command(out, arguments, save_every()), log)
-        hit = kill(pid, out) if attempt < most else False
-        code = server.wait()
-        if code != -signal.SIGKILL:
-            return code
-        assert hit
-        tally.kills += 1
-        tally.phases[phase(out)] += 1
-    return code
-
-
-def at_random(draw: random.Random, seconds: float) -> Callable[[int, Path], bool]:
-    """Kill at a time drawn uniformly from the length of a whole run."""
-
-    def kill(pid: int, out: Path) -> bool:
-        time.sleep(draw.uniform(0, seconds))
-        return _end(pid)
-
-    return kill
-
-
-def inside_a_save(draw: random.Random) -> Callable[[int, Path], bool]:
-    """Kill as soon as one of the next saves has begun to write."""
-
-    def kill(pid: int, out: Path) -> bool:
-        wanted, patience = draw.randint(1, 4), time.monotonic() + 20
-        seen: set[str] = set()
-        while time.monotonic() < patience:
-            for folder in out.glob("*/checkpoints"):
-                with os.scandir(folder) as entries:
-                    seen |= {entry.name for entry in entries if ".tmp-" in entry.name}
-            if len(seen) >= wanted:
-                time.sleep(draw.uniform(0, 0.004))
-                return _end(pid)
-            if not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][1] == "Z":
-                return False
-        return False
-
-    return kill
-
-
-def _end(pid: int) -> bool:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def uninterrupted(server: Server, out: Path, arguments: tuple[str, ...]) -> tuple[End, float]:
-    """What a run ends as that nobody disturbs, and how long it takes in seconds."""
-    began = time.monotonic()
-    server.start(command(out, arguments, "4"), out.with_suffix(".log"))
-    code = server.wait()
-    assert code == 0, out.with_suffix(".log").read_text()[-2000:]
-    return End.of(out), time.monotonic() - began
-
-
-def report(name: str, tally: Tally) -> dict[str, Any]:
-    """The figures of many kills, printed as they are returned."""
-    found = {"runs": tally.runs, "equal": tally.equal, "kills": tally.kills, "phases": dict(tally.phases)}
-    print(name, json.dumps(found), flush=True)
-    return found
+    def report(self, name: str) -> dict[str, Any]:
+        """The figures, printed as they are returned; bounds are exact two-sided 95 % ones where all are equal."""
+        kills = len(self.hits)
+        found: dict[str, Any] = {"kills": kills, "runs": self.runs, "runs equal": self.equal}
+        if self.equal == self.runs:
+            found["at least, of kills and of runs"] = [round(0.025 ** (1 / n), 4) for n in (kills, self.runs)]
+        found["left half a save"] = sum(hit.is_inside_a_save for hit in self.hits)
+        for what, values in (("steps", [h.steps for h in self.hits]), ("seconds", [h.seconds for h in self.hits])):
+            found[f"{what} lost"] = {"median": round(statistics.median(values), 3), "most": round(max(values), 3)}
+        found["phases"] = dict(self.phases.most_common())
+        print(f"{name}: {json.dumps(found)}", flush=True)
+        return found

@@ -83,7 +83,7 @@ class CheckpointFolder:
         packed, tensors = pack(state.values)
         content = as_json({"identity": dict(identity), "environment": dict(environment), "state": packed})
         size = len(content) + sum(tensor.nbytes for tensor in tensors.values())
-        self.path.mkdir(exist_ok=True)
+        self.make()
         self.check_space(size)
         target = self.folder(state.step)
         temporary = self.path / f"{target.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}"
@@ -104,6 +104,12 @@ class CheckpointFolder:
             self._point(_BEST, target.name)
         self.prune(state.step)
         return size
+
+    def make(self) -> None:
+        """Make the folder where there is none; OSError where that cannot be done."""
+        if not self.path.is_dir():
+            self.path.mkdir()
+            sync_folder(self.path.parent)  # else a loss of power takes the folder, and all checkpoints with it
 
     def check_space(self, size: int) -> None:
         """OSError where the disk has no room for so many bytes."""

@@ -184,7 +184,7 @@ class Checkpointing:
         state = TrainingState.of(trainer)
         size = sum(tensor.nbytes for tensor in state.values["network"].values())
         try:
-            self.folder.path.mkdir(exist_ok=True)
+            self.folder.make()
             self.folder.check_space(_ROOM * size)
         except OSError as error:
             raise RunError(

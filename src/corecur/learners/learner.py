@@ -287,7 +287,7 @@ class Learner(ABC, Generic[D, R, P]):
         training data. ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
         the run to go on with, or its folder, on the same source and with the same arguments: it ends with the weights
         of a run that was never interrupted. Raises DataError, ConfigError or RunError before any work where something
-        is wrong, Stopped where SIGINT or SIGTERM ended a run.
+        is wrong, Stopped where SIGINT or SIGTERM ended a run, or the disk does not take what came of it.
         """
         began = time.perf_counter() if began is None else began
         every = Interval.parse(save_every)
@@ -435,10 +435,11 @@ class Learner(ABC, Generic[D, R, P]):
         if result.test is not None:
             run.log(result.test.sentence())
         result.next_commands = self.next_commands(run.bundle, data)
-        self.save(run.bundle, card=self.card(data, result, config["command"]))
         page = f"{name_of(data.origin)}: {self.task.replace('-', ' ')}"
-        write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), self.report(data, result, config))
-        run.write_config(config | {"result": result.as_json()})
+        with run.ending():
+            self.save(run.bundle, card=self.card(data, result, config["command"]))
+            write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), self.report(data, result, config))
+            run.write_config(config | {"result": result.as_json()})
 
     def card(self, data: D, result: FitResult, command: str) -> str:
         """``card.md``: what the model is, where it comes from and what it can do."""

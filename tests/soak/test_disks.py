@@ -1,0 +1,292 @@
+"""A kill after every change of a file, power that fails, disks that refuse: the old state or the new one, never neither.
+
+``CORECUR_STRIDE=4`` takes every fourth change.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corecur.bundle.open import open_untrusted
+from corecur.engine.checkpoint import CheckpointFolder
+from corecur.run_folder import read_config
+from tests.soak.disk_changes import Change, PowerLoss, read_changes
+from tests.soak.kills import Hit, Run, Server, undisturbed
+from tests.soak.marks import Marks
+
+pytestmark = pytest.mark.soak
+
+STRIDE = int(os.environ.get("CORECUR_STRIDE", "1"))
+# Five steps, saved before the first, after the second and fourth, and at the end.
+ARGUMENTS = ("digits", "--epochs", "1", "--widths", "4", "--batch-size", "256")
+SAVE_EVERY = "2"
+PARTS = {"folder", "lock", "config", "log", "metrics", "save", "pointer", "pruning", "bundle", "report"}
+
+
+def at_a_change(pid: int, marks: Marks) -> None:
+    """The injector kills, not the test."""
+
+
+def changed(server: Server, run: Run, **faults: object) -> tuple[int | Hit, list[Change]]:
+    """Begin or go on under the injector; how it ended, and the changes it made."""
+    log = run.beside("changes")
+    log.unlink(missing_ok=True)
+    run.out.mkdir(exist_ok=True)
+    faults = {"FAULT_UNDER": run.out, "FAULT_LOG": log, **faults}
+    ended = run.attempt(server, at_a_change, save_every=SAVE_EVERY, **faults)
+    return ended, read_changes(log)
+
+
+def is_there(run: Run) -> None:
+    """The model of a run, at any moment, once there is one."""
+    assert run.folder is not None
+    open_untrusted(run.folder / "bundle")
+
+
+def check_state(run: Run, changes: list[Change]) -> None:
+    """What stands on the disk is whole: the newest checkpoint is the last that got its name, and two are there."""
+    folder = run.folder
+    committed = [change.commits for change in changes if change.commits is not None]
+    if folder is None:
+        assert not committed
+        return
+    read_config(folder)
+    checkpoints = CheckpointFolder(folder / "checkpoints")
+    newest = checkpoints.newest()
+    if committed:
+        assert newest is not None and newest.step == committed[-1]
+    whole = [checkpoints.read(step) for step in checkpoints.steps()]
+    assert len(whole) >= min(2, len(set(committed)))
+    assert run.steps == checkpoints.steps()
+    if (folder / "bundle").exists():
+        is_there(run)
+    if (folder / "report.html").exists():
+        assert (folder / "report.html").read_text().rstrip().endswith("</html>")
+
+
+class Sweep:
+    """Kills after the first, second, … change of a process, until it makes no more; each run then goes on to the end."""
+
+    def __init__(self, server: Server, folder: Path, prepare: Callable[[Path], Run], end: dict[str, str]) -> None:
+        self.server, self.folder, self.prepare, self.end = server, folder, prepare, end
+        self.covered: Counter[tuple[str, str]] = Counter()
+        self.kills = 0
+        self.last = 0
+
+    def run(self, after: Callable[[Run, list[Change]], None] = lambda run, changes: None) -> None:
+        """All of it; ``after(run, changes)`` looks at what each kill left, before the run goes on."""
+        for number in itertools.count(1, STRIDE):
+            change = self._one(number, after, FAULT_KILL=number)
+            if change is None:
+                return
+            self.last = number
+            if change.call == "write":
+                self._one(number, after, FAULT_KILL=number, FAULT_TORN=1)
+
+    def _one(self, number: int, after: Callable[[Run, list[Change]], None], **faults: object) -> Change | None:
+        run = self.prepare(self.folder / f"out-{number}{'-torn' if 'FAULT_TORN' in faults else ''}")
+        ended, changes = changed(self.server, run, **faults)
+        if isinstance(ended, Hit):
+            assert changes[-1].number == number
+            self.kills += 1
+            self.covered[changes[-1].part, changes[-1].call + (" (half)" if "FAULT_TORN" in faults else "")] += 1
+            check_state(run, changes)
+            after(run, changes)
+            run.finish(self.server)
+        else:
+            assert ended == 0
+        assert run.end() == self.end, f"after {changes[-1]}"
+        run.remove()
+        return changes[-1] if isinstance(ended, Hit) else None
+
+    def report(self, name: str) -> None:
+        """The figures."""
+        by_part: dict[str, dict[str, int]] = {}
+        for (part, call), hits in sorted(self.covered.items()):
+            by_part.setdefault(part, {})[call] = hits
+        print(f"{name}: {self.kills} kills, after changes 1 to {self.last}: {json.dumps(by_part)}", flush=True)
+
+
+def test_a_kill_after_every_change_of_a_run_and_a_loss_of_power(injector: Path, tmp_path: Path) -> None:
+    states: Counter[str] = Counter()
+
+    def lose_power(run: Run, changes: list[Change]) -> None:
+        """Whatever of this was not synced is lost: what was promised is there."""
+        promised = [c.commits for place, c in enumerate(changes) if c.commits is not None
+                    and any(later.part == "pointer" for later in changes[place:])]  # fmt: skip
+        for names in (False, True):
+            copy = Run(run.out.with_name("copy"), ARGUMENTS)
+            shutil.copytree(run.out, copy.out)
+            states["lost something"] += PowerLoss(changes).strike(str(run.out), copy.out, names=names) > 0
+            states["all"] += 1
+            if promised:
+                assert copy.folder is not None
+                found = CheckpointFolder(copy.folder / "checkpoints").newest()
+                assert found is not None and found.step >= promised[-1], f"names {names}, after {changes[-1]}"
+            copy.remove()
+
+    with Server(injector) as server:
+        end, _ = undisturbed(server, tmp_path / "undisturbed", ARGUMENTS)
+        count, changes = changed(server, whole := Run(tmp_path / "counted", ARGUMENTS))
+        assert count == 0 and whole.end() == end
+        assert {change.part for change in changes} == PARTS
+        sweep = Sweep(server, tmp_path, lambda out: Run(out, ARGUMENTS), end)
+        sweep.run(lose_power)
+    print(f"{len(changes)} changes in an undisturbed run")
+    sweep.report("a run")
+    print(f"loss of power: {states['all']} states, in {states['lost something']} of them something was lost", flush=True)
+    assert sweep.last > 0.9 * len(changes) - STRIDE
+    if STRIDE == 1:
+        assert {part for part, _ in sweep.covered} == PARTS
+    assert states["lost something"] > states["all"] / 10
+
+
+def test_a_model_without_syncs_does_lose_checkpoints(injector: Path, tmp_path: Path) -> None:
+    """The control: with the same changes less every fsync, power that fails takes what was promised."""
+    with Server(injector) as server:
+        run = Run(tmp_path / "run", ARGUMENTS)
+        ended, changes = changed(server, run)
+    assert ended == 0
+    copy = Run(tmp_path / "copy", ARGUMENTS)
+    shutil.copytree(run.out, copy.out)
+    unsynced = [change for change in changes if change.call != "fsync"]
+    assert PowerLoss(unsynced).strike(str(run.out), copy.out, names=False) > 0
+    assert copy.folder is not None
+    assert {file.stat().st_size for file in copy.folder.glob("checkpoints/step-*/*")} == {0}
+
+
+def test_a_kill_after_every_change_where_a_bundle_is_replaced(injector: Path, tmp_path: Path) -> None:
+    with Server(injector) as server:
+        end, _ = undisturbed(server, tmp_path / "undisturbed", ARGUMENTS)
+        counted = Run(tmp_path / "counted", ARGUMENTS)
+        _, changes = changed(server, counted)
+        first_of_report = next(change.number for change in changes if change.part == "report")
+        killed = Run(tmp_path / "killed", ARGUMENTS)
+        for number in range(first_of_report - 3, first_of_report + 20):  # the numbers vary a little with the saves
+            killed.remove()
+            ended, _ = changed(server, killed, FAULT_KILL=number)
+            if isinstance(ended, Hit) and killed.folder and (killed.folder / "bundle").exists():
+                break
+        assert killed.folder and (killed.folder / "bundle").exists()
+        assert '"result"' not in (killed.folder / "config.json").read_text()
+
+        def prepare(out: Path) -> Run:
+            shutil.copytree(killed.out, out)
+            return Run(out, ARGUMENTS)
+
+        sweep = Sweep(server, tmp_path, prepare, end)
+        sweep.run(lambda run, changes: is_there(run))
+    sweep.report("going on after the bundle was written")
+    assert sweep.covered["bundle", "renameat2"] or STRIDE > 1
+
+
+FULL = (errno.ENOSPC,)
+ERRORS = (errno.EIO, errno.EROFS, errno.EDQUOT, errno.EMFILE)
+
+
+def refused(server: Server, run: Run, end: dict[str, str], outcomes: Counter[str], **faults: object) -> None:
+    """A run on a disk that refuses: it ends well, or stops resumable, or never began; and then it goes on."""
+    ended, changes = changed(server, run, **faults)
+    said = run.log.read_text()[-3000:]
+    assert "Traceback" not in said and "something went wrong" not in said, said
+    if not any("refused" in change.call for change in changes):
+        outcomes["not refused anything"] += 1
+    elif ended == 0:
+        outcomes["went on"] += 1
+    elif ended == 75:
+        outcomes["stopped resumable"] += 1
+        assert run.folder is not None and "--resume" in said, said
+    else:
+        outcomes["never began"] += 1
+        assert ended == 1 and run.folder is None, said
+    if ended:
+        run.finish(server)
+    assert run.end() == end, f"{faults}: {said}"
+    run.remove()
+
+
+@pytest.mark.parametrize("number", [*FULL, *ERRORS], ids=lambda number: errno.errorcode[number])
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+def test_a_disk_that_refuses_a_change(injector: Path, tmp_path: Path, number: int, lasting: bool) -> None:
+    outcomes: Counter[str] = Counter()
+    stride = STRIDE if number in FULL and not lasting else 7 * STRIDE
+    with Server(injector) as server:
+        end, _ = undisturbed(server, tmp_path / "undisturbed", ARGUMENTS)
+        counted = Run(tmp_path / "counted", ARGUMENTS)
+        _, changes = changed(server, counted)
+        for first in range(1, len(changes) + 1, stride):
+            run = Run(tmp_path / f"out-{first}", ARGUMENTS)
+            last = 10**6 if lasting else first
+            refused(server, run, end, outcomes, FAULT_FIRST=first, FAULT_LAST=last, FAULT_ERRNO=number)
+    print(f"{errno.errorcode[number]} {'from then on' if lasting else 'once'}: {dict(outcomes)}", flush=True)
+    assert outcomes["stopped resumable" if lasting else "went on"] > 0
+
+
+PLACES = ("/checkpoints", "log.txt", "metrics.jsonl", "config.json", "/.bundle.", ".report.html.")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_place_that_always_refuses(injector: Path, tmp_path: Path, place: str) -> None:
+    outcomes: Counter[str] = Counter()
+    with Server(injector) as server:
+        end, _ = undisturbed(server, tmp_path / "undisturbed", ARGUMENTS)
+        for number in (*FULL, *ERRORS):
+            run = Run(tmp_path / f"out-{number}", ARGUMENTS)
+            faults = {"FAULT_UNDER": place, "FAULT_FIRST": 1, "FAULT_LAST": 10**6, "FAULT_ERRNO": number}
+            refused(server, run, end, outcomes, **faults)
+    print(f"{place}: {dict(outcomes)}", flush=True)
+    assert outcomes["not refused anything"] == 0
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A file system of a size that can be changed: ``disk("600k")``."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = False
+
+    def sized(size: str) -> Path:
+        nonlocal mounted
+        options = f"remount,size={size}" if mounted else f"size={size}"
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", place], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip("mounting a file system is not allowed here")
+        mounted = True
+        return place
+
+    yield sized
+    if mounted:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_disk_that_is_truly_full(tmp_path: Path, disk: Callable[[str], Path]) -> None:
+    codes: Counter[Any] = Counter()
+    with Server() as server:
+        end, _ = undisturbed(server, tmp_path / "undisturbed", ARGUMENTS)
+        needed = sum(path.stat().st_blocks * 512 for path in (tmp_path / "undisturbed").rglob("*")) // 1024
+        for size in range(16, int(1.6 * needed), max(8, needed // 24)):
+            run = Run(disk(f"{size}k") / f"out-{size}", ARGUMENTS)
+            run.log = tmp_path / "log"
+            code = run.attempt(server, save_every=SAVE_EVERY)
+            codes[code] += 1
+            said = run.log.read_text()[-3000:]
+            assert code in (0, 75) or (code == 1 and run.folder is None), said
+            assert "something went wrong" not in said, said
+            disk(f"{4 * needed}k")
+            if code:
+                run.finish(server)
+            assert run.end() == end, said
+            run.remove()
+    print(f"a full disk: exit codes {dict(codes)}", flush=True)
+    assert codes[75] and codes[0] and codes[1]
