@@ -22,7 +22,22 @@ from typing import Any, Protocol
 from tests.soak.marks import Marks
 
 ROOT = Path(__file__).parents[2]
-_WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi"]
+_WORDS = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+]
 _PATIENCE = 300.0
 #: Kills a process, now or later, that leaves these marks; when that was (``time.time()``), or None where it came late.
 Kill = Callable[[int, Marks], float | None]
@@ -125,11 +140,15 @@ class Hit:
 
 
 class Run:
-    """One run of the command in a folder of its own, over as many processes as it takes."""
+    """One run of the command in a folder of its own, over as many processes as it takes.
 
-    def __init__(self, out: Path, arguments: Sequence[str]) -> None:
+    Each gets the environment; with ``NO_CHARTS=1`` the report is a page without sections.
+    """
+
+    def __init__(self, out: Path, arguments: Sequence[str], **environment: object) -> None:
         self.out = out
         self.arguments = arguments
+        self.environment = environment
         self.log = self.beside("log")
         self.marks = Marks(self.beside("marks"))
 
@@ -163,7 +182,8 @@ class Run:
         """Begin or go on, and kill or not: the exit code, or what was hit."""
         self.marks.reset()
         began = time.time()
-        pid = program.start(self.command(save_every), self.log, marks=self.marks.path, **environment)
+        more = self.environment | environment
+        pid = program.start(self.command(save_every), self.log, marks=self.marks.path, **more)
         at = None if kill is None else kill(pid, self.marks)
         code = program.wait()
         if kill is not None and code in (-signal.SIGKILL, -signal.SIGSEGV):
@@ -215,11 +235,13 @@ class Run:
         shutil.rmtree(self.out, ignore_errors=True)
 
 
-def undisturbed(program: Program, out: Path, arguments: Sequence[str]) -> tuple[dict[str, str], float]:
+def undisturbed(
+    program: Program, out: Path, arguments: Sequence[str], **environment: object
+) -> tuple[dict[str, str], float]:
     """What a run ends as that nobody disturbs, and how long it takes in seconds."""
     ends, times = [], []
     for name in (out.name, f"{out.name}-again"):  # the first one may wait for files to be read
-        run, began = Run(out.with_name(name), arguments), time.monotonic()
+        run, began = Run(out.with_name(name), arguments, **environment), time.monotonic()
         run.finish(program)
         times.append(time.monotonic() - began)
         ends.append(run.end())

@@ -100,7 +100,8 @@ class Sweep:
         if isinstance(ended, Hit):
             assert changes[-1].number == number
             self.kills += 1
-            self.covered[changes[-1].part, changes[-1].call + (" (half)" if "FAULT_TORN" in faults else "")] += 1
+            half = "half a " if "FAULT_TORN" in faults and changes[-1].call == "write" else ""
+            self.covered[changes[-1].part, half + changes[-1].call] += 1
             check_state(run, changes)
             after(run, changes)
             run.finish(self.server)
@@ -126,7 +127,7 @@ def test_a_kill_after_every_change_of_a_run_and_a_loss_of_power(injector: Path, 
         promised = [c.commits for place, c in enumerate(changes) if c.commits is not None
                     and any(later.part == "pointer" for later in changes[place:])]  # fmt: skip
         for names in (False, True):
-            copy = Run(run.out.with_name("copy"), ARGUMENTS)
+            copy = Run(run.out.with_name("copy"), ARGUMENTS, NO_CHARTS=1)
             shutil.copytree(run.out, copy.out)
             states["lost something"] += PowerLoss(changes).strike(str(run.out), copy.out, names=names) > 0
             states["all"] += 1
@@ -137,15 +138,17 @@ def test_a_kill_after_every_change_of_a_run_and_a_loss_of_power(injector: Path, 
             copy.remove()
 
     with Server(injector) as server:
-        end, _ = undisturbed(server, tmp_path / "undisturbed", ARGUMENTS)
-        count, changes = changed(server, whole := Run(tmp_path / "counted", ARGUMENTS))
+        end, _ = undisturbed(server, tmp_path / "undisturbed", ARGUMENTS, NO_CHARTS=1)
+        count, changes = changed(server, whole := Run(tmp_path / "counted", ARGUMENTS, NO_CHARTS=1))
         assert count == 0 and whole.end() == end
         assert {change.part for change in changes} == PARTS
-        sweep = Sweep(server, tmp_path, lambda out: Run(out, ARGUMENTS), end)
+        sweep = Sweep(server, tmp_path, lambda out: Run(out, ARGUMENTS, NO_CHARTS=1), end)
         sweep.run(lose_power)
     print(f"{len(changes)} changes in an undisturbed run")
     sweep.report("a run")
-    print(f"loss of power: {states['all']} states, in {states['lost something']} of them something was lost", flush=True)
+    print(
+        f"loss of power: {states['all']} states, in {states['lost something']} of them something was lost", flush=True
+    )
     assert sweep.last > 0.9 * len(changes) - STRIDE
     if STRIDE == 1:
         assert {part for part, _ in sweep.covered} == PARTS
@@ -155,10 +158,10 @@ def test_a_kill_after_every_change_of_a_run_and_a_loss_of_power(injector: Path, 
 def test_a_model_without_syncs_does_lose_checkpoints(injector: Path, tmp_path: Path) -> None:
     """The control: with the same changes less every fsync, power that fails takes what was promised."""
     with Server(injector) as server:
-        run = Run(tmp_path / "run", ARGUMENTS)
+        run = Run(tmp_path / "run", ARGUMENTS, NO_CHARTS=1)
         ended, changes = changed(server, run)
     assert ended == 0
-    copy = Run(tmp_path / "copy", ARGUMENTS)
+    copy = Run(tmp_path / "copy", ARGUMENTS, NO_CHARTS=1)
     shutil.copytree(run.out, copy.out)
     unsynced = [change for change in changes if change.call != "fsync"]
     assert PowerLoss(unsynced).strike(str(run.out), copy.out, names=False) > 0
@@ -168,11 +171,11 @@ def test_a_model_without_syncs_does_lose_checkpoints(injector: Path, tmp_path: P
 
 def test_a_kill_after_every_change_where_a_bundle_is_replaced(injector: Path, tmp_path: Path) -> None:
     with Server(injector) as server:
-        end, _ = undisturbed(server, tmp_path / "undisturbed", ARGUMENTS)
-        counted = Run(tmp_path / "counted", ARGUMENTS)
+        end, _ = undisturbed(server, tmp_path / "undisturbed", ARGUMENTS, NO_CHARTS=1)
+        counted = Run(tmp_path / "counted", ARGUMENTS, NO_CHARTS=1)
         _, changes = changed(server, counted)
         first_of_report = next(change.number for change in changes if change.part == "report")
-        killed = Run(tmp_path / "killed", ARGUMENTS)
+        killed = Run(tmp_path / "killed", ARGUMENTS, NO_CHARTS=1)
         for number in range(first_of_report - 3, first_of_report + 20):  # the numbers vary a little with the saves
             killed.remove()
             ended, _ = changed(server, killed, FAULT_KILL=number)
@@ -183,7 +186,7 @@ def test_a_kill_after_every_change_where_a_bundle_is_replaced(injector: Path, tm
 
         def prepare(out: Path) -> Run:
             shutil.copytree(killed.out, out)
-            return Run(out, ARGUMENTS)
+            return Run(out, ARGUMENTS, NO_CHARTS=1)
 
         sweep = Sweep(server, tmp_path, prepare, end)
         sweep.run(lambda run, changes: is_there(run))
@@ -222,11 +225,11 @@ def test_a_disk_that_refuses_a_change(injector: Path, tmp_path: Path, number: in
     outcomes: Counter[str] = Counter()
     stride = STRIDE if number in FULL and not lasting else 7 * STRIDE
     with Server(injector) as server:
-        end, _ = undisturbed(server, tmp_path / "undisturbed", ARGUMENTS)
-        counted = Run(tmp_path / "counted", ARGUMENTS)
+        end, _ = undisturbed(server, tmp_path / "undisturbed", ARGUMENTS, NO_CHARTS=1)
+        counted = Run(tmp_path / "counted", ARGUMENTS, NO_CHARTS=1)
         _, changes = changed(server, counted)
         for first in range(1, len(changes) + 1, stride):
-            run = Run(tmp_path / f"out-{first}", ARGUMENTS)
+            run = Run(tmp_path / f"out-{first}", ARGUMENTS, NO_CHARTS=1)
             last = 10**6 if lasting else first
             refused(server, run, end, outcomes, FAULT_FIRST=first, FAULT_LAST=last, FAULT_ERRNO=number)
     print(f"{errno.errorcode[number]} {'from then on' if lasting else 'once'}: {dict(outcomes)}", flush=True)
@@ -240,9 +243,9 @@ PLACES = ("/checkpoints", "log.txt", "metrics.jsonl", "config.json", "/.bundle."
 def test_a_place_that_always_refuses(injector: Path, tmp_path: Path, place: str) -> None:
     outcomes: Counter[str] = Counter()
     with Server(injector) as server:
-        end, _ = undisturbed(server, tmp_path / "undisturbed", ARGUMENTS)
+        end, _ = undisturbed(server, tmp_path / "undisturbed", ARGUMENTS, NO_CHARTS=1)
         for number in (*FULL, *ERRORS):
-            run = Run(tmp_path / f"out-{number}", ARGUMENTS)
+            run = Run(tmp_path / f"out-{number}", ARGUMENTS, NO_CHARTS=1)
             faults = {"FAULT_UNDER": place, "FAULT_FIRST": 1, "FAULT_LAST": 10**6, "FAULT_ERRNO": number}
             refused(server, run, end, outcomes, **faults)
     print(f"{place}: {dict(outcomes)}", flush=True)
@@ -273,10 +276,10 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 def test_a_disk_that_is_truly_full(tmp_path: Path, disk: Callable[[str], Path]) -> None:
     codes: Counter[Any] = Counter()
     with Server() as server:
-        end, _ = undisturbed(server, tmp_path / "undisturbed", ARGUMENTS)
+        end, _ = undisturbed(server, tmp_path / "undisturbed", ARGUMENTS, NO_CHARTS=1)
         needed = sum(path.stat().st_blocks * 512 for path in (tmp_path / "undisturbed").rglob("*")) // 1024
         for size in range(16, int(1.6 * needed), max(8, needed // 24)):
-            run = Run(disk(f"{size}k") / f"out-{size}", ARGUMENTS)
+            run = Run(disk(f"{size}k") / f"out-{size}", ARGUMENTS, NO_CHARTS=1)
             run.log = tmp_path / "log"
             code = run.attempt(server, save_every=SAVE_EVERY)
             codes[code] += 1
