@@ -1,7 +1,8 @@
-"""The command, which sends itself a signal in a phase of its work: ``python -m tests.signalled PHASE SIGNAL train …``.
+"""The command in processes of its own, which send themselves a signal in a phase of their work.
 
-The signal is a real one, and what the phase was about to do goes on after it, more slowly. When it was sent, and after
-how many steps, stands in the file that ``$SIGNALLED`` names. ``SIGINT,SIGINT`` is one and half a second later another.
+The signal is a real one, and what the phase was about to do goes on after it, more slowly. Torch takes seconds to load:
+``python -m tests.signalled`` loads it once, and each command is a fork of that process. ``SIGINT,SIGINT`` is one signal
+and half a second later another.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ PHASES: dict[str, tuple[str, str, int, float]] = {
     "preparing": ("corecur.learners.image_classifier:ImageClassifier", "set_up", 1, 0.5),
     "first step": ("corecur.engine.trainer:Trainer", "train_step", 1, 0.3),
     "mid-step": ("corecur.engine.micro_batches:MicroBatches", "run", 7, 0.3),
-    "mid-save": ("corecur.engine.checkpoint", "write_members", 4, 0.5),
-    "save, before its name": ("corecur.engine.checkpoint", "sync_folder", 4, 0.5),
-    "pruning": ("corecur.engine.checkpoint:CheckpointFolder", "prune", 4, 0.3),
+    "mid-save": ("corecur.engine.checkpoint", "write_members", 2, 0.5),
+    "save, before its name": ("corecur.engine.checkpoint", "sync_folder", 2, 0.5),
+    "pruning": ("corecur.engine.checkpoint:CheckpointFolder", "prune", 2, 0.3),
     "validation": ("corecur.engine.micro_batches:MicroBatches", "run", 8, 0.3),
     "end of an epoch": ("corecur.run_folder:MetricsLog", "on_epoch_end", 2, 0.3),
     "last save": ("corecur.engine.checkpointing:Checkpointing", "finish", 1, 0.3),
@@ -41,7 +41,7 @@ PHASES: dict[str, tuple[str, str, int, float]] = {
     "result": ("corecur.run_folder", "_write_json", 2, 1.0),
     "after all": ("corecur.console", "say_result", 1, 1.0),
     "step without end": ("corecur.engine.micro_batches:MicroBatches", "run", 7, 60.0),
-    "save without end": ("corecur.engine.checkpoint", "write_members", 4, 60.0),
+    "save without end": ("corecur.engine.checkpoint", "write_members", 2, 60.0),
 }
 
 
@@ -53,7 +53,7 @@ def send(numbers: list[int]) -> None:
     for wait, number in enumerate(numbers[1:], 1):
         threading.Timer(wait / 2, os.kill, [os.getpid(), number]).start()
     last = time.monotonic() + (len(numbers) - 1) / 2
-    Path(os.environ["SIGNALLED"]).write_text(f"{last} {_STEPS[0]}")
+    Path("signalled").write_text(f"{last} {_STEPS[0]}")
     os.kill(os.getpid(), numbers[0])
 
 
@@ -74,7 +74,6 @@ def count_steps() -> None:
 def send_in(phase: str, numbers: list[int]) -> None:
     """Send the signal when a phase begins."""
     place, name, call, seconds = PHASES[phase]
-    importlib.import_module("corecur.learners.resume")  # whoever takes a function by its name has it before the change
     module, _, kind = place.partition(":")
     owner = importlib.import_module(module)
     owner = getattr(owner, kind) if kind else owner
@@ -92,30 +91,52 @@ def send_in(phase: str, numbers: list[int]) -> None:
     setattr(owner, name, signalled)
 
 
-class AtImport(MetaPathFinder):
-    """Sends the signal when a module is looked for first."""
-
-    def __init__(self, name: str, numbers: list[int]) -> None:
-        self.name, self.numbers = name, numbers
-
-    def find_spec(self, name: str, *_: Any) -> None:
-        if name == self.name:
-            sys.meta_path.remove(self)
-            send(self.numbers)
-
-
-def main() -> None:
-    phase, numbers = sys.argv[1], [int(signal.Signals[name]) for name in sys.argv[2].split(",")]
-    del sys.argv[1:3]
-    if phase == "import":
-        sys.meta_path.insert(0, AtImport("torch", numbers))
-    else:
-        count_steps()
-        send_in(phase, numbers)
-    importlib.import_module("corecur.__main__").main()
+def work(words: list[str], phase: str, signals: str) -> None:
+    """In a child: the command, with its output in files."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    code: Any = 1
+    try:
+        if phase:
+            count_steps()
+            send_in(phase, [int(signal.Signals[name]) for name in signals.split(",")])
+        sys.argv[1:] = words
+        importlib.import_module("corecur.__main__").main()
+    except SystemExit as end:
+        code = end.code or 0
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
-# in the process that starts it
+def serve() -> None:
+    """Load everything, then a child for each line of orders: folder, words, phase, signals."""
+    for name in ("__main__", "cli", "learners.resume", "learners.image_classifier", "report.page"):
+        importlib.import_module(f"corecur.{name}")
+    importlib.import_module("torch._dynamo")  # which the first step of an optimiser loads
+    for line in sys.stdin:
+        folder, *order = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            os.chdir(folder)
+            work(*order)
+        _, status = os.waitpid(child, 0)
+        print(json.dumps([os.waitstatus_to_exitcode(status), time.monotonic()]), flush=True)
+
+
+# in the process that gives the orders
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    at: float
+    out: str
+    err: str
 
 
 @dataclass(frozen=True)
@@ -132,38 +153,48 @@ class Outcome:
     @property
     def steps_lost(self) -> int:
         """Steps that were done and are done again."""
-        return self.steps_at_signal - (self.step_resumed or 0)
+        return max(0, self.steps_at_signal - (self.step_resumed or 0))
 
 
-def run(*words: object, folder: Path, before: tuple[str, ...] = ("-m", "corecur")) -> subprocess.CompletedProcess[str]:
-    """The command, or what stands in its place, in a folder."""
-    environment = os.environ | {
-        "SIGNALLED": str(folder / "signalled"),
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
-    }
-    line = [sys.executable, *before, *map(str, words)]
-    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300)
+class Commands:
+    """Runs commands, one after the other."""
+
+    def __init__(self) -> None:
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", "OMP_NUM_THREADS": "1"}
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.signalled"], env=environment, text=True, bufsize=1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def run(self, *words: object, folder: Path, phase: str = "", signals: str = "") -> Ended:
+        """The command in a folder, with a signal in a phase of it if one is named."""
+        assert self._server.stdin is not None and self._server.stdout is not None
+        self._server.stdin.write(json.dumps([str(folder), [*map(str, words)], phase, signals]) + "\n")
+        code, at = json.loads(self._server.stdout.readline())
+        return Ended(code, at, *((folder / name).read_text(errors="surrogateescape") for name in ("stdout", "stderr")))
+
+    def stop_and_go_on(self, folder: Path, photos: Path, phase: str, signals: str) -> Outcome:
+        """Stop a training in a phase, and do what it says then."""
+        words = train_words(photos)
+        stopped = self.run(*words, folder=folder, phase=phase, signals=signals)
+        assert (folder / "signalled").exists(), stopped
+        sent, steps = (folder / "signalled").read_text().split()
+        hint = re.search(r"corecur (train --resume .*)", stopped.err, re.DOTALL)
+        again = self.run(*(words if hint is None else shlex.split(hint[1])), folder=folder)
+        assert again.code == 0, again
+        (made,) = folder.glob("runs/*")
+        found = re.search(r"going on at step (\d+)", again.out)
+        resumed = 12 if "complete" in again.out else int(found[1]) if found else None
+        return Outcome(stopped.code, stopped.at - float(sent), int(steps), resumed, stopped.err, made)
+
+    def close(self) -> None:
+        """End the process that they are forks of."""
+        self._server.communicate()
 
 
 def train_words(photos: Path) -> list[object]:
     """A training of 12 steps in 4 epochs, each of which is kept."""
     return ["train", photos, "--epochs", 4, "--threads", 1, "--widths", "4,8", "--save-every", 1]
-
-
-def stop_and_go_on(folder: Path, photos: Path, phase: str, signals: str) -> Outcome:
-    """Stop the command in a phase, and do what it says then."""
-    words = train_words(photos)
-    stopped = run(phase, signals, *words, folder=folder, before=("-m", "tests.signalled"))
-    ended = time.monotonic()
-    assert (folder / "signalled").exists(), (stopped.returncode, stopped.stderr)
-    sent, steps = (folder / "signalled").read_text().split()
-    hint = re.search(r"corecur (train --resume .*)", stopped.stderr)
-    again = run(*(words if hint is None else shlex.split(hint[1])), folder=folder)
-    assert again.returncode == 0, again.stderr
-    (made,) = folder.glob("runs/*")
-    found = re.search(r"going on at step (\d+)", again.stdout)
-    resumed = 12 if "complete" in again.stdout else int(found[1]) if found else None
-    return Outcome(stopped.returncode, ended - float(sent), int(steps), resumed, stopped.stderr, made)
 
 
 def figures(made: Path) -> tuple[bytes, list[dict[str, Any]]]:
@@ -174,4 +205,4 @@ def figures(made: Path) -> tuple[bytes, list[dict[str, Any]]]:
 
 
 if __name__ == "__main__":
-    main()
+    serve()

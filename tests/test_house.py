@@ -87,7 +87,7 @@ def text_files() -> Iterator[Path]:
         for path in found:
             inside = path.relative_to(ROOT).parts
             cached = any(part in UNTRACKED or part.endswith(("cache", ".egg-info")) for part in inside)
-            if path.is_file() and not cached and path.suffix != ".pyc":
+            if path.is_file() and not cached and path.suffix != ".pyc" and path.name != ".git":
                 yield path
 
 

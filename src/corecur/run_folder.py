@@ -461,4 +461,9 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError("the run folder cannot be written", where=path, got=error.strerror) from error
+        raise RunError(
+            "the run folder cannot be written",
+            where=path,
+            got=error.strerror,
+            do="make room, or let it be written, and give the same command again",
+        ) from error

@@ -24,11 +24,18 @@ from corecur.bundle.open import open_checkpoint, open_untrusted
 from corecur.errors import BundleError, Stopped
 from corecur.learners.run_request import RunRequest
 from tests.conftest import SHADES, write_shades
-from tests.signalled import ROOT, run, stop_and_go_on, train_words
+from tests.signalled import ROOT, Commands, train_words
 
 pytestmark = pytest.mark.soak
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+
+
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Commands]:
+    found = Commands()
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +44,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stopped(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stopped(commands: Commands, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was stopped in its second epoch; to be copied."""
     folder = tmp_path_factory.mktemp("stopped")
-    line = ("mid-step", "SIGTERM", *train_words(photos))
-    assert run(*line, folder=folder, before=("-m", "tests.signalled")).returncode == 75
+    assert commands.run(*train_words(photos), folder=folder, phase="mid-step", signals="SIGTERM").code == 75
     (made,) = folder.glob("runs/*")
     return made
 
@@ -137,51 +143,55 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", disk], check=True)
 
 
-def test_a_disk_that_becomes_read_only_and_is_mended(small_disk: Path, tmp_path: Path, stopped: Path) -> None:
+def test_a_disk_that_becomes_read_only_and_is_mended(
+    commands: Commands, small_disk: Path, tmp_path: Path, stopped: Path
+) -> None:
     shutil.copytree(stopped, small_disk / "run")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    refused = run("train", "--resume", small_disk / "run", folder=tmp_path)
-    print(refused.stderr)
-    assert refused.returncode == 1 and "the run folder cannot be written" in refused.stderr
-    assert "Read-only file system" in refused.stderr
-    elsewhere = run("train", "digits", "--out", small_disk / "runs", folder=tmp_path)
-    print(elsewhere.stderr)
-    assert elsewhere.returncode == 1 and "--out" in elsewhere.stderr
+    refused = commands.run("train", "--resume", small_disk / "run", folder=tmp_path)
+    print(refused.err)
+    assert refused.code == 1 and "the run folder cannot be written" in refused.err
+    assert "Read-only file system" in refused.err
+    elsewhere = commands.run("train", "digits", "--out", small_disk / "runs", folder=tmp_path)
+    print(elsewhere.err)
+    assert elsewhere.code == 1 and "--out" in elsewhere.err
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
-    assert run("train", "--resume", small_disk / "run", folder=tmp_path).returncode == 0
+    assert commands.run("train", "--resume", small_disk / "run", folder=tmp_path).code == 0
 
 
-def test_a_disk_that_is_full_when_it_is_resumed(small_disk: Path, tmp_path: Path, stopped: Path) -> None:
+def test_a_disk_that_is_full_when_it_is_resumed(
+    commands: Commands, small_disk: Path, tmp_path: Path, stopped: Path
+) -> None:
     shutil.copytree(stopped, small_disk / "run")
     with contextlib.suppress(OSError), open(small_disk / "ballast", "wb", buffering=0) as file:
         while file.write(bytes(1 << 16)):
             pass
     kept = sorted(path.name for path in (small_disk / "run" / "checkpoints").iterdir())
-    found = run("train", "--resume", small_disk / "run", folder=tmp_path)
-    print(found.returncode, found.stderr)
-    assert found.returncode in (1, 75) and "No space left" in found.stderr and "should not" not in found.stderr
+    found = commands.run("train", "--resume", small_disk / "run", folder=tmp_path)
+    print(found.code, found.err)
+    assert found.code in (1, 75) and "No space left" in found.err and "should not" not in found.err
     assert sorted(path.name for path in (small_disk / "run" / "checkpoints").iterdir()) == kept
     (small_disk / "ballast").unlink()
-    assert run("train", "--resume", small_disk / "run", folder=tmp_path).returncode == 0
+    assert commands.run("train", "--resume", small_disk / "run", folder=tmp_path).code == 0
 
 
 @pytest.mark.parametrize("name", ["with space", "größe 猫", "it's", 'a "b"', "a\nb", "-x", "x" * 200 + "/" + "y" * 200])
-def test_places_of_any_name(tmp_path: Path, photos: Path, name: str) -> None:
+def test_places_of_any_name(commands: Commands, tmp_path: Path, photos: Path, name: str) -> None:
     (tmp_path / "in" / name).mkdir(parents=True)
     (tmp_path / "in" / name / "runs").symlink_to(tmp_path / "real")
     (tmp_path / "real").mkdir()
     source = tmp_path / "in" / name / "photos"
     shutil.copytree(photos, source)
-    found = stop_and_go_on(tmp_path / "in" / name, source, "mid-step", "SIGINT")
+    found = commands.stop_and_go_on(tmp_path / "in" / name, source, "mid-step", "SIGINT")
     assert (found.code, found.steps_lost) == (75, 0)
 
 
 def test_another_number_of_threads_goes_on_and_is_told(
-    tmp_path: Path, photos: Path, stopped: Path, capsys: pytest.CaptureFixture[str]
+    commands: Commands, tmp_path: Path, stopped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(stopped, tmp_path / "one")
     shutil.copytree(stopped, tmp_path / "two")
-    assert run("train", "--resume", "one", folder=tmp_path).returncode == 0
+    assert commands.run("train", "--resume", "one", folder=tmp_path).code == 0
     request = RunRequest.in_config(json.loads((tmp_path / "two" / "config.json").read_text()), where=tmp_path)
     learner = ImageClassifier(threads=2, **request.settings)
     told: list[str] = []

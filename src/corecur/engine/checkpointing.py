@@ -102,11 +102,13 @@ class Checkpointing:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Checkpointing:
-        if self.lock is not None:
-            self._stack.enter_context(self.lock)
-        self.folder.clean()
-        self._stack.enter_context(interruption.polite())
-        self._writer = self._stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="checkpoint"))
+        with contextlib.ExitStack() as entered:
+            if self.lock is not None:
+                entered.enter_context(self.lock)
+            self.folder.clean()
+            entered.enter_context(interruption.polite())
+            self._writer = entered.enter_context(ThreadPoolExecutor(1, thread_name_prefix="checkpoint"))
+            self._stack = entered.pop_all()
         return self
 
     def __exit__(

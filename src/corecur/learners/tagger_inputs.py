@@ -57,7 +57,8 @@ class TaggerPreprocess(BaseModel):
         """The outline numbers of N sentences, or nothing where outlines are left out."""
         if self.outlines is None:
             return ()
-        return (self.outlines.arrays([[outline(written(word)) for word in sentence] for sentence in sentences]),)
+        found = {word: outline(written(word)) for word in set(chain.from_iterable(sentences))}
+        return (self.outlines.arrays([[found[word] for word in sentence] for sentence in sentences]),)
 
     def spelled(self, sentences: Sequence[Sequence[str]]) -> tuple[TokenArrays, Tensor]:
         """For each word its place in a table, and the table (U + 1, W) of character numbers, row 0 for padding."""
