@@ -172,6 +172,8 @@ class RunFolder:
         All that it is made from is in the last checkpoint.
         """
         try:
+            with _writing(self.path):
+                self._metrics.write()  # where it could not be done before
             yield
         except RunError as error:
             if not self.path.is_dir():
@@ -186,9 +188,9 @@ class RunFolder:
     def close(self) -> None:
         """Give the folder back, after another try to write what the disk did not take."""
         if self._lock.is_held:
-            with contextlib.suppress(OSError):
-                self._log.write()
-                self._metrics.write()
+            for lines in (self._metrics, self._log):
+                with contextlib.suppress(OSError):
+                    lines.write()
             self._lock.release()
 
     def __enter__(self) -> RunFolder:

@@ -142,19 +142,21 @@ class Hit:
 class Run:
     """One run of the command in a folder of its own, over as many processes as it takes.
 
-    Each gets the environment; with ``NO_CHARTS=1`` the report is a page without sections.
+    Each gets the environment; with ``NO_CHARTS=1`` the report is a page without sections. ``notes`` is a folder for
+    what is written about the run and no part of it.
     """
 
-    def __init__(self, out: Path, arguments: Sequence[str], **environment: Any) -> None:
+    def __init__(self, out: Path, arguments: Sequence[str], *, notes: Path | None = None, **environment: Any) -> None:
         self.out = out
+        self.notes = out.parent if notes is None else notes
         self.arguments = arguments
         self.environment = environment
         self.log = self.beside("log")
         self.marks = Marks(self.beside("marks"))
 
     def beside(self, kind: str) -> Path:
-        """A file about the run that is no part of it."""
-        return self.out.with_name(f"{kind}-of-{self.out.name}")
+        """A file about the run."""
+        return self.notes / f"{kind}-of-{self.out.name}"
 
     @property
     def folder(self) -> Path | None:
