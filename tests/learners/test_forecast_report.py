@@ -23,7 +23,7 @@ def run() -> Run:
 
 
 def config(learner: Forecaster, data: ForecastData) -> dict[str, object]:
-    return learner._config(data, "corecur train a.csv")
+    return learner._config(data, "corecur train a.csv", RunRequest.of("a.csv"))
 
 
 def test_windows_shown_are_those_of_the_test(run: Run) -> None:
