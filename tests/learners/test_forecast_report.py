@@ -9,6 +9,7 @@ from corecur import Forecaster
 from corecur.learners.fit_result import FitResult
 from corecur.learners.forecast_data import ForecastData
 from corecur.learners.forecast_report import build_report, sections
+from corecur.learners.run_request import RunRequest
 
 from .forecast_tables import waves
 
