@@ -36,7 +36,7 @@ def check_run(found: dict[str, Any], folder: Path, *, bar: float) -> None:
     """The figures reach the bar, and everything was written."""
     run = folder / found["run"]
     assert {entry.name for entry in run.iterdir()} == {
-        "bundle", "config.json", "log.txt", "metrics.jsonl", "report.html",
+        "bundle", "checkpoints", "config.json", "log.txt", "metrics.jsonl", "report.html",
     }  # fmt: skip
     low, high = found["test"]["interval"]
     assert low < found["test"]["accuracy"] < high or found["test"]["accuracy"] in (low, high)

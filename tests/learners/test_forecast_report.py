@@ -9,6 +9,7 @@ from corecur import Forecaster
 from corecur.learners.fit_result import FitResult
 from corecur.learners.forecast_data import ForecastData
 from corecur.learners.forecast_report import build_report, sections
+from corecur.learners.run_request import RunRequest
 
 from .forecast_tables import waves
 
@@ -23,7 +24,7 @@ def run() -> Run:
 
 
 def config(learner: Forecaster, data: ForecastData) -> dict[str, object]:
-    return learner._config(data, "corecur train a.csv")
+    return learner._config(data, "corecur train a.csv", RunRequest.of("a.csv"))
 
 
 def test_windows_shown_are_those_of_the_test(run: Run) -> None:
