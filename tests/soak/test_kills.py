@@ -195,7 +195,7 @@ def test_a_training_with_worker_processes(tmp_path: Path, victims: str) -> None:
             run.finish(server)
             assert run.weights() == whole.weights()
     print(f"{victims}: {hits} of 12 hit", flush=True)
-    assert hits >= (3 if victims == "one worker" else 6)  # one that has done its part is not missed
+    assert hits >= 6
 
 
 def make_the_newest_look_oldest(run: Run) -> None:
