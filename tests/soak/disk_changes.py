@@ -30,7 +30,7 @@ class Change:
     @property
     def part(self) -> str:
         """Which part of a run it belongs to."""
-        inside = re.sub(r"/\.[\w-]+\.tmp-[0-9a-f]+(?=/|$)", "/draft", self.path + " " + self.other)
+        inside = re.sub(r"/\.[\w-]+\.tmp-[0-9a-f]+(?=[/ ])", "/draft", f"{self.path} {self.other} ")
         return next((part for part, word in _PARTS if word in inside), "folder")
 
     @property

@@ -99,7 +99,7 @@ def test_kills_at_random_moments(tmp_path: Path) -> None:
 
 
 def test_kills_of_fresh_processes(tmp_path: Path) -> None:
-    arguments = write_sources(tmp_path)["images"]
+    arguments = (*write_sources(tmp_path)["images"], "--epochs", "30")  # or most kills would come while it loads
     tally = kills_of(Fresh(), tmp_path / "fresh", arguments, max(3, KILLS // 20), aimed=0)
     tally.report("fresh processes")
     assert tally.equal == tally.runs
