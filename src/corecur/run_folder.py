@@ -206,10 +206,11 @@ class RunFolder:
             if error is not None:
                 with contextlib.suppress(RunError):  # a folder that is gone: the error that is on its way says more
                     self.log(f"ended early: {str(error) or type(error).__name__}".splitlines()[0])
-                if not isinstance(error, Stopped):
-                    error.add_note(f"  left:     {self._left_behind() if kept else 'nothing; no epoch was finished'}")
                 if not kept:  # while it is locked: nobody shall go on with it meanwhile
                     shutil.rmtree(self.path, ignore_errors=True)
+                if not isinstance(error, Stopped):
+                    gone = not kept and not self.path.exists()  # a disk may refuse that too
+                    error.add_note(f"  left:     {'nothing; no epoch was finished' if gone else self._left_behind()}")
         finally:
             self.close()
 

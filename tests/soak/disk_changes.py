@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class Change:
     @property
     def part(self) -> str:
         """Which part of a run it belongs to."""
-        inside = re.sub(r"/\.[\w-]+\.tmp-[0-9a-f]+(?=/|$)", "/draft", self.path + " " + self.other)
+        inside = re.sub(r"/\.[\w-]+\.tmp-[0-9a-f]+(?=[/ ])", "/draft", f"{self.path} {self.other} ")
         return next((part for part, word in _PARTS if word in inside), "folder")
 
     @property
@@ -37,6 +38,18 @@ class Change:
         """The step whose checkpoint gets its name by this change."""
         match = _COMMITTED.search(self.path)
         return int(match[1]) if match and self.call in ("rename", "renameat2") else None
+
+
+def places(changes: list[Change]) -> list[str]:
+    """What kind of place each change is made at: the first write of a save's tensors, the second, … of any save."""
+    seen: Counter[tuple[str, str]] = Counter()
+    found = []
+    for change in changes:
+        seen[change.call, change.path] += 1
+        name = re.sub(r"(?<=\.)[a-z0-9_]{8}$", "…", re.sub(r"^step-\d+", "step", Path(change.path).name))
+        name = re.sub(r"\.tmp-(old-)?.*", r".tmp-\1", name) if change.part != "folder" else "the run"
+        found.append(f"{change.part}: {change.call} {name}, time {seen[change.call, change.path]}")
+    return found
 
 
 def read_changes(log: Path) -> list[Change]:

@@ -1,5 +1,6 @@
-/* For LD_PRELOAD: counts every change of a file below FAULT_UNDER (a part of its path), and
+/* For LD_PRELOAD: counts every change of a file whose path (or former path) holds FAULT_UNDER, and
 
+   FAULT_ONLY     counts those alone whose path holds this too; with a ! before it, those whose path does not
    FAULT_LOG      a file that gets a line for each: number, call, path, other path, size of the file after it
    FAULT_KILL     the number of the change after which the process is killed (SIGKILL)
    FAULT_TORN     1: if that change is a write, only half of its bytes reach the file
@@ -32,15 +33,22 @@ static long setting(const char *name) {
   return text ? atol(text) : 0;
 }
 
-/* The number of a change, and the turn to make it; 0 where the paths are none of ours. */
+static int holds(const char *path, const char *other, const char *part) {
+  return strstr(path, part) || strstr(other, part);
+}
+
+/* The number of a change, and the turn to make it; 0 where it is not counted, -1 where it is none of ours. */
 static int begin(const char *path, const char *other) {
-  const char *under = getenv("FAULT_UNDER");
-  if (!under || !(strstr(path, under) || strstr(other, under))) return 0;
+  const char *under = getenv("FAULT_UNDER"), *only = getenv("FAULT_ONLY");
+  if (!under || !holds(path, other, under)) return -1;
   pthread_mutex_lock(&turn);
+  if (only && (*only == '!' ? holds(path, other, only + 1) : !holds(path, other, only))) return 0;
   return ++count;
 }
 
-static int fails(int number) { return setting("FAULT_FIRST") <= number && number <= setting("FAULT_LAST"); }
+static int fails(int number) {
+  return number && setting("FAULT_FIRST") <= number && number <= setting("FAULT_LAST");
+}
 
 static void end(int number, const char *call, const char *path, const char *other) {
   const char *log = getenv("FAULT_LOG");
@@ -53,7 +61,7 @@ static void end(int number, const char *call, const char *path, const char *othe
     syscall(SYS_write, file, line, length);
     syscall(SYS_close, file);
   }
-  if (number == setting("FAULT_KILL")) kill(getpid(), SIGKILL), pause();
+  if (number && number == setting("FAULT_KILL")) kill(getpid(), SIGKILL), pause();
   pthread_mutex_unlock(&turn);
 }
 
@@ -85,7 +93,7 @@ static const char *in_folder(int folder, const char *name, char *room) {
   (void)room, (void)other_room;                                \
   const char *path = where, *other = elsewhere;                \
   int number = begin(path, other);                             \
-  if (!number) return real(__VA_ARGS__);                       \
+  if (number < 0) return real(__VA_ARGS__);                    \
   int failing = fails(number);                                 \
   type result = failing ? -1 : real(__VA_ARGS__);              \
   int error = failing ? (int)setting("FAULT_ERRNO") : errno;   \

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import sys
 import time
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from corecur.__main__ import main
+from corecur.engine import checkpointing
+from corecur.engine.checkpointing import Checkpointing
 from corecur.learners.tasks import TASKS
 from tests.soak import loader_fit
 from tests.soak.marks import Marks
@@ -24,6 +27,18 @@ for name in ("corecur.learners.resume", "corecur.cli", "torch._dynamo", "sympy",
              "sklearn.model_selection", "sklearn.metrics", "scipy.stats", "matplotlib.figure", "rich.progress",
              "rich.table", "PIL.Image"):  # fmt: skip
     importlib.import_module(name)
+
+
+def keep_every_state() -> None:
+    """Each state that may be kept is: then two runs make the same changes on a disk, in the same order."""
+    submit = Checkpointing._submit
+
+    def submit_and_wait(keeper: Checkpointing, *state: Any, **options: Any) -> None:
+        submit(keeper, *state, **options)
+        keeper._wait()
+
+    Checkpointing._submit = submit_and_wait  # type: ignore[method-assign, assignment]
+    checkpointing._SHARE_FOR_BEST = math.inf
 
 
 def run(job: dict[str, Any]) -> int:
@@ -38,6 +53,8 @@ def run(job: dict[str, Any]) -> int:
     if "NO_CHARTS" in os.environ:  # they take longer than a small training
         for row in TASKS.values():
             row.learner.report = lambda *_: []  # type: ignore[method-assign]
+    if "EVERY_SAVE" in os.environ:
+        keep_every_state()
     if job["marks"]:
         Marks(Path(job["marks"])).follow()
     sys.argv = ["corecur", *job["argv"]]

@@ -86,6 +86,8 @@ class Fresh:
 
     def start(self, argv: Sequence[str], log: Path, *, marks: Path | None = None, **environment: Any) -> int:
         more = {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in environment.items()}
+        if marks is not None:
+            Marks(marks).reset("with a checkpoint")
         with log.open("ab") as file:
             line = [sys.executable, "-m", "corecur", *argv]
             self._process = subprocess.Popen(line, env=os.environ | more, stdout=file, stderr=file)

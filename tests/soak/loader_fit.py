@@ -21,7 +21,7 @@ class Noisy(Dataset[Any]):
         return 96
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        time.sleep(0.004)
+        time.sleep(0.02)
         angle = torch.tensor(float(number))
         return torch.stack([angle.sin(), angle.cos()]) + 0.1 * torch.randn(2), (angle.sin() > 0).float()[None]
 

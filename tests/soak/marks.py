@@ -47,9 +47,9 @@ class Marks:
         """The last step that was taken; 0 before the first one of this process."""
         return int(struct.unpack_from("q", self._bytes, _STEP)[0])
 
-    def reset(self) -> None:
+    def reset(self, main: str = "start") -> None:
         """As at the start of a process."""
-        self._bytes[:] = b"start".ljust(_SIZE, b"\0")
+        self._bytes[:] = main.encode().ljust(_SIZE, b"\0")
 
     def follow(self) -> None:
         """Mark from now on what this process does."""

@@ -99,7 +99,7 @@ def test_kills_at_random_moments(tmp_path: Path) -> None:
 
 
 def test_kills_of_fresh_processes(tmp_path: Path) -> None:
-    arguments = write_sources(tmp_path)["images"]
+    arguments = (*write_sources(tmp_path)["images"], "--epochs", "30")  # or most kills would come while it loads
     tally = kills_of(Fresh(), tmp_path / "fresh", arguments, max(3, KILLS // 20), aimed=0)
     tally.report("fresh processes")
     assert tally.equal == tally.runs
@@ -195,7 +195,7 @@ def test_a_training_with_worker_processes(tmp_path: Path, victims: str) -> None:
             run.finish(server)
             assert run.weights() == whole.weights()
     print(f"{victims}: {hits} of 12 hit", flush=True)
-    assert hits >= (3 if victims == "one worker" else 6)  # one that has done its part is not missed
+    assert hits >= 6
 
 
 def make_the_newest_look_oldest(run: Run) -> None:
