@@ -14,7 +14,7 @@ Answer = Callable[..., Any]
 
 # The whole job is to reach 93.5 % of the words of UD English EWT's test split. Bars: what was measured, less a margin.
 EWT_BAR = 0.90  # 2 epochs
-WNUT_BAR = 0.02  # F1 after 4 epochs: the entities of its test split are new ones, none of them in the training split
+WNUT_BAR = 0.08  # F1 after 3 epochs, 0.138 to 0.190 with three seeds: the entities of its test split are new ones
 
 
 def test_parts_of_speech(
@@ -31,6 +31,7 @@ def test_parts_of_speech(
 
 
 def test_entities(answer: Answer, data: Callable[[str], Path]) -> None:
-    test = answer("train", data("wnut17"), "--epochs", 4, "--units", 60)["test"]
+    short = ("--epochs", 3, "--units", 60, "--batch-size", 8, "--dropout", 0.3)
+    test = answer("train", data("wnut17"), *short)["test"]
     assert test["accuracy"] > 0.9
     assert test["f1"] > WNUT_BAR

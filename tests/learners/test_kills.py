@@ -25,11 +25,11 @@ def server() -> Iterator[Server]:
         yield started
 
 
-def after_step(number: int) -> Kill:
-    """A kill as soon as so many steps are done."""
+def after_step(number: int, out: Path, *, kept: bool) -> Kill:
+    """A kill as soon as so many steps are done; where ``kept``, not before one of them is on the disk."""
 
     def kill(pid: int, marks: Marks) -> float:
-        while marks.step < number:
+        while marks.step < number or (kept and not any(out.glob("*/checkpoints/step-[1-9]*/COMMIT"))):
             time.sleep(0.0005)
             os.kill(pid, 0)  # ProcessLookupError where it came to an end
         os.kill(pid, signal.SIGKILL)
@@ -44,7 +44,8 @@ def test_it_goes_on_to_the_same_end(server: Server, tmp_path: Path, name: str) -
     assert tuple(jobs) == NAMES
     whole, run = (Run(tmp_path / folder, jobs[name], NO_CHARTS=1) for folder in ("whole", "killed"))
     whole.finish(server)
-    hits = [run.attempt(server, after_step(number), save_every="2") for number in (3, 7)]
+    kills = after_step(3, run.out, kept=False), after_step(7, run.out, kept=True)
+    hits = [run.attempt(server, kill, save_every="2") for kill in kills]
     assert all(isinstance(hit, Hit) for hit in hits), run.log.read_text()[-2000:]
     run.finish(server)
     assert "going on at step" in run.log.read_text()
