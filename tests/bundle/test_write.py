@@ -168,7 +168,7 @@ def test_where_writing_fails_nothing_is_left_and_the_old_one_stays(
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("corecur.bundle.write._exchanged", lambda *_: False)
+    monkeypatch.setattr("corecur.bundle.write.exchanged", lambda *_: False)
     monkeypatch.setattr(os, step, full)
     with pytest.raises(RunError, match=r"(?s)cannot be written.*No space left"):
         write_bundle(path, model={"kind": "new"}, weights=WEIGHTS)
@@ -191,7 +191,7 @@ def test_the_old_folder_comes_back_where_the_new_one_cannot_take_its_place(
             raise OSError(5, "Input/output error")
         replace(source, target)
 
-    monkeypatch.setattr("corecur.bundle.write._exchanged", lambda *_: False)
+    monkeypatch.setattr("corecur.bundle.write.exchanged", lambda *_: False)
     monkeypatch.setattr(os, "replace", second_fails)
     with pytest.raises(RunError, match="Input/output error"):
         write_bundle(path, model={"kind": "new"}, weights=WEIGHTS)
@@ -203,7 +203,7 @@ def test_where_the_system_cannot_exchange_the_old_one_is_moved_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_bundle(tmp_path / "m", **EVERYTHING)
-    monkeypatch.setattr("corecur.bundle.write._exchanged", lambda *_: False)
+    monkeypatch.setattr("corecur.bundle.write.exchanged", lambda *_: False)
     assert open_untrusted(write_bundle(tmp_path / "m", model={"kind": "new"}, weights=WEIGHTS)).model["kind"] == "new"
     assert os.listdir(tmp_path) == ["m"]
 
@@ -229,7 +229,7 @@ def test_a_reader_never_finds_a_folder_without_a_bundle(tmp_path: Path) -> None:
 
 def test_names_become_durable_after_what_they_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
-    fsync, exchanged, replace = os.fsync, write._exchanged, os.replace
+    fsync, exchanged, replace = os.fsync, write.exchanged, os.replace
 
     def synced(descriptor: int) -> None:
         steps.append("sync " + Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
@@ -244,7 +244,7 @@ def test_names_become_durable_after_what_they_name(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", renamed(replace))
-    monkeypatch.setattr(write, "_exchanged", renamed(exchanged))
+    monkeypatch.setattr(write, "exchanged", renamed(exchanged))
     members = ["sync model.json", "sync weights.safetensors", "sync manifest.json", "sync new"]
     for _ in range(2):
         write_bundle(tmp_path / "m", model={}, weights=WEIGHTS)

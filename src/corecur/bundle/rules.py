@@ -53,5 +53,11 @@ STAGES: Mapping[str, Mapping[str, str]] = {
     },
 }
 
-#: All of them.
-RULES: Mapping[str, str] = {code: rule for rules in STAGES.values() for code, rule in rules.items()}
+#: What a checkpoint must keep beside the rules of file, manifest, JSON and weights.
+CHECKPOINT_RULES: dict[str, str] = {
+    "bad-state": "the state has the closed form of a training's, with values that it can have",
+    "other-training": "network, optimizer, metrics and callbacks are those of the training that goes on",
+}
+
+#: All rules of a model file.
+RULES: dict[str, str] = {code: rule for rules in STAGES.values() for code, rule in rules.items()}

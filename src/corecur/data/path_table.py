@@ -23,6 +23,7 @@ PATH_COLUMNS = ("path", "file", "filename", "image")
 LABEL_COLUMNS = ("label", "class", "target", "category")
 SPLIT_COLUMNS = ("split", "subset")
 DELIMITERS = (",", "\t", ";")
+_LONGEST_CELL = 1 << 17
 _COPIES = 32  # its cells, rows and paths
 
 
@@ -117,10 +118,13 @@ def _read_cells(source: Path) -> list[tuple[int, list[str]]]:
     first = text.lstrip("\r\n").partition("\n")[0]
     delimiter = max(DELIMITERS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    usual = csv.field_size_limit(_LONGEST_CELL)  # of the whole process, and other libraries change it
     try:
         return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
         raise DataError(f"the table cannot be read: {error}", where=f"{source}, row {reader.line_num}") from error
+    finally:
+        csv.field_size_limit(usual)
 
 
 def _columns(source: Path, header: list[str]) -> tuple[int, int, int | None]:

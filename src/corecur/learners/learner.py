@@ -397,6 +397,8 @@ class Learner(ABC, Generic[D, R, P]):
             listening.append(MetricsLog(result.run))
         if verbose:
             listening.append(ProgressBar(plan.epochs if seconds is None else None))
+        if keeper is not None and keeper.resume is not None:
+            result.seconds_before = keeper.resume.state.seconds
         started = time.perf_counter()
         result.history = plan.trainer.fit(
             plan.batches,
@@ -407,8 +409,6 @@ class Learner(ABC, Generic[D, R, P]):
             callbacks=listening,
             checkpoints=keeper,
         )
-        if keeper is not None and keeper.resume is not None:
-            result.seconds_before = keeper.resume.state.seconds
         result.train_seconds = result.seconds_before + time.perf_counter() - started
 
     def _config(self, data: D, command: str, request: RunRequest) -> dict[str, Any]:
