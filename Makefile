@@ -4,15 +4,19 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check acceptance soak bench format clean
+.PHONY: help demo test check acceptance soak bench wheel format clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
 
-$(VENV)/ready: requirements.lock pyproject.toml
+$(VENV)/packages: requirements.lock
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "corecur needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	"$(PYTHON)" -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@touch $(VENV)/packages
+
+# The package itself, its native kernels compiled where there is a compiler.
+$(VENV)/ready: $(VENV)/packages pyproject.toml CMakeLists.txt $(wildcard src/corecur/kernels/csrc/*)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $(VENV)/ready
 
@@ -36,9 +40,12 @@ soak: $(VENV)/ready ## hours of kills, faults and fuzzing
 bench: $(VENV)/ready ## measure against peers, side by side
 	$(RUN) -m bench
 
+wheel: $(VENV)/ready ## build a wheel in dist/ that runs on machines without a compiler
+	$(RUN) -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
+
 format: $(VENV)/ready ## let ruff lay out the code
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
 clean: ## remove the environment and the caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

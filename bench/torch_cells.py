@@ -132,7 +132,8 @@ class Ours(TorchWork):
 
     def kernel(self, engine: str) -> str:
         path = last_path()
-        return f"{path.kernel if path else 'none'}, {engine}"
+        name = path.kernel if path else "none"
+        return name if name == "native" else f"{name}, {engine}"
 
 
 def own_layer(job: Job) -> nn.Module:

@@ -111,3 +111,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
         expected="one of " + ", ".join(known),
         do=f"did you mean {guess!r}?" if guess else f"use one of these names, or pass the {kind} itself",
     )
+
+
+class KernelNotice(RuntimeWarning):
+    """Given once where the native kernels are missing."""

@@ -14,6 +14,7 @@ from corecur.kernels.choose import KERNELS, OWN, Choice, Request, asking_for, ch
 from corecur.layers.activation import ACTIVATIONS
 from corecur.layers.lstm import LSTM
 from corecur.layers.simple_rnn import SimpleRNN
+from tests.kernels.needs_kernels import needs_kernels
 
 EVERY = [
     Request(kind, activation=phi, recurrent_activation=sigma, recurrent_dropout=dropped, zoneout=zoned)
@@ -35,23 +36,34 @@ def test_every_request_gets_a_kernel_and_a_reason() -> None:
 @pytest.mark.parametrize(
     ("request_", "kernel", "reason"),
     [
-        (Request("lstm"), "fused", "one torch operation"),
-        (Request("gru"), "fused", "one torch operation"),
-        (Request("simple_rnn", activation="relu"), "fused", "one torch operation"),
-        (Request("simple_rnn", activation="relu", recurrent_activation="relu"), "fused", "one torch operation"),
-        (Request("simple_rnn", activation="elu"), "scripted loop", "tanh or relu"),
+        (Request("lstm", dtype="float64"), "fused", "not in float64"),
+        (Request("gru", dtype="float64"), "fused", "not in float64"),
+        (Request("simple_rnn", dtype="float64", activation="relu"), "fused", "not in float64"),
+        (Request("simple_rnn", activation="relu", recurrent_activation="relu", dtype="float64"), "fused", "float64"),
+        (Request("simple_rnn", dtype="float64", activation="elu"), "scripted loop", "tanh or relu"),
         (Request("classic_gru"), "scripted loop", "no fused operation"),
-        (Request("lstm", recurrent_activation="hard_sigmoid"), "scripted loop", "hard_sigmoid"),
-        (Request("lstm", recurrent_dropout=True), "scripted loop", "recurrent dropout"),
-        (Request("gru", zoneout=True), "scripted loop", "zoneout"),
-        (Request("gru", activation=OWN), "python loop", "one's own"),
+        (Request("lstm", dtype="float64", recurrent_activation="hard_sigmoid"), "scripted loop", "hard_sigmoid"),
+        (Request("lstm", dtype="float64", recurrent_dropout=True), "scripted loop", "recurrent dropout"),
+        (Request("gru", dtype="float64", zoneout=True), "scripted loop", "zoneout"),
+        (Request("gru", dtype="float64", activation=OWN), "python loop", "one's own"),
         (Request(OWN), "python loop", "one's own"),
+        (Request("lstm", device="cuda"), "fused", "not in float32 on cuda"),
+        (Request("lstm", autocast=True), "fused", "under autocast"),
     ],
 )  # fmt: skip
 def test_what_is_chosen(request_: Request, kernel: str, reason: str) -> None:
     choice = choose(request_)
     assert choice.kernel == kernel
     assert reason in choice.reason
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    "request_",
+    [Request("lstm"), Request("gru", zoneout=True), Request("simple_rnn", activation="relu", recurrent_dropout=True)],
+)
+def test_the_native_kernels_come_first(request_: Request) -> None:
+    assert choose(request_) == Choice("native", "corecur's own kernel over the whole sequence")
 
 
 def test_an_explicit_request_is_met_or_refused_with_the_reason() -> None:

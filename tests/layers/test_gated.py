@@ -283,6 +283,9 @@ def test_penalties_are_those_of_the_weights() -> None:
 
 def test_a_layer_explains_its_kernel() -> None:
     layer = LSTM(4, recurrent_dropout=0.2)
+    layer(torch.zeros(1, 2, 3))
+    layer.double()
+    assert "native: no, the native kernels compute in float32" in explain(layer.request())
     assert "fused: no, torch's operation has no recurrent dropout" in explain(layer.train().request())
     assert "fused: taken" in explain(layer.eval().request())
 

@@ -16,6 +16,8 @@ from torch import Tensor
 from corecur.errors import ConfigError
 from corecur.kernels.cell import Work
 from corecur.kernels.fused import OPERATIONS, follows_autocast, run_fused
+from corecur.kernels.library import info, native
+from corecur.kernels.native import KINDS, run_native
 from corecur.kernels.time_loop import run_compiled, run_plain
 from corecur.names import Table
 
@@ -32,6 +34,10 @@ class Request:
     recurrent_activation: str = "sigmoid"
     recurrent_dropout: bool = False
     zoneout: bool = False
+    device: str = "cpu"
+    dtype: str = "float32"
+    #: Whether ``torch.autocast`` is on.
+    autocast: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,23 @@ class Kernel:
     run: Callable[[Work], tuple[Tensor, list[Tensor]]]
     #: Whether it runs in the precision of ``torch.autocast``; in float32 otherwise.
     follows_autocast: Callable[[Work], bool] = lambda work: False
+
+
+def _native_refuses(request: Request) -> str | None:
+    if (request.kind, request.activation) not in KINDS:
+        known = [activation for kind, activation in KINDS if kind == request.kind]
+        if not known:
+            return f"there is no native kernel for the kind {request.kind}"
+        return f"the native kernel for {request.kind} takes the activation {' or '.join(known)}"
+    if request.recurrent_activation != "sigmoid" and request.kind != "simple_rnn":
+        return f"the gates of the native kernel are sigmoid, not {request.recurrent_activation}"
+    if request.device != "cpu" or request.dtype != "float32":
+        return f"the native kernels compute in float32 on a CPU, not in {request.dtype} on {request.device}"
+    if request.autocast and request.kind == "lstm":
+        return "torch's operation for lstm is faster under autocast"
+    if native() is None:
+        return f"the native kernels are missing: {info().why}"
+    return None
 
 
 def _fused_refuses(request: Request) -> str | None:
@@ -81,6 +104,7 @@ def _plain_refuses(request: Request) -> None:
 KERNELS: Table[Kernel] = Table(
     "kernel",
     {
+        "native": Kernel("corecur's own kernel over the whole sequence", _native_refuses, run_native),
         "fused": Kernel("one torch operation over the whole sequence", _fused_refuses, run_fused, follows_autocast),
         "scripted loop": Kernel("a loop over time compiled by TorchScript", _compiled_refuses, run_compiled),
         "python loop": Kernel("a loop over time in Python", _plain_refuses, run_plain),
@@ -91,10 +115,11 @@ KERNELS: Table[Kernel] = Table(
 def choose(request: Request, *, asked: str | None = None) -> Choice:
     """The first kernel that can do the request, or the one asked for; ConfigError where that one cannot.
 
-    >>> choose(Request("lstm")).kernel
+    >>> choose(Request("lstm", dtype="float64")).kernel
     'fused'
-    >>> choose(Request("gru", activation="relu"))
-    Choice(kernel='scripted loop', reason="torch's operation for gru takes the activation tanh")
+    >>> print(choose(Request("gru", activation="relu")).reason.replace("; ", "\\n"))
+    the native kernel for gru takes the activation tanh
+    torch's operation for gru takes the activation tanh
     """
     if asked is not None:
         refusal = KERNELS[asked].refuses(request)
@@ -114,6 +139,7 @@ def explain(request: Request) -> str:
     """Every kernel, and why it is taken, not needed or not able.
 
     >>> print(explain(Request("classic_gru")))
+    native: no, there is no native kernel for the kind classic_gru
     fused: no, torch has no fused operation for the kind classic_gru
     scripted loop: taken, a loop over time compiled by TorchScript
     python loop: not needed

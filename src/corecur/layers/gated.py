@@ -196,12 +196,16 @@ class Gated(Layer):
 
     def request(self) -> Request:
         """What the choice of a kernel depends on, for ``corecur.kernels.explain``."""
+        weight = self.weights()["weight_ih"] if self.built else torch.empty(0)
         return Request(
             self._kind,
             activation=self._phi_name,
             recurrent_activation=self._sigma_name,
             recurrent_dropout=self.training and self._recurrent_dropout > 0,
             zoneout=bool(self._zoneout),
+            device=weight.device.type,
+            dtype=str(weight.dtype).removeprefix("torch."),
+            autocast=torch.is_autocast_enabled(weight.device.type),
         )
 
     def over_time(

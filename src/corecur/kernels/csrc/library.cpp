@@ -1,0 +1,96 @@
+// What the library shows to Python: which instruction set runs, whose threads, and the kernels behind both.
+#include <cstddef>
+#include <cstring>
+
+#include "kernels.hpp"
+#include "parallel.hpp"
+
+
+// Every instruction set the library is compiled for, the best one first; CMakeLists.txt lists the same.
+#if defined(__x86_64__)
+#define CORECUR_ISAS(use) use(avx512) use(avx2) use(baseline)
+#elif defined(__aarch64__)
+#define CORECUR_ISAS(use) use(neon)
+#else
+#define CORECUR_ISAS(use) use(baseline)
+#endif
+
+namespace corecur {
+#define CORECUR_DECLARE(isa) namespace isa { extern const CorecurKernels kernels; }
+CORECUR_ISAS(CORECUR_DECLARE)
+
+namespace {
+
+using Region = void (*)(void (*)(void*), void*, unsigned, unsigned);
+using Count = int (*)();
+
+// The entry points of the OpenMP runtime that torch has loaded; null where none was found.
+Region open_region = nullptr;
+Count number_of_thread = nullptr, number_of_threads = nullptr;
+
+struct Tasks {
+  int count;
+  void (*body)(void*, int);
+  void* data;
+};
+
+void some_of(void* given) {
+  const Tasks& tasks = *static_cast<Tasks*>(given);
+  int step = number_of_threads();
+  for (int task = number_of_thread(); task < tasks.count; task += step) tasks.body(tasks.data, task);
+}
+
+bool has(const char* isa) {
+#if defined(__x86_64__)
+  if (!std::strcmp(isa, "avx512"))
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+  if (!std::strcmp(isa, "avx2")) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  return true;
+}
+
+const CorecurKernels* const known[] = {
+#define CORECUR_ADDRESS(isa) &isa::kernels,
+    CORECUR_ISAS(CORECUR_ADDRESS)};
+
+}  // namespace
+
+void in_parallel(int tasks, int threads, void (*body)(void*, int), void* data) {
+  if (threads > tasks) threads = tasks;
+  if (threads > 1 && open_region != nullptr) {
+    Tasks given{tasks, body, data};
+    open_region(some_of, &given, static_cast<unsigned>(threads), 0);
+  } else {
+    for (int task = 0; task < tasks; ++task) body(data, task);
+  }
+}
+
+}  // namespace corecur
+
+extern "C" {
+
+#define CORECUR_PUBLIC __attribute__((visibility("default")))
+
+// Raised by one whenever a struct or a function changes: Python refuses another library.
+CORECUR_PUBLIC int corecur_version() { return 1; }
+
+// The kernels of the instruction set `name`, the best one without a name; null where the machine does not have it.
+CORECUR_PUBLIC const CorecurKernels* corecur_kernels(const char* name) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+#endif
+  const CorecurKernels* found = nullptr;
+  for (const CorecurKernels* kernels : corecur::known)  // the best comes first
+    if (found == nullptr && (name == nullptr || !std::strcmp(name, kernels->name)) && corecur::has(kernels->name))
+      found = kernels;
+  return found;
+}
+
+CORECUR_PUBLIC void corecur_use_threads_of(void* region, void* number, void* count) {
+  corecur::open_region = reinterpret_cast<corecur::Region>(region);
+  corecur::number_of_thread = reinterpret_cast<corecur::Count>(number);
+  corecur::number_of_threads = reinterpret_cast<corecur::Count>(count);
+}
+
+}

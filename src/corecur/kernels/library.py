@@ -1,0 +1,148 @@
+"""The native library: found, loaded, matched to the machine's instruction set and to torch's threads; ``info``."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from corecur.errors import ConfigError, KernelNotice
+
+#: The struct and function layout this module is written for; ``corecur_version`` of csrc/library.cpp.
+VERSION = 1
+#: Instruction sets, the best first; which of them the library has depends on the processor it was built for.
+ISAS = ("avx512", "avx2", "neon", "baseline")
+_NAMES = ("libcorecur_kernels.so", "libcorecur_kernels.dylib")
+
+
+class Table(ctypes.Structure):
+    """The functions of one instruction set: ``CorecurKernels`` of csrc/kernels.hpp."""
+
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("lanes", ctypes.c_int),
+        ("map", ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)),
+        ("peak", ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int64)),
+        ("recurrent_forward", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)),
+        ("recurrent_backward", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)),
+    ]
+
+
+@dataclass(frozen=True)
+class Info:
+    """What runs the native kernels: ``isa`` is None where nothing does, and ``why`` says why."""
+
+    isa: str | None
+    lanes: int
+    threads: str
+    path: Path | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Library:
+    """A loaded library and what is known of it."""
+
+    table: Table | None
+    info: Info
+
+
+def info() -> Info:
+    """Which native library, instruction set and threads the kernels use here, or why there is none.
+
+    >>> info().isa in (*ISAS, None)
+    True
+    """
+    return _library().info
+
+
+def native() -> Table | None:
+    """The kernels of the best instruction set that the machine has; None, with one notice, where there are none."""
+    library = _library()
+    if library.table is None:
+        _give_notice()
+    return library.table
+
+
+def table() -> Table:
+    """The same where a kernel has been chosen already; ConfigError where there are none."""
+    found = native()
+    if found is None:
+        raise ConfigError("there are no native kernels", got=info().why)
+    return found
+
+
+def threads() -> int:
+    """How many threads a native call may use: as many as torch's operations."""
+    return torch.get_num_threads()
+
+
+@functools.cache
+def _give_notice() -> None:
+    why = _library().info.why
+    warnings.warn(f"corecur runs without its native kernels, several times slower: {why}", KernelNotice, stacklevel=3)
+
+
+@functools.cache
+def _library() -> Library:
+    """What the environment variable CORECUR_KERNELS asks for: an instruction set, ``off``, or the best there is."""
+    asked = os.environ.get("CORECUR_KERNELS", "")
+    if asked not in ("", "off", *ISAS):
+        raise ConfigError(
+            "unknown native kernels asked for in CORECUR_KERNELS", got=asked, expected=", ".join((*ISAS, "off"))
+        )
+    if asked == "off":
+        return _absent("they are switched off (CORECUR_KERNELS=off)")
+    path = next((path for path in _places() if path.is_file()), None)
+    if path is None:
+        return _absent("the package was installed without a C++ compiler; install g++ or clang and corecur anew")
+    try:
+        loaded = ctypes.CDLL(str(path))
+    except OSError as error:
+        return _absent(f"{path.name} cannot be loaded ({error}); install corecur anew")
+    if loaded.corecur_version() != VERSION:
+        return _absent(f"{path.name} is of another version of corecur; install corecur anew")
+    loaded.corecur_kernels.restype = ctypes.POINTER(Table)
+    found = loaded.corecur_kernels(asked.encode() if asked else None)
+    if not found:
+        raise ConfigError("this machine or this library has no such instruction set", got=f"CORECUR_KERNELS={asked}")
+    shared = _share_threads(loaded)
+    table: Table = found.contents
+    isa = table.name.decode()
+    return Library(table, Info(isa, table.lanes, shared, path, "the best instruction set of this machine"))
+
+
+def _absent(why: str) -> Library:
+    return Library(None, Info(None, 0, "", None, why))
+
+
+def _places() -> list[Path]:
+    """Where the library may lie: a file that CORECUR_KERNEL_LIBRARY names, or beside this package's modules."""
+    named = os.environ.get("CORECUR_KERNEL_LIBRARY")
+    if named:
+        return [Path(named)]
+    return [Path(folder) / name for folder in sys.modules[__package__].__path__ for name in _NAMES]
+
+
+def _share_threads(loaded: ctypes.CDLL) -> str:
+    """Let the library run its loops on the OpenMP threads that torch has, so that there is one pool of them."""
+    symbols = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+    for library in (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*"):
+        try:
+            # Symbols are looked for in libtorch_cpu and then in what it was linked with: the runtime it uses itself.
+            entry = ctypes.CDLL(str(library))
+            addresses = [ctypes.cast(getattr(entry, symbol), ctypes.c_void_p) for symbol in symbols]
+        except (OSError, AttributeError):
+            continue
+        share: Callable[..., Any] = loaded.corecur_use_threads_of
+        share(*addresses)
+        return "torch's OpenMP threads"
+    return "one thread: torch's OpenMP runtime was not found"
