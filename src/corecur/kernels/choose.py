@@ -18,6 +18,8 @@ from corecur.kernels.cell import Work
 from corecur.kernels.fused import OPERATIONS, follows_autocast, run_fused
 from corecur.kernels.library import info, native
 from corecur.kernels.native import KINDS, run_native
+from corecur.kernels.native_rows import KINDS as ROW_KINDS
+from corecur.kernels.native_rows import run_rows
 from corecur.kernels.time_loop import run_compiled, run_plain
 from corecur.names import Table
 
@@ -60,8 +62,10 @@ class Kernel:
 
 
 def _native_refuses(request: Request) -> str | None:
-    if (request.kind, request.activation) not in KINDS:
-        known = [activation for kind, activation in KINDS if kind == request.kind]
+    known = [activation for kind, activation in KINDS if kind == request.kind]
+    if request.kind in ROW_KINDS:
+        known = ["tanh"]
+    if request.activation not in known:
         if not known:
             return f"there is no native kernel for the kind {request.kind}"
         return f"the native kernel for {request.kind} takes the activation {' or '.join(known)}"
@@ -74,6 +78,10 @@ def _native_refuses(request: Request) -> str | None:
     if native() is None:
         return f"the native kernels are missing: {info().why}"
     return None
+
+
+def _run_native(work: Work) -> tuple[Tensor, list[Tensor]]:
+    return run_rows(work) if work.kind in ROW_KINDS else run_native(work)
 
 
 def _fused_refuses(request: Request) -> str | None:
@@ -104,7 +112,7 @@ def _plain_refuses(request: Request) -> None:
 KERNELS: Table[Kernel] = Table(
     "kernel",
     {
-        "native": Kernel("corecur's own kernel over the whole sequence", _native_refuses, run_native),
+        "native": Kernel("corecur's own kernel over the whole sequence", _native_refuses, _run_native),
         "fused": Kernel("one torch operation over the whole sequence", _fused_refuses, run_fused, follows_autocast),
         "scripted loop": Kernel("a loop over time compiled by TorchScript", _compiled_refuses, run_compiled),
         "python loop": Kernel("a loop over time in Python", _plain_refuses, run_plain),
@@ -138,8 +146,8 @@ def choose(request: Request, *, asked: str | None = None) -> Choice:
 def explain(request: Request) -> str:
     """Every kernel, and why it is taken, not needed or not able.
 
-    >>> print(explain(Request("classic_gru")))
-    native: no, there is no native kernel for the kind classic_gru
+    >>> print(explain(Request("classic_gru", dtype="float64")))
+    native: no, the native kernels compute in float32 on a CPU, not in float64 on cpu
     fused: no, torch has no fused operation for the kind classic_gru
     scripted loop: taken, a loop over time compiled by TorchScript
     python loop: not needed

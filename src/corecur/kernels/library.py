@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -33,7 +33,21 @@ class Table(ctypes.Structure):
         ("peak", ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int64)),
         ("recurrent_forward", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)),
         ("recurrent_backward", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)),
+        ("outer", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)),
+        ("row_recurrent_forward", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
+        ("row_recurrent_backward", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
     ]
+
+
+class Struct(ctypes.Structure):
+    """What a native function is given."""
+
+    @classmethod
+    def of(cls, **fields: object) -> Self:
+        """The struct with these fields, zeros for the others; of tensors their addresses, which stay the caller's."""
+        return cls(
+            **{name: value.data_ptr() if isinstance(value, torch.Tensor) else value for name, value in fields.items()}
+        )
 
 
 @dataclass(frozen=True)

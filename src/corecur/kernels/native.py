@@ -2,23 +2,21 @@
 
 B batch, T time, C features, H units, G gates · H, P outputs, N the real steps of all rows together.
 
-Inside, rows stand in order of their lengths and time comes first: step t is the rows still running at t, one after
-the other, so that a finished row costs nothing and the products over all steps are one each.
+Inside, rows are packed (packed_rows.py), so that the products over all steps are one each.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from corecur.kernels.cell import Work
-from corecur.kernels.library import table, threads
+from corecur.kernels.library import Struct, table, threads
+from corecur.kernels.packed_rows import Packing, ragged, whole
 
 #: Kind and activation -> its number in csrc/recurrent.cpp.
 KINDS = {
@@ -35,53 +33,71 @@ _GATES = (1, 1, 4, 4, 3)
 _D_GATES = (1, 1, 4, 4, 4)
 
 
-class _Job(ctypes.Structure):
+class _Job(Struct):
     """``CorecurRecurrent`` of csrc/recurrent.hpp."""
 
     _fields_ = [
         ("kind", ctypes.c_int32),
         ("training", ctypes.c_int32),
-        *((name, ctypes.c_int64) for name in ("steps", "batch", "units", "outputs")),
+        *((name, ctypes.c_int64) for name in ("steps", "batch", "units", "features", "h_stride", "d_stride")),
         *(
             (name, ctypes.c_void_p)
             for name in (
-                "sizes", "offsets", "gates", "h", "c", "extra", "weight", "bias", "peephole", "dropout", "zoneout_h",
-                "zoneout_c", "packed",
+                "sizes", "offsets", "x", "weight_ih", "bias", "gates", "h", "c", "extra", "weight", "bias_apart",
+                "peephole", "dropout", "zoneout_h", "zoneout_c", "packed", "d_outputs", "d_h", "d_c", "d_gates",
             )
         ),
-        ("pack", ctypes.c_int32),
-        *((name, ctypes.c_void_p) for name in ("d_outputs", "d_h", "d_c", "d_gates")),
     ]  # fmt: skip
 
 
-def _at(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+class _Outer(Struct):
+    """``CorecurOuter`` of csrc/recurrent.hpp."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("a", "b", "rows", "out")),
+        *((name, ctypes.c_int64) for name in ("count", "a_stride", "b_stride", "out_stride", "height", "width")),
+    ]
 
 
-def _room(units: int, kind: int, *, back: bool) -> int:
-    """Floats that the packed recurrent weights take, whatever the instruction set."""
-    return (_D_GATES[kind] if back else _GATES[kind]) * units * -(-units // 64) * 64
+def _room(units: int, kind: int, features: int = 0, *, back: bool) -> int:
+    """Floats that the packed weights take, whatever the instruction set."""
+    return (_D_GATES[kind] if back else _GATES[kind]) * (features + units) * -(-units // 64) * 64
+
+
+def _rows_of(like: Tensor, count: int, width: int) -> Tensor:
+    """Room for rows of this width, apart by what keeps them out of each other's place in the first cache.
+
+    Rows that begin 2 KiB apart share a few lines of it; a line more between them and they do not.
+    """
+    apart = 16 if width % 512 == 0 else 0
+    return like.new_empty(count, width + apart)[:, :width]
 
 
 _OPS: Any = torch.library.Library("corecur", "FRAGMENT")  # type: ignore[no-untyped-call]
 _OPS.define(
-    "recurrence(Tensor(a!) gates, Tensor h, Tensor? c, Tensor weight, Tensor? bias, Tensor? peephole, Tensor? dropout,"
-    " Tensor? zoneout_h, Tensor? zoneout_c, Tensor sizes, Tensor offsets, int kind, bool training)"
-    " -> (Tensor, Tensor, Tensor)"
+    "recurrence(Tensor x, Tensor weight_ih, Tensor? bias, Tensor h, Tensor? c, Tensor weight_hh, Tensor? bias_apart,"
+    " Tensor? peephole, Tensor? dropout, Tensor? zoneout_h, Tensor? zoneout_c, Tensor sizes, Tensor offsets, int kind,"
+    " bool training) -> (Tensor, Tensor, Tensor, Tensor)"
 )
 _OPS.define(
-    "recurrence_backward(Tensor gates, Tensor h, Tensor c, Tensor extra, Tensor weight, Tensor? peephole,"
+    "recurrence_backward(Tensor gates, Tensor h, Tensor c, Tensor extra, Tensor weight_hh, Tensor? peephole,"
     " Tensor? dropout, Tensor? zoneout_h, Tensor? zoneout_c, Tensor sizes, Tensor offsets, int kind, Tensor? d_outputs,"
     " Tensor d_h, Tensor? d_c) -> (Tensor, Tensor, Tensor)"
 )
+_OPS.define("recurrence_weights(Tensor d_gates, Tensor x, Tensor h, Tensor? rows, int kind) -> (Tensor, Tensor)")
+
+#: Rows of a step that one thread needs to multiply the input in the loop over time as fast as all steps at once.
+_ENOUGH_ROWS = 4
 
 
 def _recurrence(
-    gates: Tensor,
+    x: Tensor,
+    weight_ih: Tensor,
+    bias: Tensor | None,
     h: Tensor,
     c: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
+    weight_hh: Tensor,
+    bias_apart: Tensor | None,
     peephole: Tensor | None,
     dropout: Tensor | None,
     zoneout_h: Tensor | None,
@@ -90,24 +106,29 @@ def _recurrence(
     offsets: Tensor,
     kind: int,
     training: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """States h (B + N, H) and c of all steps after those before the first, and GRU's q (N, H)."""
-    batch, units, real = len(h), weight.shape[1], len(gates)
-    states = gates.new_empty(batch + real, units)
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The gates' values (N, G), the states h (B + N, H) and c before and after every step, and GRU's q (N, H)."""
+    batch, units, (real, features) = len(h), weight_hh.shape[1], x.shape
+    inside = real >= _ENOUGH_ROWS * threads() * len(sizes)
+    if inside:
+        gates = x.new_empty(real if training else 0, _GATES[kind] * units)
+    else:
+        gates = torch.mm(x, weight_ih.t()) if bias is None else torch.addmm(bias, x, weight_ih.t())
+    states, cells = _rows_of(x, batch + real, units), x.new_empty(batch + real if c is not None else 0, units)
     states[:batch] = h
-    cells = gates.new_empty(batch + real if c is not None else 0, units)
     if c is not None:
         cells[:batch] = c
-    extra = gates.new_empty(real if kind == _GRU and training else 0, units)
-    packed = gates.new_empty(_room(units, kind, back=False))
-    masked = None if dropout is None else gates.new_empty(batch, units)
-    job = _Job(
-        kind, training, len(sizes), batch, units, units, _at(sizes), _at(offsets), _at(gates), _at(states), _at(cells),
-        _at(extra), _at(weight), _at(bias), _at(peephole), _at(dropout), _at(zoneout_h), _at(zoneout_c), _at(packed), 1,
-        None, _at(masked),
+    extra = x.new_empty(real if kind == _GRU and training else 0, units)
+    packed = x.new_empty(_room(units, kind, features if inside else 0, back=False))
+    masked = None if dropout is None else x.new_empty(batch, units)
+    job = _Job.of(
+        kind=kind, training=training, steps=len(sizes), batch=batch, units=units, features=features,
+        h_stride=states.stride(0), sizes=sizes, offsets=offsets, x=x if inside else None, weight_ih=weight_ih,
+        bias=bias, gates=gates, h=states, c=cells, extra=extra, weight=weight_hh, bias_apart=bias_apart,
+        peephole=peephole, dropout=dropout, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed, d_h=masked,
     )  # fmt: skip
     table().recurrent_forward(ctypes.byref(job), 1, threads())
-    return states, cells, extra
+    return gates, states, cells, extra
 
 
 def _recurrence_backward(
@@ -115,7 +136,7 @@ def _recurrence_backward(
     h: Tensor,
     c: Tensor,
     extra: Tensor,
-    weight: Tensor,
+    weight_hh: Tensor,
     peephole: Tensor | None,
     dropout: Tensor | None,
     zoneout_h: Tensor | None,
@@ -128,115 +149,70 @@ def _recurrence_backward(
     d_c: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of the gates before their functions (N, D), and of the first state, given that of the last."""
-    batch, units, real = len(d_h), weight.shape[1], len(gates)
+    batch, units, real = len(d_h), weight_hh.shape[1], len(gates)
     d_h, d_c = d_h.clone(), d_h.new_empty(0) if d_c is None else d_c.clone()
-    d_gates = gates.new_empty(real, _D_GATES[kind] * units)
+    d_gates = _rows_of(gates, real, _D_GATES[kind] * units)
     packed = gates.new_empty(_room(units, kind, back=True))
-    job = _Job(
-        kind, True, len(sizes), batch, units, units, _at(sizes), _at(offsets), _at(gates), _at(h), _at(c), _at(extra),
-        _at(weight), None, _at(peephole), _at(dropout), _at(zoneout_h), _at(zoneout_c), _at(packed), 1, _at(d_outputs),
-        _at(d_h), _at(d_c), _at(d_gates),
+    job = _Job.of(
+        kind=kind, training=True, steps=len(sizes), batch=batch, units=units, h_stride=h.stride(0),
+        d_stride=d_gates.stride(0), sizes=sizes, offsets=offsets, gates=gates, h=h, c=c, extra=extra, weight=weight_hh,
+        peephole=peephole, dropout=dropout, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed,
+        d_outputs=d_outputs, d_h=d_h, d_c=d_c, d_gates=d_gates,
     )  # fmt: skip
     table().recurrent_backward(ctypes.byref(job), 1, threads())
     return d_gates, d_h, d_c
 
 
+def _recurrence_weights(d_gates: Tensor, x: Tensor, h: Tensor, rows: Tensor | None, kind: int) -> tuple[Tensor, Tensor]:
+    """The gradients of the input's weights (G, C) and of the recurrent ones (G, H); ``rows`` (N) says where in ``h``
+    the state before each packed row stands, None: in this order."""
+    units, (real, features) = h.shape[1], x.shape
+    d_ih, d_hh = (x.new_empty(_GATES[kind] * units, width) for width in (features, units))
+
+    def outer(first: int, gates: int, b: Tensor, index: Tensor | None, out: Tensor, row: int) -> _Outer:
+        """The gradient of some gates, from the column ``first`` (in units) of d_gates, to the rows from ``row``."""
+        return _Outer.of(
+            a=d_gates[:, first * units :], b=b, rows=index, out=out[row * units :], count=real,
+            a_stride=d_gates.stride(0), b_stride=b.stride(0), out_stride=out.stride(0), height=gates * units,
+            width=out.shape[1],
+        )  # fmt: skip
+
+    if kind == _GRU:  # columns q, r, z, n
+        jobs = [outer(1, 3, x, None, d_ih, 0), outer(1, 2, h, rows, d_hh, 0), outer(0, 1, h, rows, d_hh, 2)]
+    else:
+        jobs = [outer(0, _GATES[kind], x, None, d_ih, 0), outer(0, _GATES[kind], h, rows, d_hh, 0)]
+    table().outer(ctypes.byref((_Outer * len(jobs))(*jobs)), len(jobs), threads())
+    return d_ih, d_hh
+
+
 def _recurrence_shapes(
-    gates: Tensor, h: Tensor, c: Tensor | None, weight: Tensor, *rest: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    (*_, kind, training), rows, units = rest, len(h) + len(gates), weight.shape[1]
-    sizes = (rows, rows if c is not None else 0, len(gates) if kind == _GRU and training else 0)
-    a, b, e = (gates.new_empty(size, units) for size in sizes)
-    return a, b, e
+    x: Tensor, weight_ih: Tensor, bias: Tensor | None, h: Tensor, c: Tensor | None, *rest: Any
+) -> Any:
+    weight, *_, kind, training = rest
+    rows, units = len(h) + len(x), weight.shape[1]
+    gates = x.new_empty(len(x) if training else 0, len(weight_ih))
+    sizes = (rows if c is not None else 0, len(x) if kind == _GRU and training else 0)
+    return gates, _rows_of(x, rows, units), *(x.new_empty(size, units) for size in sizes)
 
 
 def _backward_shapes(gates: Tensor, h: Tensor, c: Tensor, extra: Tensor, weight: Tensor, *rest: Any) -> Any:
     *_, kind, _, d_h, d_c = rest
     d_c = d_h.new_empty(0) if d_c is None else torch.empty_like(d_c)
-    return gates.new_empty(len(gates), _D_GATES[kind] * weight.shape[1]), torch.empty_like(d_h), d_c
+    return _rows_of(gates, len(gates), _D_GATES[kind] * weight.shape[1]), torch.empty_like(d_h), d_c
 
 
-_OPS.impl("recurrence", _recurrence, "CPU")
-_OPS.impl("recurrence_backward", _recurrence_backward, "CPU")
-torch.library.register_fake("corecur::recurrence", _recurrence_shapes, lib=_OPS)
-torch.library.register_fake("corecur::recurrence_backward", _backward_shapes, lib=_OPS)
+def _weights_shapes(d_gates: Tensor, x: Tensor, h: Tensor, rows: Tensor | None, kind: int) -> tuple[Tensor, Tensor]:
+    a, b = (x.new_empty(_GATES[kind] * h.shape[1], width) for width in (x.shape[1], h.shape[1]))
+    return a, b
 
 
-@dataclass(frozen=True)
-class Packing:
-    """Where the real steps of a batch stand in the packed order, and how to come there and back."""
-
-    batch: int
-    steps: int
-    #: (T), how many rows run at each step, and where they begin among all N.
-    sizes: Tensor
-    offsets: Tensor
-    #: The rows, longest first (B); None, as all below, where every step is real.
-    order: Tensor | None = None
-    #: (N): each packed row's place among the steps of all rows, batch first, and its row.
-    places: Tensor | None = None
-    #: (N): where h holds the state before each packed row.
-    before: Tensor | None = None
-
-    def pack(self, x: Tensor) -> Tensor:
-        """(B, T, …) -> (N, …)."""
-        if self.places is not None:
-            return x.reshape(-1, *x.shape[2:]).index_select(0, self.places)
-        return x.transpose(0, 1).contiguous().view(-1, *x.shape[2:])
-
-    def unpack(self, y: Tensor) -> Tensor:
-        """(N, …) -> (B, T, …), zeros after each row's end."""
-        if self.places is None:
-            return y.view(self.steps, self.batch, *y.shape[1:]).transpose(0, 1)
-        padded = y.new_zeros(self.batch * self.steps, *y.shape[1:])
-        return padded.index_copy_(0, self.places, y).view(self.batch, self.steps, *y.shape[1:])
-
-    def sort(self, state: Tensor) -> Tensor:
-        """A state (B, …) in the packed order of rows."""
-        return state if self.order is None else state.index_select(0, self.order)
-
-    def unsort(self, state: Tensor) -> Tensor:
-        """A state in the packed order of rows as (B, …)."""
-        return state if self.order is None else torch.empty_like(state).index_copy_(0, self.order, state)
-
-    def last(self, states: Tensor) -> Tensor:
-        """Each row's last state, in the packed order of rows, of the states (B + N, …)."""
-        if self.order is None or self.before is None:
-            return states[len(states) - self.batch :]
-        lengths = (self.sizes[:, None] > torch.arange(self.batch)).sum(0)  # (B)
-        rows = torch.arange(self.batch)
-        ends = self.batch + self.offsets[(lengths - 1).clamp(min=0)] + rows
-        return states.index_select(0, torch.where(lengths > 0, ends, rows))
-
-    def earlier(self, states: Tensor) -> Tensor:
-        """(B + N, …) -> (N, …): the state before each packed row."""
-        return states[: len(states) - self.batch] if self.before is None else states.index_select(0, self.before)
-
-
-@functools.lru_cache(maxsize=64)
-def whole(batch: int, steps: int) -> Packing:
-    """The packing of a batch without padding.
-
-    >>> whole(2, 3).offsets
-    tensor([0, 2, 4])
-    """
-    return Packing(batch, steps, torch.full((steps,), batch), torch.arange(steps) * batch)
-
-
-def ragged(lengths: Tensor, steps: int) -> Packing:
-    """The packing of rows whose real steps stand in front.
-
-    >>> ragged(torch.tensor([1, 3]), 3).places
-    tensor([3, 0, 4, 5])
-    """
-    lengths, order = torch.sort(lengths.cpu(), descending=True, stable=True)
-    batch = len(lengths)
-    running = torch.arange(steps)[:, None] < lengths  # (T, B)
-    sizes = running.sum(1)
-    offsets = sizes.cumsum(0) - sizes
-    t, row = running.nonzero(as_tuple=True)  # (N)
-    before = torch.where(t > 0, batch + offsets[(t - 1).clamp(min=0)] + row, row)
-    return Packing(batch, steps, sizes, offsets, order, order[row] * steps + t, before)
+for _name, _run, _shapes in (
+    ("recurrence", _recurrence, _recurrence_shapes),
+    ("recurrence_backward", _recurrence_backward, _backward_shapes),
+    ("recurrence_weights", _recurrence_weights, _weights_shapes),
+):
+    _OPS.impl(_name, _run, "CPU")
+    torch.library.register_fake(f"corecur::{_name}", _shapes, lib=_OPS)
 
 
 class _Recurrence(torch.autograd.Function):
@@ -260,19 +236,18 @@ class _Recurrence(torch.autograd.Function):
     ) -> Any:
         x = packing.pack(x)
         units = weight_hh.shape[1]
-        bias = bias_ih
+        bias, apart = bias_ih, None
         if bias_ih is not None and bias_hh is not None:
-            bias = bias_ih.clone()
-            inside = 2 * units if kind == _GRU else len(bias)  # the rest stands within the reset gate's reach
-            bias[:inside] += bias_hh[:inside]
-        gates = torch.mm(x, weight_ih.t()) if bias is None else torch.addmm(bias, x, weight_ih.t())
-        own = bias_hh[2 * units :] if kind == _GRU and bias_hh is not None else None
+            bias = bias_ih + bias_hh
+            if kind == _GRU:  # what is added within the reset gate's reach stands apart
+                bias[2 * units :] = bias_ih[2 * units :]
+                apart = bias_hh[2 * units :]
         zoneout_h, zoneout_c = (*zoneout, None, None)[:2]
         training = any(ctx.needs_input_grad)
         h, c = packing.sort(h), None if c is None else packing.sort(c)
-        states, cells, extra = torch.ops.corecur.recurrence.default(
-            gates, h, c, weight_hh, own, peephole, dropout, zoneout_h, zoneout_c, packing.sizes, packing.offsets, kind,
-            training,
+        gates, states, cells, extra = torch.ops.corecur.recurrence.default(
+            x, weight_ih, bias, h, c, weight_hh, apart, peephole, dropout, zoneout_h, zoneout_c, packing.sizes,
+            packing.offsets, kind, training,
         )  # fmt: skip
         if training:
             ctx.save_for_backward(
@@ -285,6 +260,7 @@ class _Recurrence(torch.autograd.Function):
         return y, last, None if c is None else packing.unsort(packing.last(cells))
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_y: Tensor | None, d_last: Tensor | None, d_cell: Tensor | None) -> Any:
         x, gates, states, cells, extra, w_ih, w_hh, peephole, dropout, zoneout_h, zoneout_c = ctx.saved_tensors
         packing, kind = ctx.packing, ctx.kind
@@ -300,20 +276,18 @@ class _Recurrence(torch.autograd.Function):
             kind, d_outputs, d_h, d_c,
         )  # fmt: skip
         d_input = d_gates[:, units:] if kind == _GRU else d_gates
-        d_own = d_gates[:, : 3 * units] if kind == _GRU else d_gates
-        seen = packing.earlier(states)
-        if dropout is not None:
-            seen = seen * (dropout.repeat(packing.steps, 1) if packing.places is None else dropout[_rows(packing)])
         needs = ctx.needs_input_grad
         d_x = packing.unpack(torch.mm(d_input, w_ih)) if needs[4] else None
-        d_w_ih = torch.mm(d_input.t(), x) if needs[7] else None
-        d_w_hh = torch.mm(d_own.t(), seen) if needs[8] else None
+        d_w_ih = d_w_hh = None
+        if needs[7] or needs[8]:
+            seen, rows = states, packing.before
+            if dropout is not None:
+                seen, rows = packing.earlier(states) * dropout[packing.rows()], None
+            d_w_ih, d_w_hh = torch.ops.corecur.recurrence_weights.default(d_gates, x, seen, rows, kind)
         d_b_ih = d_input.sum(0) if ctx.biased else None
         d_b_hh = d_b_ih
-        if kind == _GRU:  # q, r, z -> r, z, n
-            d_w_hh = None if d_w_hh is None else d_w_hh.roll(-units, 0)
-            if d_b_ih is not None:
-                d_b_hh = torch.cat([d_b_ih[: 2 * units], d_gates[:, :units].sum(0)])
+        if kind == _GRU and d_b_ih is not None:
+            d_b_hh = torch.cat([d_b_ih[: 2 * units], d_gates[:, :units].sum(0)])
         d_peephole = None
         if peephole is not None:
             i, f, _, o = d_gates.split(units, 1)
@@ -326,11 +300,6 @@ class _Recurrence(torch.autograd.Function):
             None, None, None, None, d_x, packing.unsort(d_h) if needs[5] else None,
             packing.unsort(d_c) if kind in _CELL and needs[6] else None, d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_peephole,
         )  # fmt: skip
-
-
-def _rows(packing: Packing) -> Tensor:
-    """(N): the row of the batch, in the packed order of rows, of each packed row."""
-    return torch.cat([torch.arange(int(size)) for size in packing.sizes])
 
 
 def run_native(work: Work) -> tuple[Tensor, list[Tensor]]:

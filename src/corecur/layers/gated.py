@@ -295,6 +295,7 @@ class GatedLayer(Gated, Recurrent):
 
     suffix = "_l0"
     options_type = GatedOptions
+    output_is_state = True
 
     def state_shapes(self, x: Tensor) -> list[tuple[int, ...]]:
         return [(size,) for size in self.state_sizes()]

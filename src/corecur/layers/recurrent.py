@@ -48,6 +48,8 @@ class Recurrent(Layer):
     rank: ClassVar[int | None] = 3
     fixes_channels = True
     options_type = RecurrentOptions
+    #: Whether a step's output is its first state.
+    output_is_state: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -114,7 +116,7 @@ class Recurrent(Layer):
                 y = real.to_places(y, zeros=self.zero_output_for_mask)  # (B, L, …) -> (B, T, …)
             return self._result(y[:, :steps], last)
         if lengths is None:
-            return self._result(y[:, -1], last)
+            return self._result(last[0] if self.output_is_state else y[:, -1], last)
         return self._result(last_output(y, lengths, before=torch.zeros_like(y[:, 0])), last)
 
     def _result(self, output: Tensor, state: list[Tensor]) -> Any:

@@ -4,10 +4,12 @@
 #include <cstdint>
 
 #include "recurrent.hpp"
+#include "row_recurrent.hpp"
 
 extern "C" {
 
-// Every function of one instruction set. They return 0, or the number of an error in `corecur_errors` of library.cpp.
+// Every function of one instruction set. Those with a count of jobs return 0, or 1 where
+// there are more jobs than they take.
 struct CorecurKernels {
   const char* name;
   int lanes;
@@ -15,6 +17,9 @@ struct CorecurKernels {
   double (*peak)(std::int64_t rounds);
   int (*recurrent_forward)(const CorecurRecurrent* jobs, int count, int threads);
   int (*recurrent_backward)(const CorecurRecurrent* jobs, int count, int threads);
+  int (*outer)(const CorecurOuter* jobs, int count, int threads);
+  int (*row_recurrent_forward)(const CorecurRowRecurrent* job, int threads);
+  int (*row_recurrent_backward)(const CorecurRowRecurrent* job, int threads);
 };
 
 }

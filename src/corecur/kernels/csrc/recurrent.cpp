@@ -5,6 +5,7 @@
 // new state of these units follow at once.
 #include "kernels.hpp"
 #include "parallel.hpp"
+#include "share.hpp"
 #include "tile.hpp"
 
 namespace corecur::CORECUR_ISA {
@@ -21,55 +22,58 @@ struct Place {
   Index unit;    // the first of the units at hand
   int count;     // how many of them there are
 
-  const float* state(const float* of, Index width) const { return of + before * width + unit; }
-  float* fresh(float* of, Index width) const { return of + (job.batch + packed) * width + unit; }
+  const float* old_h() const { return job.h + before * job.h_stride + unit; }
+  const float* old_c() const { return job.c + before * job.units + unit; }
+  float* new_h() const { return job.h + (job.batch + packed) * job.h_stride + unit; }
+  float* new_c() const { return job.c + (job.batch + packed) * job.units + unit; }
   float* gate(int number, int gates) const { return job.gates + (packed * gates + number) * job.units + unit; }
-  float* d_gate(int number, int gates) const { return job.d_gates + (packed * gates + number) * job.units + unit; }
+  float* d_gate(int number) const { return job.d_gates + packed * job.d_stride + number * job.units + unit; }
   Vector of(const float* at) const { return load(at, count); }
   void set(float* at, Vector value) const { store(at, value, count); }
+  // Fetches what the gates will read or write, while the product before them runs: rows are too far apart for the
+  // processor to see it coming.
+  void fetch(int gates) const {
+    for (int gate = 0; gate < gates; ++gate) __builtin_prefetch(job.gates + (packed * gates + gate) * job.units + unit, 1);
+  }
   // What stays of the old state: zeros without zoneout.
   Vector stays(const float* zoneout) const {
     return zoneout == nullptr ? Vector{} : of(zoneout + packed * job.units + unit);
   }
 };
 
-// Between the two, exactly the old value where all of it stays.
-CORECUR_INLINE Vector mix(Vector fresh, Vector old, Vector stays) {
-  Vector apart = old - fresh;
-  return stays < 0.5f ? fresh + stays * apart : old - apart * (1.0f - stays);
-}
+// A cell says how many gates it has, of how many vectors a panel is made, of which gate the recurrent part stands apart
+// from the input's (-1: of none), and what follows from the gates' sums: `sums` of both parts, of the gate apart the
+// recurrent part alone, and `apart` its input's part.
 
 template <bool RELU>
 struct SimpleRnn {
-  static constexpr int GATES = 1, VECTORS = 2, BACK_GATES = 1, D_GATES = 1;
+  static constexpr int GATES = 1, VECTORS = 2, APART = -1, BACK_GATES = 1;
 
-  static CORECUR_INLINE void forward(const Place& at, const Vector* product) {
-    Vector x = at.of(at.gate(0, 1)) + product[0];
-    Vector h = RELU ? larger(x, Vector{}) : tanh(x);
+  static CORECUR_INLINE void forward(const Place& at, const Vector* sums, Vector) {
+    Vector h = RELU ? larger(sums[0], Vector{}) : tanh(sums[0]);
     if (at.job.training) at.set(at.gate(0, 1), h);
-    if (at.job.zoneout_h) h = mix(h, at.of(at.state(at.job.h, at.job.units)), at.stays(at.job.zoneout_h));
-    at.set(at.fresh(at.job.h, at.job.units), h);
+    if (at.job.zoneout_h) h = mix(h, at.of(at.old_h()), at.stays(at.job.zoneout_h));
+    at.set(at.new_h(), h);
   }
 
   static CORECUR_INLINE Vector backward(const Place& at, Vector d) {
     Vector h = at.of(at.gate(0, 1)), stays = at.stays(at.job.zoneout_h);
     Vector d_new = d - stays * d;
-    at.set(at.d_gate(0, 1), RELU ? (h > 0.0f ? d_new : Vector{}) : d_new * (1.0f - h * h));
+    at.set(at.d_gate(0), RELU ? (h > 0.0f ? d_new : Vector{}) : d_new * (1.0f - h * h));
     return stays * d;
   }
 };
 
 template <bool PEEPHOLES>
 struct Lstm {
-  static constexpr int GATES = 4, VECTORS = 4, BACK_GATES = 4, D_GATES = 4;
+  static constexpr int GATES = 4, VECTORS = 4, APART = -1, BACK_GATES = 4;
 
   static CORECUR_INLINE Vector eye(const Place& at, int gate) { return at.of(at.job.peephole + gate * at.job.units + at.unit); }
 
-  static CORECUR_INLINE void forward(const Place& at, const Vector* product) {
+  static CORECUR_INLINE void forward(const Place& at, const Vector* sums, Vector) {
     const Job& job = at.job;
-    Vector old = at.of(at.state(job.c, job.units));
-    Vector i = at.of(at.gate(0, 4)) + product[0], f = at.of(at.gate(1, 4)) + product[1];
-    Vector g = tanh(at.of(at.gate(2, 4)) + product[2]), o = at.of(at.gate(3, 4)) + product[3];
+    Vector old = at.of(at.old_c());
+    Vector i = sums[0], f = sums[1], g = tanh(sums[2]), o = sums[3];
     if constexpr (PEEPHOLES) i += eye(at, 0) * old, f += eye(at, 1) * old;
     i = sigmoid(i), f = sigmoid(f);
     Vector c = f * old + i * g;
@@ -80,17 +84,17 @@ struct Lstm {
       at.set(at.gate(0, 4), i), at.set(at.gate(1, 4), f), at.set(at.gate(2, 4), g), at.set(at.gate(3, 4), o);
     }
     if (job.zoneout_h) {
-      h = mix(h, at.of(at.state(job.h, job.units)), at.stays(job.zoneout_h));
+      h = mix(h, at.of(at.old_h()), at.stays(job.zoneout_h));
       c = mix(c, old, at.stays(job.zoneout_c));
     }
-    at.set(at.fresh(job.c, job.units), c), at.set(at.fresh(job.h, job.units), h);
+    at.set(at.new_c(), c), at.set(at.new_h(), h);
   }
 
   static CORECUR_INLINE Vector backward(const Place& at, Vector d) {
     const Job& job = at.job;
     Vector i = at.of(at.gate(0, 4)), f = at.of(at.gate(1, 4)), g = at.of(at.gate(2, 4)), o = at.of(at.gate(3, 4));
-    Vector old = at.of(at.state(job.c, job.units));
-    Vector c = job.zoneout_h ? f * old + i * g : at.of(at.fresh(job.c, job.units));
+    Vector old = at.of(at.old_c());
+    Vector c = job.zoneout_h ? f * old + i * g : at.of(at.new_c());
     Vector stays_h = at.stays(job.zoneout_h), stays_c = at.stays(job.zoneout_h ? job.zoneout_c : nullptr);
     float* d_cell = job.d_c + at.row * job.units + at.unit;
     Vector d_c = at.of(d_cell), d_h = d - stays_h * d;
@@ -102,8 +106,8 @@ struct Lstm {
     Vector d_old = stays_c * d_c + d_new * f;
     if constexpr (PEEPHOLES) d_old += d_i * eye(at, 0) + d_f * eye(at, 1);
     at.set(d_cell, d_old);
-    at.set(at.d_gate(0, 4), d_i), at.set(at.d_gate(1, 4), d_f);
-    at.set(at.d_gate(2, 4), d_new * i * (1.0f - g * g)), at.set(at.d_gate(3, 4), d_o);
+    at.set(at.d_gate(0), d_i), at.set(at.d_gate(1), d_f);
+    at.set(at.d_gate(2), d_new * i * (1.0f - g * g)), at.set(at.d_gate(3), d_o);
     return stays_h * d;
   }
 };
@@ -111,32 +115,31 @@ struct Lstm {
 struct Gru {
   // The gradients' columns are q, r, z, n: q, what flows into the recurrent part of n, first, so that both the
   // recurrent weights' (q, r, z) and the input weights' (r, z, n) stand side by side.
-  static constexpr int GATES = 3, VECTORS = 3, BACK_GATES = 3, D_GATES = 4;
+  static constexpr int GATES = 3, VECTORS = 3, APART = 2, BACK_GATES = 3;
 
-  static CORECUR_INLINE void forward(const Place& at, const Vector* product) {
+  static CORECUR_INLINE void forward(const Place& at, const Vector* sums, Vector apart) {
     const Job& job = at.job;
-    Vector old = at.of(at.state(job.h, job.units));
-    Vector r = sigmoid(at.of(at.gate(0, 3)) + product[0]), z = sigmoid(at.of(at.gate(1, 3)) + product[1]);
-    Vector q = product[2];
-    if (job.bias) q += at.of(job.bias + at.unit);
-    Vector n = tanh(at.of(at.gate(2, 3)) + r * q);
+    Vector old = at.of(at.old_h());
+    Vector r = sigmoid(sums[0]), z = sigmoid(sums[1]), q = sums[2];
+    if (job.bias_apart) q += at.of(job.bias_apart + at.unit);
+    Vector n = tanh(apart + r * q);
     if (job.training) {
       at.set(at.gate(0, 3), r), at.set(at.gate(1, 3), z), at.set(at.gate(2, 3), n);
       at.set(job.extra + at.packed * job.units + at.unit, q);
     }
     Vector h = n + z * (old - n);
     if (job.zoneout_h) h = mix(h, old, at.stays(job.zoneout_h));
-    at.set(at.fresh(job.h, job.units), h);
+    at.set(at.new_h(), h);
   }
 
   static CORECUR_INLINE Vector backward(const Place& at, Vector d) {
     const Job& job = at.job;
     Vector r = at.of(at.gate(0, 3)), z = at.of(at.gate(1, 3)), n = at.of(at.gate(2, 3));
-    Vector q = at.of(job.extra + at.packed * job.units + at.unit), old = at.of(at.state(job.h, job.units));
+    Vector q = at.of(job.extra + at.packed * job.units + at.unit), old = at.of(at.old_h());
     Vector stays = at.stays(job.zoneout_h), d_new = d - stays * d;
     Vector d_n = d_new * (1.0f - z) * (1.0f - n * n), d_q = d_n * r;
-    at.set(at.d_gate(0, 4), d_q), at.set(at.d_gate(1, 4), d_q * q * (1.0f - r));
-    at.set(at.d_gate(2, 4), d_new * (old - n) * z * (1.0f - z)), at.set(at.d_gate(3, 4), d_n);
+    at.set(at.d_gate(0), d_q), at.set(at.d_gate(1), d_q * q * (1.0f - r));
+    at.set(at.d_gate(2), d_new * (old - n) * z * (1.0f - z)), at.set(at.d_gate(3), d_n);
     return d_new * z + stays * d;
   }
   // The rows of the recurrent weights r, z, n in the order q, r, z.
@@ -151,23 +154,32 @@ constexpr int back_gate(int gate) {
 
 constexpr int BACK_VECTORS = 2;
 
-Index ceiling(Index number, Index of) { return (number + of - 1) / of; }
-
 template <class Cell>
 constexpr Index UNITS = Cell::VECTORS / Cell::GATES * LANES;  // of a panel
 
-// packed[panel][k][gate][vector][lane] = weight[gate][unit][k]
+// Each panel: the depth of the input's weights, where they are asked for, then that of the recurrent ones,
+// [k][gate][vector][lane] = weight[gate][unit][k].
 template <class Cell>
 void pack_forward(const Job& job, Index panel) {
   constexpr int EACH = Cell::VECTORS / Cell::GATES;
-  float* to = job.packed + panel * job.units * Cell::VECTORS * LANES;
-  for (int gate = 0; gate < Cell::GATES; ++gate)
-    for (int column = 0; column < EACH * LANES; ++column) {
-      Index unit = panel * UNITS<Cell> + column;
-      float* into = to + gate * EACH * LANES + column;
-      const float* from = job.weight + (gate * job.units + unit) * job.units;
-      for (Index k = 0; k < job.units; ++k) into[k * Cell::VECTORS * LANES] = unit < job.units ? from[k] : 0.0f;
+  constexpr Index BLOCK = 64;  // of the depth: what is written stays in the first cache
+  const Index features = job.x ? job.features : 0;
+  float* to = job.packed + panel * (features + job.units) * Cell::VECTORS * LANES;
+  auto pack = [&](const float* weight, Index depth) {
+    for (Index start = 0; start < depth; start += BLOCK, to += BLOCK * Cell::VECTORS * LANES) {
+      Index end = start + BLOCK < depth ? start + BLOCK : depth;
+      for (int gate = 0; gate < Cell::GATES; ++gate)
+        for (int column = 0; column < EACH * LANES; ++column) {
+          Index unit = panel * UNITS<Cell> + column;
+          float* into = to + gate * EACH * LANES + column;
+          const float* from = weight + (gate * job.units + unit) * depth;
+          for (Index k = start; k < end; ++k, into += Cell::VECTORS * LANES) *into = unit < job.units ? from[k] : 0.0f;
+        }
     }
+    to -= ((depth + BLOCK - 1) / BLOCK * BLOCK - depth) * Cell::VECTORS * LANES;
+  };
+  if (features > 0) pack(job.weight_ih, features);
+  pack(job.weight, job.units);
 }
 
 // packed[panel][gate · H + unit][vector][lane] = weight[gate][unit][column]
@@ -185,42 +197,85 @@ void pack_backward(const Job& job, Index panel) {
     }
 }
 
-int at_most(Index left) { return left < LANES ? static_cast<int>(left) : LANES; }
+// The gates' sums of some rows and of the units of one panel, the input's part either multiplied here or found ready.
+template <class Cell>
+struct Sums {
+  static constexpr int EACH = Cell::VECTORS / Cell::GATES;
+  Tile tile;
+  Vector apart[ROWS_AT_ONCE<Cell::VECTORS>][EACH];
 
-// A range of a job's rows: what one thread does from the first step to the last.
-struct Share {
-  Index first, last;
+  // `x` are the rows' features, or null.
+  Sums(const Job& job, Index rows, Index panel, const float* x, const float* seen, Index stride, const float* weights) {
+    if (x == nullptr) {
+      product<Cell::VECTORS>(rows, seen, stride, weights, job.units, tile);
+      return;
+    }
+    for (int v = 0; v < Cell::VECTORS; ++v) {
+      Index unit = panel * UNITS<Cell> + v % EACH * LANES, left = job.units - unit;
+      const float* bias = job.bias ? job.bias + v / EACH * job.units + unit : nullptr;
+      Vector start = bias != nullptr && left > 0 ? load(bias, at_most(left)) : Vector{};
+      for (Index row = 0; row < rows; ++row) store(tile.sums + (row * Cell::VECTORS + v) * LANES, start);
+    }
+    add_product<Cell::VECTORS>(rows, x, job.features, weights, job.features, tile);
+    if constexpr (Cell::APART >= 0)
+      for (Index row = 0; row < rows; ++row)
+        for (int v = 0; v < EACH; ++v) {
+          apart[row][v] = tile.template at<Cell::VECTORS>(row, Cell::APART * EACH + v);
+          store(tile.sums + (row * Cell::VECTORS + Cell::APART * EACH + v) * LANES, Vector{});
+        }
+    add_product<Cell::VECTORS>(rows, seen, stride, weights + job.features * Cell::VECTORS * LANES, job.units, tile);
+  }
+
+  // The sums of one row and one vector of units, as a cell takes them.
+  CORECUR_INLINE Vector gather(const Place& at, Index row, int v, Vector (&own)[Cell::GATES]) const {
+    Vector aside = Cell::APART >= 0 && at.job.x != nullptr ? apart[row][v] : Vector{};
+    for (int gate = 0; gate < Cell::GATES; ++gate) {
+      own[gate] = tile.template at<Cell::VECTORS>(row, gate * EACH + v);
+      if (at.job.x != nullptr) continue;
+      Vector input = at.of(at.gate(gate, Cell::GATES));
+      gate == Cell::APART ? aside = input : own[gate] += input;
+    }
+    return aside;
+  }
 };
 
 template <class Cell>
 void forward_rows(const Job& job, Share share, float* masked) {
   constexpr int EACH = Cell::VECTORS / Cell::GATES;
   const Index units = job.units, panels = ceiling(units, UNITS<Cell>);
+  const Index depth = units + (job.x ? job.features : 0);
   Index before = share.first;  // where h holds the state before the step
   for (Index t = 0; t < job.steps; ++t) {
     Index rows = (job.sizes[t] < share.last ? job.sizes[t] : share.last) - share.first;
     if (rows <= 0) break;
-    const float* seen = job.h + before * units;
+    const float* seen = job.h + before * job.h_stride;
     if (job.dropout) {
       const float* kept = job.dropout + share.first * units;
-      for (Index n = 0; n < rows * units; ++n) masked[n] = seen[n] * kept[n];
+      for (Index row = 0; row < rows; ++row)
+        for (Index unit = 0; unit < units; ++unit)
+          masked[row * units + unit] = seen[row * job.h_stride + unit] * kept[row * units + unit];
       seen = masked;
     }
+    const Index stride = job.dropout ? units : job.h_stride;
     const Index packed = job.offsets[t] + share.first;
     for (Index panel = 0; panel < panels; ++panel) {
-      const float* weights = job.packed + panel * units * Cell::VECTORS * LANES;
-      in_blocks<ROWS_AT_ONCE<Cell::VECTORS>>(rows, [&](auto block, Index start) __attribute__((always_inline)) {
-        constexpr int ROWS = decltype(block)::count;
-        Vector sums[ROWS][Cell::VECTORS];
-        product<ROWS, Cell::VECTORS>(seen + start * units, units, weights, units, sums);
+      const float* weights = job.packed + panel * depth * Cell::VECTORS * LANES;
+      in_blocks(rows, ROWS_AT_ONCE<Cell::VECTORS>, [&](Index start, Index count) {
+        const float* x = job.x ? job.x + (packed + start) * job.features : nullptr;
+        if (job.training || x == nullptr)
+          for (int v = 0; v < EACH; ++v)
+            for (Index row = 0; row < count; ++row)
+              Place{job, 0, packed + start + row, 0, panel * UNITS<Cell> + v * LANES, 0}.fetch(Cell::GATES);
+        Sums<Cell> sums(job, count, panel, x, seen + start * stride, stride, weights);
         for (int v = 0; v < EACH; ++v) {
           Index unit = panel * UNITS<Cell> + v * LANES;
           if (unit >= units) break;
-          for (int row = 0; row < ROWS; ++row) {
-            Vector own[Cell::GATES];
-            for (int gate = 0; gate < Cell::GATES; ++gate) own[gate] = sums[row][gate * EACH + v];
+          for (Index row = 0; row < count; ++row) {
             Index n = start + row;
-            Cell::forward(Place{job, share.first + n, packed + n, before + n, unit, at_most(units - unit)}, own);
+            Place at{job, share.first + n, packed + n, before + n, unit, at_most(units - unit)};
+            Vector own[Cell::GATES];
+            Vector apart = sums.gather(at, row, v, own);
+            Cell::forward(at, own, apart);
           }
         }
       });
@@ -231,7 +286,7 @@ void forward_rows(const Job& job, Share share, float* masked) {
 
 template <class Cell>
 void backward_rows(const Job& job, Share share, float*) {
-  const Index units = job.units, depth = Cell::BACK_GATES * units, width = Cell::D_GATES * units;
+  const Index units = job.units, depth = Cell::BACK_GATES * units, width = job.d_stride;
   const Index panels = ceiling(units, BACK_VECTORS * LANES);
   Index later = 0;  // rows of the share that run at the step after
   // One more step than there are: its way back ends in the first state.
@@ -252,14 +307,21 @@ void backward_rows(const Job& job, Share share, float*) {
         if (job.d_outputs) d += at.of(job.d_outputs + at.packed * units + unit);
         at.set(d_h, Cell::backward(at, d));
       };
-      in_blocks<ROWS_AT_ONCE<BACK_VECTORS>>(later, [&](auto block, Index start) __attribute__((always_inline)) {
-        constexpr int ROWS = decltype(block)::count;
-        Vector sums[ROWS][BACK_VECTORS];
-        product<ROWS, BACK_VECTORS>(d_later + start * width, width, weights, depth, sums);
+      in_blocks(later, ROWS_AT_ONCE<BACK_VECTORS>, [&](Index start, Index count) {
+        for (Index row = 0; t >= 0 && row < count; ++row)
+          for (int v = 0; v < BACK_VECTORS; ++v) {
+            const Index unit = (panel * BACK_VECTORS + v) * LANES, n = start + row;
+            Place{job, 0, packed + n, 0, unit, 0}.fetch(Cell::GATES);
+            if (job.c) __builtin_prefetch(job.c + (before + n) * units + unit);
+            if (job.d_outputs) __builtin_prefetch(job.d_outputs + (packed + n) * units + unit);
+            if (Cell::APART >= 0) __builtin_prefetch(job.extra + (packed + n) * units + unit);
+          }
+        Tile tile;
+        product<BACK_VECTORS>(count, d_later + start * width, width, weights, depth, tile);
         for (int v = 0; v < BACK_VECTORS; ++v) {
           Index unit = (panel * BACK_VECTORS + v) * LANES;
           if (unit >= units) break;
-          for (int row = 0; row < ROWS; ++row) finish(start + row, unit, sums[row][v]);
+          for (Index row = 0; row < count; ++row) finish(start + row, unit, tile.at<BACK_VECTORS>(row, v));
         }
       });
       for (Index n = later; n < rows; ++n)  // rows that end here
@@ -289,27 +351,11 @@ constexpr Kind kind_of() {
 constexpr Kind KINDS[] = {kind_of<SimpleRnn<false>>(), kind_of<SimpleRnn<true>>(), kind_of<Lstm<false>>(),
                           kind_of<Lstm<true>>(), kind_of<Gru>()};
 
-// The first row of each of `shares` shares, which have about the same number of steps to do.
-void divide(const Job& job, int shares, Index* first) {
-  Index total = 0, done = 0, t = job.steps;
-  for (Index step = 0; step < job.steps; ++step) total += job.sizes[step];
-  int share = 0;
-  for (Index row = 0; row < job.batch; ++row) {
-    while (share < shares && done * shares >= total * share) first[share++] = row;
-    while (t > 0 && job.sizes[t - 1] <= row) --t;  // t steps of this row are real
-    done += t;
-  }
-  while (share <= shares) first[share++] = job.batch;
-}
-
-constexpr int MOST_THREADS = 256;
-
 template <bool BACKWARD>
 int over_sequence(const CorecurRecurrent* jobs, int count, int threads) {
   if (threads > MOST_THREADS) threads = MOST_THREADS;
   for (int n = 0; n < count; ++n) {
     const Job& job = jobs[n];
-    if (!job.pack) continue;
     const Kind& kind = KINDS[job.kind];
     Index panels = ceiling(job.units, BACKWARD ? BACK_VECTORS * LANES : kind.units);
     parallel(static_cast<int>(panels), threads,

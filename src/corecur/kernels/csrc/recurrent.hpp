@@ -6,30 +6,42 @@
 extern "C" {
 
 // Rows of a batch stand in order of their lengths, the longest first; of every step only the rows that are still
-// running are kept: N = the sum of `sizes`. B batch, T steps, H units, P outputs, G gates · H.
+// running are kept: N = the sum of `sizes`. B batch, T steps, C features, H units, G gates · H.
 struct CorecurRecurrent {
   std::int32_t kind;      // a row of the table in recurrent.cpp
   std::int32_t training;  // whether to keep what the way back needs
-  std::int64_t steps, batch, units, outputs;
+  std::int64_t steps, batch, units, features;
+  std::int64_t h_stride, d_stride;  // floats from row to row of h and of d_gates
   const std::int64_t* sizes;    // (T), how many rows are running
   const std::int64_t* offsets;  // (T), the first of them among all N
-  float* gates;                 // (N, G): the input's part, replaced by the gates' values in training
-  float* h;                     // (B + N, P): the first state, then the outputs
+  const float* x;               // (N, C), or null where `gates` holds the input's part already, biases included
+  const float* weight_ih;       // (G, C)
+  const float* bias;            // (G) or null: of the input's part
+  float* gates;                 // (N, G): the gates' values in training
+  float* h;                     // (B + N, H): the first state, then the outputs
   float* c;                     // (B + N, H), the same for the cell
   float* extra;                 // (N, H): GRU's recurrent part of n
-  const float* weight;          // (G, P)
-  const float* bias;            // (H): GRU's recurrent bias of n
+  const float* weight;          // (G, H)
+  const float* bias_apart;      // (H) or null: GRU's recurrent bias of n
   const float* peephole;        // (3, H): of i, f, o
-  const float* dropout;         // (B, P) or null: what the recurrent weights see of h is multiplied by it
-  const float* zoneout_h;       // (N, P) or null: how much of the old state stays
+  const float* dropout;         // (B, H) or null: what the recurrent weights see of h is multiplied by it
+  const float* zoneout_h;       // (N, H) or null: how much of the old state stays
   const float* zoneout_c;       // (N, H) or null
-  float* packed;                // room for the packed weights of one direction; filled where `pack` says so
-  std::int32_t pack;
+  float* packed;                // room for the packed weights of one way
   // The way back.
-  const float* d_outputs;  // (N, P) or null
-  float* d_h;              // (B, P): the gradient of the last state, replaced by that of the first
+  const float* d_outputs;  // (N, H) or null
+  float* d_h;              // (B, H): the gradient of the last state, replaced by that of the first
   float* d_c;              // (B, H)
   float* d_gates;          // (N, D): D = G, 4 H for GRU with the columns q, r, z, n
+};
+
+// One weight's gradient: out[r][c] = Σ_n a[n · a_stride + r] · b[rows[n] · b_stride + c].
+struct CorecurOuter {
+  const float* a;
+  const float* b;
+  const std::int64_t* rows;  // or null: row n of b
+  float* out;
+  std::int64_t count, a_stride, b_stride, out_stride, height, width;
 };
 
 }

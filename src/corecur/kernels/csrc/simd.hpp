@@ -70,8 +70,26 @@ CORECUR_INLINE void store(float* to, Vector value, int count) {
 #endif
 }
 
-CORECUR_INLINE Vector smaller(Vector a, Vector b) { return b < a ? b : a; }  // a where either is not a number
-CORECUR_INLINE Vector larger(Vector a, Vector b) { return b > a ? b : a; }
+// The smaller and the larger one; a where a is not a number.
+CORECUR_INLINE Vector smaller(Vector a, Vector b) {
+#if defined(__AVX512F__)
+  return (Vector)_mm512_min_ps((__m512)b, (__m512)a);
+#elif defined(__AVX2__)
+  return (Vector)_mm256_min_ps((__m256)b, (__m256)a);
+#else
+  return b < a ? b : a;
+#endif
+}
+
+CORECUR_INLINE Vector larger(Vector a, Vector b) {
+#if defined(__AVX512F__)
+  return (Vector)_mm512_max_ps((__m512)b, (__m512)a);
+#elif defined(__AVX2__)
+  return (Vector)_mm256_max_ps((__m256)b, (__m256)a);
+#else
+  return b > a ? b : a;
+#endif
+}
 
 CORECUR_INLINE float sum(Vector value) {
   float total = 0;

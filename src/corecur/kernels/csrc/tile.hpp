@@ -4,6 +4,8 @@
 // loop reads it from front to back: depth × (VECTORS · LANES) floats.
 #pragma once
 
+#include <utility>
+
 #include "simd.hpp"
 
 namespace corecur::CORECUR_ISA {
@@ -11,20 +13,29 @@ namespace corecur::CORECUR_ISA {
 template <int VECTORS>
 constexpr int ROWS_AT_ONCE = ACCUMULATORS / VECTORS;
 
-// sums[r] = Σ_k a[r · stride + k] · panel[k]
+// The sums of a tile, rows by vectors by lanes.
+struct Tile {
+  alignas(64) float sums[ACCUMULATORS * LANES];
+
+  template <int VECTORS>
+  CORECUR_INLINE Vector at(Index row, Index vector) const {
+    return load(sums + (row * VECTORS + vector) * LANES);
+  }
+};
+
+// sums[r] += Σ_k a[r · stride + k] · panel[k]
 template <int ROWS, int VECTORS>
-CORECUR_INLINE void product(const float* a, Index stride, const float* panel, Index depth,
-                            Vector (&sums)[ROWS][VECTORS]) {
+void add_rows(const float* a, Index stride, const float* panel, Index depth, float* sums) {
   Vector held[ROWS][VECTORS];
-#pragma GCC unroll 12
+#pragma GCC unroll 24
   for (int row = 0; row < ROWS; ++row)
 #pragma GCC unroll 4
-    for (int v = 0; v < VECTORS; ++v) held[row][v] = Vector{};
+    for (int v = 0; v < VECTORS; ++v) held[row][v] = load(sums + (row * VECTORS + v) * LANES);
   for (Index k = 0; k < depth; ++k) {
     Vector column[VECTORS];
 #pragma GCC unroll 4
     for (int v = 0; v < VECTORS; ++v) column[v] = load(panel + v * LANES);
-#pragma GCC unroll 12
+#pragma GCC unroll 24
     for (int row = 0; row < ROWS; ++row) {
       Vector factor = all(a[row * stride + k]);
 #pragma GCC unroll 4
@@ -32,33 +43,41 @@ CORECUR_INLINE void product(const float* a, Index stride, const float* panel, In
     }
     panel += VECTORS * LANES;
   }
-#pragma GCC unroll 12
+#pragma GCC unroll 24
   for (int row = 0; row < ROWS; ++row)
 #pragma GCC unroll 4
-    for (int v = 0; v < VECTORS; ++v) sums[row][v] = held[row][v];
+    for (int v = 0; v < VECTORS; ++v) store(sums + (row * VECTORS + v) * LANES, held[row][v]);
 }
 
-template <int ROWS>
-struct Rows {
-  static constexpr int count = ROWS;
-};
+using AddRows = void (*)(const float*, Index, const float*, Index, float*);
 
-// body(Rows<count>, first row) for blocks of at most MOST rows, as even as they can be.
-template <int MOST, class Body>
-CORECUR_INLINE void one_block(int count, Index first, Body& body) {
-  if (count == MOST)
-    body(Rows<MOST>{}, first);
-  else if constexpr (MOST > 1)
-    one_block<MOST - 1>(count, first, body);
+template <int VECTORS, int... ROWS>
+constexpr AddRows adding(int rows, std::integer_sequence<int, ROWS...>) {
+  constexpr AddRows of[] = {add_rows<ROWS + 1, VECTORS>...};
+  return of[rows - 1];
 }
 
-template <int MOST, class Body>
-CORECUR_INLINE void in_blocks(Index rows, Body&& body) {
-  if (rows <= 0) return;
-  Index blocks = (rows + MOST - 1) / MOST, first = 0;
+// The same for any number of rows from 1 to ROWS_AT_ONCE.
+template <int VECTORS>
+CORECUR_INLINE void add_product(Index rows, const float* a, Index stride, const float* panel, Index depth, Tile& tile) {
+  adding<VECTORS>(static_cast<int>(rows), std::make_integer_sequence<int, ROWS_AT_ONCE<VECTORS>>{})(
+      a, stride, panel, depth, tile.sums);
+}
+
+// sums[r] = Σ_k a[r · stride + k] · panel[k]
+template <int VECTORS>
+CORECUR_INLINE void product(Index rows, const float* a, Index stride, const float* panel, Index depth, Tile& tile) {
+  for (Index n = 0; n < rows * VECTORS; ++n) store(tile.sums + n * LANES, Vector{});
+  add_product<VECTORS>(rows, a, stride, panel, depth, tile);
+}
+
+// body(first row, how many) for blocks of at most `most` rows, as even as they can be.
+template <class Body>
+CORECUR_INLINE void in_blocks(Index rows, Index most, Body&& body) {
+  Index blocks = (rows + most - 1) / most, first = 0;
   for (Index block = 0; block < blocks; ++block) {
     Index end = rows * (block + 1) / blocks;
-    one_block<MOST>(static_cast<int>(end - first), first, body);
+    body(first, end - first);
     first = end;
   }
 }
