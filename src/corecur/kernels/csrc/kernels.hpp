@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "optimizer.hpp"
 #include "recurrent.hpp"
 
 extern "C" {
@@ -15,6 +16,10 @@ struct CorecurKernels {
   double (*peak)(std::int64_t rounds);
   int (*recurrent_forward)(const CorecurRecurrent* jobs, int count, int threads);
   int (*recurrent_backward)(const CorecurRecurrent* jobs, int count, int threads);
+  void (*optimizer_step)(const CorecurRule* rules, CorecurParameter* parameters, float* const* gradients,
+                         const std::int64_t* begins, std::int64_t tensors, int threads);
+  double (*gradients_clip)(float* const* gradients, const std::int64_t* begins, std::int64_t tensors, int clip,
+                           float most, double* squares, int threads);
 };
 
 }

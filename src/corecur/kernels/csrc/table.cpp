@@ -6,6 +6,8 @@ namespace corecur::CORECUR_ISA {
 
 int recurrent_forward(const CorecurRecurrent*, int, int);
 int recurrent_backward(const CorecurRecurrent*, int, int);
+void optimizer_step(const CorecurRule*, CorecurParameter*, float* const*, const std::int64_t*, std::int64_t, int);
+double gradients_clip(float* const*, const std::int64_t*, std::int64_t, int, float, double*, int);
 
 namespace {
 
@@ -41,6 +43,7 @@ double peak(std::int64_t rounds) {
 #define CORECUR_NAME(name) CORECUR_TEXT(name)
 
 extern const CorecurKernels kernels;
-const CorecurKernels kernels = {CORECUR_NAME(CORECUR_ISA), LANES, map, peak, recurrent_forward, recurrent_backward};
+const CorecurKernels kernels = {
+    CORECUR_NAME(CORECUR_ISA), LANES, map, peak, recurrent_forward, recurrent_backward, optimizer_step, gradients_clip};
 
 }  // namespace corecur::CORECUR_ISA
