@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from corecur.engine.native_step import NativeAdam, NativeAdamW, NativeRMSprop, NativeSGD, NativeStep
 from corecur.engine.optimizer_state import check_optimizer_state, optimizer_state, restore_optimizer
@@ -182,6 +183,21 @@ def test_copies_go_on_by_themselves(twins: Twins) -> None:
     feed(copied[0], twins.time)
     copied[1].step()
     assert all(torch.equal(p, q) for p, q in zip(copied[0], twins.weights[0], strict=True))
+
+
+def test_hooks_of_all_optimisers_and_the_profiler_see_the_step() -> None:
+    weights: list[nn.Parameter] = network()
+    called: list[str] = []
+    made = NativeSGD(weights, lr=0.1)
+    feed(weights, 0)
+    handle = register_optimizer_step_pre_hook(lambda *_: called.append("before"))
+    made.step()
+    handle.remove()
+    made.step()
+    assert called == ["before"]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        made.step()
+    assert any("NativeSGD.step" in event.key for event in profile.key_averages())
 
 
 def test_hooks_and_closures_are_called_once(twins: Twins) -> None:

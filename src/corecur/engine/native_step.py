@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from corecur.engine.optimizer import Group, keep_layouts, shrink
 from corecur.kernels.native_optimizer import ADAM, RMSPROP, SGD, Kept, Rule, Step, in_one_order, refusal
@@ -85,6 +86,24 @@ class NativeStep(torch.optim.Optimizer):
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Update all parameters that have a gradient."""
+        if self._is_watched():
+            return torch.optim.Optimizer.profile_hook_step(NativeStep._take)(self, closure)
+        return self._take(closure)
+
+    # torch wraps the step of a class without this mark in hooks and a note for the profiler, which cost a small network
+    # more than the step.
+    step.hooked = True  # type: ignore[attr-defined]
+
+    def _is_watched(self) -> bool:
+        return bool(
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or _global_optimizer_pre_hooks
+            or _global_optimizer_post_hooks
+            or torch.autograd._profiler_enabled()  # type: ignore[attr-defined]
+        )
+
+    def _take(self, closure: Callable[[], float] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
