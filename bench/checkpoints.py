@@ -145,7 +145,7 @@ class Steps:
 class _Blind(FiniteGuard):
     """What training would be without the guard."""
 
-    def accepts(self, loss: torch.Tensor, norm: torch.Tensor) -> bool:
+    def accepts(self, loss: torch.Tensor, norm: torch.Tensor | float) -> bool:
         return True
 
 

@@ -151,7 +151,7 @@ def test_the_others_follow_their_own_optimiser(other: Any) -> None:
         made.step()
         reference.step()
     for p, t in zip(parameters, twins, strict=True):
-        assert torch.equal(p, t) == any(t is one for one in chosen)
+        assert torch.allclose(p, t, atol=1e-6) == any(t is one for one in chosen)  # natively up to rounding
 
 
 @pytest.mark.parametrize("other", ["adamw", "sgd"])

@@ -41,7 +41,7 @@ def test_every_request_gets_a_kernel_and_a_reason() -> None:
         (Request("simple_rnn", dtype="float64", activation="relu"), "fused", "not in float64"),
         (Request("simple_rnn", activation="relu", recurrent_activation="relu", dtype="float64"), "fused", "float64"),
         (Request("simple_rnn", dtype="float64", activation="elu"), "scripted loop", "tanh or relu"),
-        (Request("classic_gru"), "scripted loop", "no fused operation"),
+        (Request("classic_gru", dtype="float64"), "scripted loop", "no fused operation"),
         (Request("lstm", dtype="float64", recurrent_activation="hard_sigmoid"), "scripted loop", "hard_sigmoid"),
         (Request("lstm", dtype="float64", recurrent_dropout=True), "scripted loop", "recurrent dropout"),
         (Request("gru", dtype="float64", zoneout=True), "scripted loop", "zoneout"),

@@ -60,9 +60,8 @@ def raw_loop(
 
 
 RAW_OPTIMIZERS: dict[str, tuple[Any, Callable[[Any], torch.optim.Optimizer]]] = {
-    "adam": ("adam", lambda p: torch.optim.Adam(p, lr=1e-3, eps=1e-7, fused=True)),
-    "sgd": (SGD(0.1, momentum=0.9, nesterov=True),
-            lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, fused=True)),
+    "adam": ("adam", Adam().make),
+    "sgd": (SGD(0.1, momentum=0.9, nesterov=True), SGD(0.1, momentum=0.9, nesterov=True).make),
     "torch's own": (torch.optim.Adadelta, torch.optim.Adadelta),
 }  # fmt: skip
 
@@ -106,7 +105,7 @@ def test_a_cnn_too() -> None:
     model.compile(Adam(1e-2), "categorical_crossentropy")
     seed = seed_of_the_next_fit(3)
     model.fit(x, F.one_hot(Y, K), batch_size=16, epochs=2, verbose=0)
-    optimizer = torch.optim.Adam(raw.parameters(), lr=1e-2, eps=1e-7, fused=True)
+    optimizer = Adam(1e-2).make(raw.parameters())
     for epoch in range(2):
         order = permutation(N, seed, epoch)
         for start in range(0, N, 16):

@@ -93,9 +93,10 @@ class FiniteGuard:
             buffers.undo()
         set_carried_states(self.layers, self._carried)
 
-    def accepts(self, loss: Tensor, norm: Tensor) -> bool:
+    def accepts(self, loss: Tensor, norm: Tensor | float) -> bool:
         """Whether the step may be taken; waits for the device."""
-        if math.isfinite(float(loss + norm.to(loss.device))):
+        both = float(loss) + norm if isinstance(norm, float) else float(loss + norm.to(loss.device))
+        if math.isfinite(both):
             self.in_row = 0
             return True
         return False

@@ -143,21 +143,22 @@ def fastest(groups: Iterable[Group], fused_on: frozenset[str] = frozenset()) -> 
 def with_hooks(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     """Before each step of an optimiser: keep layouts where it is fused, decay where its class has no such decay."""
     if any(group.get("fused") for group in optimizer.param_groups):
-        optimizer.register_step_pre_hook(_keep_layouts)
+        optimizer.register_step_pre_hook(keep_layouts)
     if any(group.get("decay") for group in optimizer.param_groups):
-        optimizer.register_step_pre_hook(_shrink)
+        optimizer.register_step_pre_hook(shrink)
     return optimizer
 
 
 @torch.no_grad()
-def _shrink(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+def shrink(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    """Decay weights by the ``decay`` of their group."""
     for group in optimizer.param_groups:
         if group.get("decay"):
             parameters = [p for p in group["params"] if p.grad is not None]
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["decay"])
 
 
-def _keep_layouts(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+def keep_layouts(optimizer: torch.optim.Optimizer, *_: object) -> None:
     """Give gradients and state the strides of their parameter.
 
     torch's fused kernels walk through memory, not through indices: on a CPU, a contiguous moment loaded beside a

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from corecur.engine.misfit import misfit
+from corecur.engine.native_step import NativeStep
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     0.5
     """
     return {
-        "kind": type(optimizer).__name__,
+        "kind": _kind(optimizer),
         "groups": [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups],
         "states": [dict(optimizer.state[p]) if p in optimizer.state else None for p in _parameters(optimizer)],
     }
@@ -31,7 +32,7 @@ def check_optimizer_state(optimizer: torch.optim.Optimizer, found: Any) -> None:
     fits = (
         isinstance(found, dict)
         and set(found) == {"kind", "groups", "states"}
-        and found["kind"] == type(optimizer).__name__
+        and found["kind"] == _kind(optimizer)
         and _is_list_of(found["states"], (dict, type(None)), len(parameters))
         and _is_list_of(found["groups"], (dict,), len(groups))
     )
@@ -58,6 +59,11 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, found: dict[str, Any]) -
     for parameter, state in zip(_parameters(optimizer), found["states"], strict=True):
         if state is not None:
             optimizer.state[parameter] = {key: _at_home(value, parameter) for key, value in state.items()}
+
+
+def _kind(optimizer: torch.optim.Optimizer) -> str:
+    """The class of torch that it is in all but its step: a state passes from one to the other."""
+    return (optimizer.torch_class if isinstance(optimizer, NativeStep) else type(optimizer)).__name__
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:

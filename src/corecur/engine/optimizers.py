@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from corecur.engine.muon import MuonOptimizer, Scale, is_matrix
+from corecur.engine.native_step import NativeAdam, NativeAdamW, NativeRMSprop, NativeSGD
 from corecur.engine.optimizer import Group, Optimizer, fastest, grouped, listed, with_hooks
 from corecur.engine.schedules import Schedule
 from corecur.errors import ConfigError
@@ -67,8 +68,7 @@ class SGD(Optimizer):
         groups = grouped(parameters, self.decay, self.decay_only_matrices, key="decay")
         nesterov = self.nesterov and self.momentum > 0  # without momentum it is the same step, and torch refuses it
         settings = fastest(groups, FUSED)
-        made = torch.optim.SGD(groups, lr=self.rate, momentum=self.momentum, nesterov=nesterov, **settings)
-        return with_hooks(made)
+        return NativeSGD(groups, lr=self.rate, momentum=self.momentum, nesterov=nesterov, **settings)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class RMSprop(Optimizer):
 
     def make(self, parameters: Iterable[Tensor], names: Sequence[str] | None = None) -> torch.optim.Optimizer:
         groups = grouped(parameters, self.decay, key="decay")
-        made = torch.optim.RMSprop(
+        return NativeRMSprop(
             groups,
             lr=self.rate,
             alpha=self.rho,
@@ -97,7 +97,6 @@ class RMSprop(Optimizer):
             centered=self.centered,
             **fastest(groups),
         )
-        return with_hooks(made)
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class Adam(Optimizer):
 
     def make(self, parameters: Iterable[Tensor], names: Sequence[str] | None = None) -> torch.optim.Optimizer:
         groups = grouped(parameters, self.decay)
-        made = torch.optim.Adam(
+        return NativeAdam(
             groups,
             lr=self.rate,
             betas=(self.beta_1, self.beta_2),
@@ -126,7 +125,6 @@ class Adam(Optimizer):
             decoupled_weight_decay=True,
             **fastest(groups, FUSED),
         )
-        return with_hooks(made)
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ class AdamW(Optimizer):
 
     def make(self, parameters: Iterable[Tensor], names: Sequence[str] | None = None) -> torch.optim.Optimizer:
         groups = grouped(parameters, self.decay, self.decay_only_matrices)
-        made = torch.optim.AdamW(
+        return NativeAdamW(
             groups,
             lr=self.rate,
             betas=(self.beta_1, self.beta_2),
@@ -158,7 +156,6 @@ class AdamW(Optimizer):
             amsgrad=self.amsgrad,
             **fastest(groups, FUSED),
         )
-        return with_hooks(made)
 
 
 @dataclass(frozen=True)
@@ -261,16 +258,14 @@ class Muon(Optimizer):
             key = "weight_decay" if self.other == "adamw" else "decay"
             for group in grouped(others, self.decay, self.decay_only_matrices, key=key):
                 groups.append(group | {"lr": self.rate * share, "rate_share": share, "orthogonal": False})
-        return with_hooks(
-            MuonOptimizer(
-                groups,
-                self._make_other,
-                lr=self.rate,
-                momentum=self.momentum,
-                nesterov=self.nesterov,
-                ns_steps=self.ns_steps,
-                scale=self.scale,
-            )
+        return MuonOptimizer(
+            groups,
+            self._make_other,
+            lr=self.rate,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            ns_steps=self.ns_steps,
+            scale=self.scale,
         )
 
     def _divided(self, parameters: list[Tensor], names: Sequence[str] | None) -> tuple[list[Tensor], list[Tensor]]:
@@ -288,9 +283,9 @@ class Muon(Optimizer):
         settings = fastest(groups, FUSED)
         if self.other == "sgd":
             nesterov = self.other_momentum > 0
-            return torch.optim.SGD(groups, momentum=self.other_momentum, nesterov=nesterov, **settings)
+            return NativeSGD(groups, momentum=self.other_momentum, nesterov=nesterov, **settings)
         betas = (self.adam_beta_1, self.adam_beta_2)
-        return torch.optim.AdamW(groups, betas=betas, eps=self.epsilon, **settings)
+        return NativeAdamW(groups, betas=betas, eps=self.epsilon, **settings)
 
 
 @dataclass(frozen=True)

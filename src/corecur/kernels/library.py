@@ -36,6 +36,15 @@ class Table(ctypes.Structure):
         ("outer", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)),
         ("row_recurrent_forward", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
         ("row_recurrent_backward", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
+        ("optimizer_step", ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, ctypes.c_int64, ctypes.c_int)),
+        (
+            "gradients_clip",
+            ctypes.CFUNCTYPE(
+                ctypes.c_double,
+                *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float, ctypes.c_void_p),
+                ctypes.c_int,
+            ),
+        ),
     ]
 
 
@@ -122,7 +131,7 @@ def _library() -> Library:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:
         return _absent(f"{path.name} cannot be loaded ({error}); install corecur anew")
-    if loaded.corecur_version() != VERSION:
+    if loaded.corecur_version() != VERSION or loaded.corecur_table_size() != ctypes.sizeof(Table):
         return _absent(f"{path.name} is of another version of corecur; install corecur anew")
     loaded.corecur_kernels.restype = ctypes.POINTER(Table)
     found = loaded.corecur_kernels(asked.encode() if asked else None)

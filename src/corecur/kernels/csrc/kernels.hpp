@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "optimizer.hpp"
 #include "recurrent.hpp"
 #include "row_recurrent.hpp"
 
@@ -20,6 +21,10 @@ struct CorecurKernels {
   int (*outer)(const CorecurOuter* jobs, int count, int threads);
   int (*row_recurrent_forward)(const CorecurRowRecurrent* job, int threads);
   int (*row_recurrent_backward)(const CorecurRowRecurrent* job, int threads);
+  void (*optimizer_step)(const CorecurRule* rules, CorecurParameter* parameters, float* const* gradients,
+                         const std::int64_t* begins, std::int64_t tensors, int threads);
+  double (*gradients_clip)(float* const* gradients, const std::int64_t* begins, std::int64_t tensors, int clip,
+                           float most, double* squares, int threads);
 };
 
 }

@@ -75,6 +75,8 @@ extern "C" {
 // Raised by one whenever a struct or a function changes: Python refuses another library.
 CORECUR_PUBLIC int corecur_version() { return 1; }
 
+CORECUR_PUBLIC int corecur_table_size() { return static_cast<int>(sizeof(CorecurKernels)); }
+
 // The kernels of the instruction set `name`, the best one without a name; null where the machine does not have it.
 CORECUR_PUBLIC const CorecurKernels* corecur_kernels(const char* name) {
 #if defined(__x86_64__)

@@ -9,6 +9,8 @@ int recurrent_backward(const CorecurRecurrent*, int, int);
 int outer(const CorecurOuter*, int, int);
 int row_recurrent_forward(const CorecurRowRecurrent*, int);
 int row_recurrent_backward(const CorecurRowRecurrent*, int);
+void optimizer_step(const CorecurRule*, CorecurParameter*, float* const*, const std::int64_t*, std::int64_t, int);
+double gradients_clip(float* const*, const std::int64_t*, std::int64_t, int, float, double*, int);
 
 namespace {
 
@@ -45,6 +47,6 @@ double peak(std::int64_t rounds) {
 
 extern const CorecurKernels kernels;
 const CorecurKernels kernels = {CORECUR_NAME(CORECUR_ISA), LANES, map, peak, recurrent_forward, recurrent_backward, outer,
-                                row_recurrent_forward, row_recurrent_backward};
+                                row_recurrent_forward, row_recurrent_backward, optimizer_step, gradients_clip};
 
 }  // namespace corecur::CORECUR_ISA
