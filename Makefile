@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check acceptance soak bench wheel format clean
+.PHONY: help demo test check acceptance soak sanitize bench wheel format clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -36,6 +36,16 @@ acceptance: $(VENV)/ready ## run the jobs on real data (needs ../shared/data)
 
 soak: $(VENV)/ready ## hours of kills, faults and fuzzing
 	$(RUN) -m pytest tests/soak -p no:cacheprovider -s --durations=0
+
+# Python is no sanitized program: the runtimes of the sanitizers and of C++, which torch throws by, are loaded before it.
+SANITIZED := build/sanitized
+sanitize: $(VENV)/ready ## run the native kernels under the address and undefined-behaviour sanitizers
+	$(RUN) -m cmake -S . -B $(SANITIZED) -G Ninja -DCORECUR_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=Release \
+	  -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja >/dev/null
+	$(RUN) -m cmake --build $(SANITIZED) >/dev/null
+	LD_PRELOAD="$$($(or $(CXX),g++) -print-file-name=libasan.so) $$($(or $(CXX),g++) -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 CORECUR_KERNEL_LIBRARY=$(CURDIR)/$(SANITIZED)/libcorecur_kernels.so \
+	  OMP_NUM_THREADS=2 $(RUN) -m pytest tests/kernels/test_library.py tests/kernels/test_native.py -p no:cacheprovider
 
 bench: $(VENV)/ready ## measure against peers, side by side
 	$(RUN) -m bench

@@ -9,7 +9,6 @@ the other, so that a finished row costs nothing and the products over all steps 
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from corecur.errors import ConfigError
 from corecur.kernels.cell import Work
 from corecur.kernels.library import table, threads
 
@@ -203,8 +203,8 @@ class Packing:
         """Each row's last state, in the packed order of rows, of the states (B + N, …)."""
         if self.order is None or self.before is None:
             return states[len(states) - self.batch :]
-        lengths = (self.sizes[:, None] > torch.arange(self.batch)).sum(0)  # (B)
-        rows = torch.arange(self.batch)
+        rows = torch.arange(self.batch, device="cpu")
+        lengths = (self.sizes[:, None] > rows).sum(0)  # (B)
         ends = self.batch + self.offsets[(lengths - 1).clamp(min=0)] + rows
         return states.index_select(0, torch.where(lengths > 0, ends, rows))
 
@@ -213,14 +213,14 @@ class Packing:
         return states[: len(states) - self.batch] if self.before is None else states.index_select(0, self.before)
 
 
-@functools.lru_cache(maxsize=64)
 def whole(batch: int, steps: int) -> Packing:
     """The packing of a batch without padding.
 
     >>> whole(2, 3).offsets
     tensor([0, 2, 4])
     """
-    return Packing(batch, steps, torch.full((steps,), batch), torch.arange(steps) * batch)
+    # Made anew each time: kept tensors may be fake ones, of a compiler that has only traced the layer.
+    return Packing(batch, steps, torch.full((steps,), batch, device="cpu"), torch.arange(steps, device="cpu") * batch)
 
 
 def ragged(lengths: Tensor, steps: int) -> Packing:
@@ -231,7 +231,7 @@ def ragged(lengths: Tensor, steps: int) -> Packing:
     """
     lengths, order = torch.sort(lengths.cpu(), descending=True, stable=True)
     batch = len(lengths)
-    running = torch.arange(steps)[:, None] < lengths  # (T, B)
+    running = torch.arange(steps, device="cpu")[:, None] < lengths  # (T, B)
     sizes = running.sum(1)
     offsets = sizes.cumsum(0) - sizes
     t, row = running.nonzero(as_tuple=True)  # (N)
@@ -257,6 +257,7 @@ class _Recurrence(torch.autograd.Function):
         bias_ih: Tensor | None,
         bias_hh: Tensor | None,
         peephole: Tensor | None,
+        training: bool,
     ) -> Any:
         x = packing.pack(x)
         units = weight_hh.shape[1]
@@ -266,9 +267,9 @@ class _Recurrence(torch.autograd.Function):
             inside = 2 * units if kind == _GRU else len(bias)  # the rest stands within the reset gate's reach
             bias[:inside] += bias_hh[:inside]
         gates = torch.mm(x, weight_ih.t()) if bias is None else torch.addmm(bias, x, weight_ih.t())
-        own = bias_hh[2 * units :] if kind == _GRU and bias_hh is not None else None
+        own = bias_hh[2 * units :].contiguous() if kind == _GRU and bias_hh is not None else None
         zoneout_h, zoneout_c = (*zoneout, None, None)[:2]
-        training = any(ctx.needs_input_grad)
+        training = training and any(ctx.needs_input_grad)
         h, c = packing.sort(h), None if c is None else packing.sort(c)
         states, cells, extra = torch.ops.corecur.recurrence.default(
             gates, h, c, weight_hh, own, peephole, dropout, zoneout_h, zoneout_c, packing.sizes, packing.offsets, kind,
@@ -288,6 +289,12 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, d_y: Tensor | None, d_last: Tensor | None, d_cell: Tensor | None) -> Any:
         x, gates, states, cells, extra, w_ih, w_hh, peephole, dropout, zoneout_h, zoneout_c = ctx.saved_tensors
         packing, kind = ctx.packing, ctx.kind
+        if torch.is_grad_enabled():
+            raise ConfigError(
+                "the native recurrent kernels have no second derivatives",
+                got="a way back with create_graph=True",
+                do="run the layer inside ``with corecur.kernels.asking_for('scripted loop')``",
+            )
         units = w_hh.shape[1]
         shape = (packing.batch, units)
         d_h = states.new_zeros(shape) if d_last is None else packing.sort(d_last).contiguous()
@@ -325,12 +332,13 @@ class _Recurrence(torch.autograd.Function):
         return (
             None, None, None, None, d_x, packing.unsort(d_h) if needs[5] else None,
             packing.unsort(d_c) if kind in _CELL and needs[6] else None, d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_peephole,
+            None,
         )  # fmt: skip
 
 
 def _rows(packing: Packing) -> Tensor:
     """(N): the row of the batch, in the packed order of rows, of each packed row."""
-    return torch.cat([torch.arange(int(size)) for size in packing.sizes])
+    return torch.cat([torch.arange(int(size), device="cpu") for size in packing.sizes])
 
 
 def run_native(work: Work) -> tuple[Tensor, list[Tensor]]:
@@ -349,5 +357,6 @@ def run_native(work: Work) -> tuple[Tensor, list[Tensor]]:
     y, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
         packing, kind, dropout, zoneout, work.x, state[0], state[1] if len(state) > 1 else None, weights["weight_ih"],
         weights["weight_hh"].contiguous(), weights.get("bias_ih"), weights.get("bias_hh"), peephole,
+        torch.is_grad_enabled(),
     )  # fmt: skip
     return y, last[: len(state)]

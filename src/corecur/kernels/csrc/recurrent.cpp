@@ -54,7 +54,7 @@ struct SimpleRnn {
   static CORECUR_INLINE Vector backward(const Place& at, Vector d) {
     Vector h = at.of(at.gate(0, 1)), stays = at.stays(at.job.zoneout_h);
     Vector d_new = d - stays * d;
-    at.set(at.d_gate(0, 1), RELU ? (h > 0.0f ? d_new : Vector{}) : d_new * (1.0f - h * h));
+    at.set(at.d_gate(0, 1), RELU ? (h <= 0.0f ? Vector{} : d_new) : d_new * (1.0f - h * h));
     return stays * d;
   }
 };
