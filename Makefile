@@ -50,8 +50,9 @@ sanitize: $(VENV)/ready ## run the native kernels under the address and undefine
 bench: $(VENV)/ready ## measure against peers, side by side
 	$(RUN) -m bench
 
+# The library needs nothing but glibc's symbols of 2.17 and older (tests/test_wheel.py), which is what the tag promises.
 wheel: $(VENV)/ready ## build a wheel in dist/ that runs on machines without a compiler
-	$(RUN) -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
+	$(if $(filter Linux,$(shell uname)),_PYTHON_HOST_PLATFORM=manylinux_2_17_$(shell uname -m)) $(RUN) -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
 
 format: $(VENV)/ready ## let ruff lay out the code
 	$(RUN) -m ruff format .

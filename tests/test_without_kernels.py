@@ -4,49 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
-import sysconfig
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from corecur.kernels.library import info
+from tests.unpacked_wheel import build_wheel, run_python, unpacked
 
-ROOT = Path(__file__).resolve().parents[1]
 NOTICE = "corecur runs without its native kernels, several times slower: "
 WHY = "the package was installed without a C++ compiler; install g++ or clang and corecur anew"
-
-
-def wheel(into: Path, **environment: str) -> Path:
-    """A wheel of this source, built there in a folder of its own, unpacked."""
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-build-isolation",
-         "--no-deps", f"--config-settings=build-dir={into / 'build'}", "--wheel-dir", str(into), str(ROOT)],
-        check=True, capture_output=True, text=True, env=os.environ | environment,
-    )  # fmt: skip
-    (built,) = into.glob("corecur-*.whl")
-    with zipfile.ZipFile(built) as archive:
-        archive.extractall(into / "unpacked")
-    return into / "unpacked"
-
-
-def run(package: Path, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Python with this package and all others of this environment; -S: without what makes this source be imported."""
-    paths = os.pathsep.join([str(package), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("CORECUR_")}
-    return subprocess.run(
-        [sys.executable, "-S", *words],
-        check=False, capture_output=True, text=True, cwd=cwd, env=environment | {"PYTHONPATH": paths},
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as it is installed where there is no compiler."""
     into = tmp_path_factory.mktemp("bare")
-    return wheel(into, CXX=str(into / "nothing"))
+    return unpacked(build_wheel(into, CXX=str(into / "nothing")))
 
 
 def test_a_compiler_means_kernels() -> None:
@@ -80,19 +53,19 @@ print(kernels.info().why)
 
 
 def test_one_notice_comes_at_first_use(bare: Path, tmp_path: Path) -> None:
-    done = run(bare, "-c", RECURRENT, cwd=tmp_path)
+    done = run_python(bare, "-c", RECURRENT, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     where, before, why = done.stdout.splitlines()
     assert Path(where).is_relative_to(bare)
     assert (before, why) == ("before", WHY)
     assert done.stderr.count(NOTICE + WHY) == 1
-    assert run(bare, "-c", "import corecur.layers, corecur.kernels", cwd=tmp_path).stderr == ""
+    assert run_python(bare, "-c", "import corecur.layers, corecur.kernels", cwd=tmp_path).stderr == ""
 
 
 def test_the_command_says_it_in_a_line(bare: Path, tmp_path: Path) -> None:
     rows = [f"the {word} number {number},{label}" for number in range(30) for word, label in PAIRS]
     (tmp_path / "words.csv").write_text("text,label\n" + "\n".join(rows) + "\n", "utf-8")
-    done = run(bare, "-m", "corecur", "train", "words.csv", *"--model gru --epochs 1".split(), cwd=tmp_path)
+    done = run_python(bare, "-m", "corecur", "train", "words.csv", "--model", "gru", "--epochs", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if "kernels" in line] == [f"! {NOTICE}{WHY}"]
     assert "Warning" not in done.stderr
