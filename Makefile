@@ -34,7 +34,7 @@ check: $(VENV)/ready ## ruff and mypy
 acceptance: $(VENV)/ready ## run the jobs on real data (needs ../shared/data)
 	$(RUN) -m pytest tests/acceptance -p no:cacheprovider --durations=0
 
-soak: $(VENV)/ready ## hours of kills, faults and fuzzing
+soak: $(VENV)/ready sanitize ## hours of kills, faults and fuzzing, the sanitizers first
 	$(RUN) -m pytest tests/soak -p no:cacheprovider -s --durations=0
 
 # Python is no sanitized program: the runtimes of the sanitizers and of C++, which torch throws by, are loaded before it.
