@@ -281,6 +281,26 @@ def test_a_compiled_layer_is_the_layer(name: str) -> None:
         torch.testing.assert_close(parameter.grad, gradient)
 
 
+def test_transforms_of_torch_func_take_another_kernel() -> None:
+    layer, x = GRU(4), torch.randn(3, 2, 5)
+    layer(x).sum().backward()
+    weight = layer.weight_hh_l0
+
+    def loss(value: Tensor, rows: Tensor) -> Tensor:
+        return torch.func.functional_call(layer, {"weight_hh_l0": value}, rows).sum()
+
+    torch.testing.assert_close(torch.func.grad(loss)(weight.detach(), x), weight.grad, rtol=1e-5, atol=1e-5)
+    ran = last_path()
+    assert ran is not None and "no transforms of torch.func" in ran.reason
+
+
+@every_kind
+def test_hardly_any_new_state_has_an_exact_gradient(kind: tuple[str, str]) -> None:
+    work = drawn(kind, units=16, zoneout="mean")
+    work = dataclasses.replace(work, zoneout=tuple(torch.full((1, 1, 1), 0.9999) for _ in work.state))
+    assert_as_exact_as_torch(run_native, work)
+
+
 def test_a_traced_layer_leaves_nothing_behind() -> None:
     layer, x = LSTM(4), torch.randn(3, 9, 5)
     expected = layer(x)
