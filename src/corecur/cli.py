@@ -404,6 +404,7 @@ def sign(
 def main() -> None:
     """The entry point of the command."""
     console.speak_any_language()
+    console.say_notices_in_a_line()
     app()
 
 

@@ -8,10 +8,12 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from corecur.engine.progress import clock
+from corecur.errors import KernelNotice
 from corecur.report.page import NUMBER
 
 if TYPE_CHECKING:
@@ -35,6 +37,19 @@ def speak_any_language() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def say_notices_in_a_line() -> None:
+    """Let a notice of corecur's be a line as findings are, without the place in the code that Python shows with it."""
+    others = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, KernelNotice):
+            complain(f"! {message}")
+        else:
+            others(message, category, *place, **more)
+
+    warnings.showwarning = show
 
 
 def visible(text: str) -> str:

@@ -40,6 +40,8 @@ class Request:
     dtype: str = "float32"
     #: Whether ``torch.autocast`` is on.
     autocast: bool = False
+    #: Whether a transform of ``torch.func`` (grad, vmap, jvp) is at work.
+    transformed: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def _native_refuses(request: Request) -> str | None:
         return f"the gates of the native kernel are sigmoid, not {request.recurrent_activation}"
     if request.device != "cpu" or request.dtype != "float32":
         return f"the native kernels compute in float32 on a CPU, not in {request.dtype} on {request.device}"
+    if request.transformed:
+        return "the native kernels know no transforms of torch.func"
     if request.autocast and request.kind == "lstm":
         return "torch's operation for lstm is faster under autocast"
     if native() is None:

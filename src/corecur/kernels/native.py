@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from corecur.errors import ConfigError
 from corecur.kernels.cell import Work
 from corecur.kernels.library import Struct, table, threads
 from corecur.kernels.packed_rows import Packing, ragged, whole
@@ -233,6 +234,7 @@ class _Recurrence(torch.autograd.Function):
         bias_ih: Tensor | None,
         bias_hh: Tensor | None,
         peephole: Tensor | None,
+        training: bool,
     ) -> Any:
         x = packing.pack(x)
         units = weight_hh.shape[1]
@@ -241,9 +243,9 @@ class _Recurrence(torch.autograd.Function):
             bias = bias_ih + bias_hh
             if kind == _GRU:  # what is added within the reset gate's reach stands apart
                 bias[2 * units :] = bias_ih[2 * units :]
-                apart = bias_hh[2 * units :]
+                apart = bias_hh[2 * units :].contiguous()
         zoneout_h, zoneout_c = (*zoneout, None, None)[:2]
-        training = any(ctx.needs_input_grad)
+        training = training and any(ctx.needs_input_grad)
         h, c = packing.sort(h), None if c is None else packing.sort(c)
         gates, states, cells, extra = torch.ops.corecur.recurrence.default(
             x, weight_ih, bias, h, c, weight_hh, apart, peephole, dropout, zoneout_h, zoneout_c, packing.sizes,
@@ -260,10 +262,10 @@ class _Recurrence(torch.autograd.Function):
         return y, last, None if c is None else packing.unsort(packing.last(cells))
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_y: Tensor | None, d_last: Tensor | None, d_cell: Tensor | None) -> Any:
         x, gates, states, cells, extra, w_ih, w_hh, peephole, dropout, zoneout_h, zoneout_c = ctx.saved_tensors
         packing, kind = ctx.packing, ctx.kind
+        refuse_second_derivatives()
         units = w_hh.shape[1]
         shape = (packing.batch, units)
         d_h = states.new_zeros(shape) if d_last is None else packing.sort(d_last).contiguous()
@@ -299,7 +301,18 @@ class _Recurrence(torch.autograd.Function):
         return (
             None, None, None, None, d_x, packing.unsort(d_h) if needs[5] else None,
             packing.unsort(d_c) if kind in _CELL and needs[6] else None, d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_peephole,
+            None,
         )  # fmt: skip
+
+
+def refuse_second_derivatives() -> None:
+    """ConfigError in a way back that is to have a gradient itself."""
+    if torch.is_grad_enabled():
+        raise ConfigError(
+            "the native recurrent kernels have no second derivatives",
+            got="a way back with create_graph=True",
+            do="run the layer inside ``with corecur.kernels.asking_for('scripted loop')``",
+        )
 
 
 def run_native(work: Work) -> tuple[Tensor, list[Tensor]]:
@@ -316,7 +329,8 @@ def run_native(work: Work) -> tuple[Tensor, list[Tensor]]:
         peephole = torch.stack([weights["weight_ci"], weights["weight_cf"], weights["weight_co"]])
     state = [s.contiguous() for s in work.state]
     y, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        packing, kind, dropout, zoneout, work.x, state[0], state[1] if len(state) > 1 else None, weights["weight_ih"],
-        weights["weight_hh"].contiguous(), weights.get("bias_ih"), weights.get("bias_hh"), peephole,
+        packing, kind, dropout, zoneout, work.x, state[0], state[1] if len(state) > 1 else None,
+        weights["weight_ih"].contiguous(), weights["weight_hh"].contiguous(), weights.get("bias_ih"), weights.get("bias_hh"), peephole,
+        torch.is_grad_enabled(),
     )  # fmt: skip
     return y, last[: len(state)]

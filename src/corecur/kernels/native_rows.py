@@ -15,6 +15,7 @@ from torch import Tensor
 
 from corecur.kernels.cell import Work, input_part
 from corecur.kernels.library import Struct, table, threads
+from corecur.kernels.native import refuse_second_derivatives
 from corecur.kernels.packed_rows import Packing, ragged, whole
 
 #: Kinds that are computed here; the functions are tanh and the logistic function.
@@ -180,6 +181,7 @@ class _RowRecurrence(torch.autograd.Function):
     def forward(
         ctx: Any,
         packing: Packing,
+        training: bool,
         dropout: Tensor | None,
         zoneout: Sequence[Tensor],
         gates: Tensor,
@@ -189,7 +191,7 @@ class _RowRecurrence(torch.autograd.Function):
         bias: Tensor | None,
         *own: Tensor | None,
     ) -> Any:
-        training = any(ctx.needs_input_grad)
+        training = training and any(ctx.needs_input_grad)
         zoneout_h, zoneout_c = (*zoneout, None, None)[:2]
         h, c = packing.sort(h), None if c is None else packing.sort(c)
         cell = (weight, bias, list(own), dropout, zoneout_h, zoneout_c, packing.sizes, packing.offsets)
@@ -207,8 +209,8 @@ class _RowRecurrence(torch.autograd.Function):
         )
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_y: Tensor | None, d_last: Tensor | None, d_cell: Tensor | None) -> Any:
+        refuse_second_derivatives()
         gates, states, cells, between, normed, scales, weight, bias, dropout, *more = ctx.saved_tensors
         (zoneout_h, zoneout_c), own, packing = more[:2], more[2:], ctx.packing
         units, outputs = gates.shape[1] // (4 if ctx.has_cell else 3), states.shape[1]
@@ -231,7 +233,7 @@ class _RowRecurrence(torch.autograd.Function):
             old = packing.earlier(cells)
             fresh = f * old + i * g
         return (
-            None, None, None, d_gates, packing.unsort(d_h), packing.unsort(d_c) if ctx.has_cell else None, d_weight,
+            None, None, None, None, d_gates, packing.unsort(d_h), packing.unsort(d_c) if ctx.has_cell else None, d_weight,
             None if bias is None else d_gates.sum(0), *_own_gradients(own, d_gates, normed, between, d_between,
             d_normed_c, fresh, old),
         )  # fmt: skip
@@ -283,8 +285,9 @@ def run_rows(work: Work) -> tuple[Tensor, list[Tensor]]:
     dropout = None if work.recurrent_dropout is None else packing.sort(work.recurrent_dropout).contiguous()
     state = [s.contiguous() for s in work.state]
     own = [None if weight is None else weight.contiguous() for weight in map(weights.get, _WEIGHTS)]
+    bias = weights.get("bias_hh")
     y, *last = _RowRecurrence.apply(  # type: ignore[no-untyped-call]
-        packing, dropout, zoneout, gates, state[0], state[1] if len(state) > 1 else None,
-        weights["weight_hh"].contiguous(), weights.get("bias_hh"), *own,
+        packing, torch.is_grad_enabled(), dropout, zoneout, gates, state[0], state[1] if len(state) > 1 else None,
+        weights["weight_hh"].contiguous(), None if bias is None else bias.contiguous(), *own,
     )  # fmt: skip
     return y, last[: len(state)]

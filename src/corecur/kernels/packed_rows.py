@@ -6,7 +6,6 @@ t is the rows that run at t, one after the other, so that a finished row costs n
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import torch
@@ -54,30 +53,30 @@ class Packing:
         """Each row's last state, in the packed order of rows, of the states (B + N, …)."""
         if self.order is None or self.before is None:
             return states[len(states) - self.batch :]
-        lengths = (self.sizes[:, None] > torch.arange(self.batch)).sum(0)  # (B)
-        rows = torch.arange(self.batch)
+        lengths = (self.sizes[:, None] > torch.arange(self.batch, device="cpu")).sum(0)  # (B)
+        rows = torch.arange(self.batch, device="cpu")
         ends = self.batch + self.offsets[(lengths - 1).clamp(min=0)] + rows
         return states.index_select(0, torch.where(lengths > 0, ends, rows))
 
     def rows(self) -> Tensor:
         """(N): the row of the batch, in the packed order of rows, of each packed row."""
         if self.places is None:
-            return torch.arange(self.batch).repeat(self.steps)
-        return torch.cat([torch.arange(int(size)) for size in self.sizes])
+            return torch.arange(self.batch, device="cpu").repeat(self.steps)
+        return torch.cat([torch.arange(int(size), device="cpu") for size in self.sizes])
 
     def earlier(self, states: Tensor) -> Tensor:
         """(B + N, …) -> (N, …): the state before each packed row."""
         return states[: len(states) - self.batch] if self.before is None else states.index_select(0, self.before)
 
 
-@functools.lru_cache(maxsize=64)
 def whole(batch: int, steps: int) -> Packing:
     """The packing of a batch without padding.
 
     >>> whole(2, 3).offsets
     tensor([0, 2, 4])
     """
-    return Packing(batch, steps, torch.full((steps,), batch), torch.arange(steps) * batch)
+    # Made anew each time: kept tensors may be fake ones, of a compiler that has only traced the layer.
+    return Packing(batch, steps, torch.full((steps,), batch, device="cpu"), torch.arange(steps, device="cpu") * batch)
 
 
 def ragged(lengths: Tensor, steps: int) -> Packing:
@@ -88,7 +87,7 @@ def ragged(lengths: Tensor, steps: int) -> Packing:
     """
     lengths, order = torch.sort(lengths.cpu(), descending=True, stable=True)
     batch = len(lengths)
-    running = torch.arange(steps)[:, None] < lengths  # (T, B)
+    running = torch.arange(steps, device="cpu")[:, None] < lengths  # (T, B)
     sizes = running.sum(1)
     offsets = sizes.cumsum(0) - sizes
     t, row = running.nonzero(as_tuple=True)  # (N)

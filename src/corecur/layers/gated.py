@@ -206,6 +206,8 @@ class Gated(Layer):
             device=weight.device.type,
             dtype=str(weight.dtype).removeprefix("torch."),
             autocast=torch.is_autocast_enabled(weight.device.type),
+            # As torch itself asks before it runs a function with a gradient of its own.
+            transformed=torch._C._are_functorch_transforms_active(),
         )
 
     def over_time(

@@ -5,7 +5,6 @@
 #include "kernels.hpp"
 #include "parallel.hpp"
 
-
 // Every instruction set the library is compiled for, the best one first; CMakeLists.txt lists the same.
 #if defined(__x86_64__)
 #define CORECUR_ISAS(use) use(avx512) use(avx2) use(baseline)
@@ -40,7 +39,7 @@ void some_of(void* given) {
   for (int task = number_of_thread(); task < tasks.count; task += step) tasks.body(tasks.data, task);
 }
 
-bool has(const char* isa) {
+bool has([[maybe_unused]] const char* isa) {
 #if defined(__x86_64__)
   if (!std::strcmp(isa, "avx512"))
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -58,8 +58,8 @@ struct SimpleRnn {
 
   static CORECUR_INLINE Vector backward(const Place& at, Vector d) {
     Vector h = at.of(at.gate(0, 1)), stays = at.stays(at.job.zoneout_h);
-    Vector d_new = d - stays * d;
-    at.set(at.d_gate(0), RELU ? (h > 0.0f ? d_new : Vector{}) : d_new * (1.0f - h * h));
+    Vector d_new = d * (1.0f - stays);
+    at.set(at.d_gate(0, 1), RELU ? (h <= 0.0f ? Vector{} : d_new) : d_new * (1.0f - h * h));
     return stays * d;
   }
 };
@@ -97,10 +97,10 @@ struct Lstm {
     Vector c = job.zoneout_h ? f * old + i * g : at.of(at.new_c());
     Vector stays_h = at.stays(job.zoneout_h), stays_c = at.stays(job.zoneout_h ? job.zoneout_c : nullptr);
     float* d_cell = job.d_c + at.row * job.units + at.unit;
-    Vector d_c = at.of(d_cell), d_h = d - stays_h * d;
+    Vector d_c = at.of(d_cell), d_h = d * (1.0f - stays_h);
     Vector y = tanh(c);
     Vector d_o = d_h * y * o * (1.0f - o);
-    Vector d_new = d_c - stays_c * d_c + d_h * o * (1.0f - y * y);
+    Vector d_new = d_c * (1.0f - stays_c) + d_h * o * (1.0f - y * y);
     if constexpr (PEEPHOLES) d_new += d_o * eye(at, 2);
     Vector d_i = d_new * g * i * (1.0f - i), d_f = d_new * old * f * (1.0f - f);
     Vector d_old = stays_c * d_c + d_new * f;
@@ -136,7 +136,7 @@ struct Gru {
     const Job& job = at.job;
     Vector r = at.of(at.gate(0, 3)), z = at.of(at.gate(1, 3)), n = at.of(at.gate(2, 3));
     Vector q = at.of(job.extra + at.packed * job.units + at.unit), old = at.of(at.old_h());
-    Vector stays = at.stays(job.zoneout_h), d_new = d - stays * d;
+    Vector stays = at.stays(job.zoneout_h), d_new = d * (1.0f - stays);
     Vector d_n = d_new * (1.0f - z) * (1.0f - n * n), d_q = d_n * r;
     at.set(at.d_gate(0), d_q), at.set(at.d_gate(1), d_q * q * (1.0f - r));
     at.set(at.d_gate(2), d_new * (old - n) * z * (1.0f - z)), at.set(at.d_gate(3), d_n);
