@@ -40,7 +40,7 @@ class Worker:
         """Do this contender's work from now on."""
         self.contender = contender
         self.seconds: list[float] = []
-        self.units: list[int] = []
+        self.units: list[float] = []
 
     def prove(self) -> list[float]:
         """The numbers that are compared before anything is timed."""
@@ -116,7 +116,7 @@ def _stay_on_cores(number: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-number:])
 
 
-def _timed(work: Work) -> tuple[float, int]:
+def _timed(work: Work) -> tuple[float, float]:
     began = time.perf_counter()
     units = work.run()
     return time.perf_counter() - began, units

@@ -66,6 +66,19 @@ def test_every_contender_runs_twice_a_round_in_a_process_of_its_own() -> None:
     assert found.met
 
 
+def test_a_case_says_how_many_blocks_it_gets_and_whether_there_is_a_control() -> None:
+    def clock(name: str) -> Contender:
+        return Contender(name, "tests.bench.test_harness:Clock", {"name": name})
+
+    case = Case(
+        "x", "X", "block", (clock("a"), clock("b")), "a", None, rounds=1, warm_ups=0, controlled=False
+    )  # fmt: skip
+    found = measure(case, rounds=5, threads=1)
+    assert [s.name for s in found.standings] == ["a", "b"]
+    assert [len(s.raw) for s in found.standings] == [2, 2]
+    assert {s.facts["blocks"] for s in found.standings} == {2}
+
+
 class Clock:
     """Work that tells which process it is in, and counts the blocks since it was made."""
 
