@@ -92,8 +92,7 @@ def run(name: str, options: argparse.Namespace) -> bool:
     """Measure and show one job; False where it failed."""
     # Loaded here: every contender's process loads this file, and is to load nothing it does not measure.
     from bench import machine, record
-    from bench.harness import GateError, measure_all
-    from bench.worker import WorkerError
+    from bench.harness import measure_all
 
     habits, described, results = HABITS[name], machine.describe(), []
     print(f"## {name}\n\n{described['processor']}, load {described['load']}, torch {described['versions']['torch']}\n")
@@ -101,18 +100,16 @@ def run(name: str, options: argparse.Namespace) -> bool:
     for library in job.missing():
         print(f"Keras' contenders left out: {library} is not installed")
     cases = [case for case in job.cases() if options.only is None or options.only in case.name]
+    failures: list[str] = []
     for threads in options.threads or usual_threads(habits):
-        try:
-            found = measure_all(
-                cases,
-                rounds=options.rounds or habits.rounds,
-                threads=threads,
-                sittings=options.sittings or habits.sittings,
-                tell=lambda title: print(f"{title} …", file=sys.stderr, flush=True),
-            )
-        except (GateError, WorkerError) as error:
-            print(f"FAILED: {error}", file=sys.stderr)
-            return False
+        found = measure_all(
+            cases,
+            rounds=options.rounds or habits.rounds,
+            threads=threads,
+            sittings=options.sittings or habits.sittings,
+            tell=lambda title: print(f"{title} …", file=sys.stderr, flush=True),
+            fail=lambda case, error: failures.append(f"FAILED: {case.title}: {error}"),
+        )
         results += found
         for result in found:
             print(record.markdown(result) + "\n", flush=True)
@@ -122,8 +119,10 @@ def run(name: str, options: argparse.Namespace) -> bool:
     if len(results) > 4 and not summary:
         print(record.overview(results) + "\n")
     if options.write:
-        print(f"written: {record.write(name, results, described, summary=summary)}")
-    return True
+        print(f"written: {record.write(name, results, described, summary=summary, failures=failures)}")
+    for line in failures:
+        print(line, file=sys.stderr)
+    return not failures
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.contender import PEAKS, Case, Contender, Floor
 from bench.ratio import Ratio, in_pairs
-from bench.worker import Worker
+from bench.worker import Worker, WorkerError
 
 CONTROL = "the same again (control)"
 # A control further from 1 than this says more about the machine than about the contenders.
@@ -108,22 +108,35 @@ def measure(case: Case, *, rounds: int, threads: int, sittings: int = 1) -> Resu
 
 
 def measure_all(
-    cases: Sequence[Case], *, rounds: int, threads: int, sittings: int = 1, tell: Callable[[str], None] | None = None
+    cases: Sequence[Case],
+    *,
+    rounds: int,
+    threads: int,
+    sittings: int = 1,
+    tell: Callable[[str], None] | None = None,
+    fail: Callable[[Case, Exception], None] | None = None,
 ) -> list[Result]:
     """The same for several cases, each sitting going through all of them; contenders may share processes over cases.
 
-    ``tell`` hears the title of each case as it begins.
+    ``tell`` hears the title of each case as it begins. With ``fail``, which hears why, a case that fails is left out,
+    and the others go on.
     """
     order = random.Random(0)
-    held: list[list[Sitting]] = [[] for _ in cases]
+    held: dict[str, list[Sitting]] = {case.name: [] for case in cases}
     for _ in range(sittings):
         with contextlib.ExitStack() as stack:
             shared: dict[str, Worker] = {}
-            for case, sat in zip(cases, held, strict=True):
+            for case in [case for case in cases if case.name in held]:
                 if tell is not None:
                     tell(case.title)
-                sat.append(sit(case, Crew(threads, shared, stack), rounds=rounds, order=order))
-    return [result_of(case, sat, threads=threads) for case, sat in zip(cases, held, strict=True)]
+                try:
+                    held[case.name].append(sit(case, Crew(threads, shared, stack), rounds=rounds, order=order))
+                except (GateError, WorkerError) as error:
+                    if fail is None:
+                        raise
+                    fail(case, error)
+                    del held[case.name]
+    return [result_of(case, held[case.name], threads=threads) for case in cases if case.name in held]
 
 
 def result_of(case: Case, held: Sequence[Sitting], *, threads: int) -> Result:
@@ -171,7 +184,7 @@ class Crew:
         """A process that does this contender's work."""
         if contender.process is None:
             return self._started(contender, case)
-        if contender.process not in self.shared:
+        if contender.process not in self.shared or not self.shared[contender.process].alive:
             self.shared[contender.process] = self._started(contender, self.sitting)
         worker = self.shared[contender.process]
         worker.take(contender)

@@ -103,12 +103,18 @@ def write(
     *,
     folder: Path = RESULTS,
     summary: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    failures: Sequence[str] = (),
 ) -> Path:
     """Keep all figures, raw times included, in ``results/<name>-<date>.json``; failures and rejections too."""
     stamp = "".join(mark for mark in str(machine["date"])[:16] if mark.isdigit())
     path = folder / f"{name}-{stamp}.json"
     rows = [dataclasses.asdict(r) | {"accepted": r.accepted, "met": r.met} for r in results]
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"machine": machine, **({"summary": summary} if summary else {}), "results": rows}
+    told = {
+        "machine": machine,
+        **({"summary": summary} if summary else {}),
+        "failures": list(failures),
+        "results": rows,
+    }
     path.write_text(json.dumps(told, indent=1, default=dataclasses.asdict) + "\n", encoding="utf-8")
     return path

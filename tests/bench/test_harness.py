@@ -115,6 +115,34 @@ def test_cases_share_the_processes_they_name_and_nothing_else() -> None:
     assert len({f["process"] for row in facts for f in row}) == 5
 
 
+class Broken(Clock):
+    """Work that fails at its first block."""
+
+    def run(self) -> int:
+        raise RuntimeError("out of order")
+
+
+def test_a_case_that_fails_is_left_out_and_the_others_go_on(capfd: pytest.CaptureFixture[str]) -> None:
+    def case(name: str, kind: str) -> Case:
+        contenders = tuple(
+            Contender(f"{name} {n}", f"tests.bench.test_harness:{kind}", {"name": f"{name} {n}"}, process=str(n))
+            for n in range(2)
+        )
+        return Case(name, name, "block", contenders, judged=f"{name} 0", target=None, controlled=False)
+
+    heard: list[str] = []
+    cases = [case("one", "Clock"), case("two", "Broken"), case("three", "Clock")]
+    found = measure_all(
+        cases, rounds=1, threads=1, sittings=2, fail=lambda case, error: heard.append(f"{case.name}: {error}")
+    )
+    assert [result.case for result in found] == ["one", "three"]
+    assert [len(s.raw) for result in found for s in result.standings] == [4, 4, 4, 4]
+    assert heard == ["two: 'two 0' failed: RuntimeError: out of order"]
+    with pytest.raises(WorkerError, match="out of order"):
+        measure_all(cases[1:2], rounds=1, threads=1)
+    capfd.readouterr()
+
+
 def test_a_contender_that_fails_is_named(capfd: pytest.CaptureFixture[str]) -> None:
     worker = Worker(importing("no_such_module_here"), threads=1)
     try:
