@@ -53,7 +53,7 @@ HABITS = {
     "lengths": Habits(sittings=1, all_cores=True, one_core=False),
     "load": Habits(all_cores=True),
     "long": Habits(sittings=1, all_cores=True, one_core=False),
-    "networks": Habits(sittings=1, all_cores=True, one_core=False),
+    "networks": Habits(rounds=6, sittings=1, all_cores=True, one_core=False),
     "recurrent": Habits(sittings=1),
 }
 
@@ -68,7 +68,7 @@ def main() -> int:
         "--threads", type=int, nargs="+", default=None, help="default: 1, or all cores, or both in turn"
     )
     parser.add_argument(
-        "--rounds", type=int, default=None, help="rounds of two blocks in a sitting (default: 4, grid 2)"
+        "--rounds", type=int, default=None, help="rounds of two blocks in a sitting (default: 4, grid 2, networks 6)"
     )
     parser.add_argument(
         "--sittings", type=int, default=None, help="times all processes start anew (default: 3, fewer in long jobs)"
@@ -146,7 +146,7 @@ def jobs(options: argparse.Namespace) -> dict[str, Job]:
         "lengths": Job(lengths.cases, summary=lengths.summary),
         "load": Job(loading.cases),
         "long": Job(lengths.long_cases, summary=lengths.summary),
-        "networks": Job(networks.cases, networks.missing, networks.summary),
+        "networks": Job(lambda: networks.cases(options.only), networks.missing, networks.summary),
         "recurrent": Job(recurrent.cases, lambda: keras_cells.engines()[1]),
     }
 

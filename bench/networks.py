@@ -44,17 +44,14 @@ KERAS_LEAST = 3.0
 _COLD = {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
 
 
-def cases() -> list[Case]:
-    """Every network in training, in predict and on one sample."""
+def cases(only: str | None = None) -> list[Case]:
+    """Every network in training, in predict and on one sample; ``only`` those that have this in their name."""
     folder = Path(tempfile.mkdtemp(prefix="corecur-bench-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     keras, _ = keras_networks.installed()
-    return [
-        case(NetworkJob(name, mode, truth), keras)
-        for name in NETWORKS
-        for truth in [write_truth(NetworkJob(name), folder)]
-        for mode in MODES
-    ]
+    jobs = [NetworkJob(name, mode) for name in NETWORKS for mode in MODES if (only or "") in f"{name} {mode}"]
+    truths = {name: write_truth(NetworkJob(name), folder) for name in dict.fromkeys(job.name for job in jobs)}
+    return [case(dataclasses.replace(job, truth=truths[job.name]), keras) for job in jobs]
 
 
 def missing() -> list[str]:

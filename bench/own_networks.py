@@ -38,6 +38,7 @@ class OwnNetwork(NetworkWork):
         self.x, self.y = map(torch.from_numpy, samples(job))
         self.model = own_model(job.network)
         self.model.compile(Adam(RATE, epsilon=EPSILON), "sparse_categorical_crossentropy")
+        self.model.train(job.mode == "training")
 
     def _fit(self, batches: int) -> Sequence[float]:
         count, losses = batches * self.job.size, Losses()
@@ -81,7 +82,6 @@ class OwnNetwork(NetworkWork):
 
     def answer(self) -> Array:
         if self.job.mode == "single":
-            self.model.eval()
             with torch.inference_mode():
                 return self.model(self.x[:1]).numpy()  # type: ignore[no-any-return]
         found = self.model.predict(self.x[: self.job.predicted], batch_size=self.job.predict_batch)

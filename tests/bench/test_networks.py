@@ -167,6 +167,16 @@ def test_every_target_is_a_floor_and_names_contenders() -> None:
             assert case.share == (share if mode == "training" else None)
 
 
+def test_only_the_truths_that_are_asked_for_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(networks, "write_truth", lambda job, folder: written.append(job.name) or f"{job.name}.npz")
+    found = networks.cases("lstm")
+    assert written == ["lstm"]
+    assert [case.name for case in found] == ["lstm training", "lstm predict", "lstm single"]
+    assert {c.settings["job"].truth for case in found for c in case.contenders} == {"lstm.npz"}
+    assert len(networks.cases()) == 15
+
+
 def result(*, peer: float, keras: float, share: float = 0.6) -> Result:
     job = NetworkJob("lstm")
     case = networks.case(job, ["Keras on JAX"])
