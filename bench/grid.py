@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench import record
 from bench.contender import Case, Contender, Floor
 from bench.harness import Result
 from bench.sequences import Job, flops
@@ -103,7 +104,7 @@ def _row(result: Result) -> dict[str, Any]:
         "ms": round(ours.milliseconds, 3),
         "torch ms": round(peer.milliseconds, 3),
         "ratio": peer.ratio,
-        "share of FMA peak": ours.share,
+        "% of FMA peak": record.percent(ours.share),
         "kernel": ours.facts.get("kernel"),
         "blocks": len(ours.raw),
         "control": None if result.control is None else round(result.control.median, 3),

@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench import record
 from bench.contender import Case, Contender, Floor
 from bench.harness import Result
 from bench.sequences import Job, flops, lengths
@@ -103,7 +104,7 @@ def _row(result: Result) -> dict[str, Any]:
         "beside": torch_.name,
         "its ratio": torch_.ratio,
         "at least": next((floor.least for floor in result.floors if torch_.name in floor.of), None),
-        "share of FMA peak": ours.share,
+        "% of FMA peak": record.percent(ours.share),
         "peak MiB": ours.facts.get("peak MiB"),
         "its peak MiB": torch_.facts.get("peak MiB"),
         "kernel": ours.facts.get("kernel"),

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import keras_networks
+from bench import keras_networks, record
 from bench.contender import Case, Contender, Floor
 from bench.harness import CONTROL, Result
 from bench.network_jobs import NETWORKS, NetworkJob
@@ -139,8 +139,8 @@ def _row(result: Result) -> dict[str, Any]:
         "best Keras": None if keras is None else keras.name,
         "Keras' ratio": None if keras is None else keras.ratio,
         "Keras at least": least[1] if len(least) > 1 else None,
-        "share of FMA peak": ours.share,
-        "share at least": result.least_share,
+        "% of FMA peak": record.percent(ours.share),
+        "% at least": record.percent(result.least_share),
         "met": result.met if result.accepted else "rejected",
         **{f"{fact}{whose}": s.facts.get(fact) for fact in _FACTS for whose, s in (("", ours), (", eager", default))},
     }

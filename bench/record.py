@@ -45,7 +45,8 @@ def overview(results: Sequence[Result]) -> str:
 
 def _shown(fact: Any) -> str:
     if isinstance(fact, float):
-        return f"{fact:.1f}" if fact == 0 or abs(fact) >= 0.05 else f"{fact:.1e}"
+        whole = fact == 0 or abs(fact) >= 100
+        return f"{fact:.1f}" if whole else f"{fact:.3g}" if abs(fact) >= 0.05 else f"{fact:.1e}"
     return "–" if fact is None else "yes" if fact is True else "no" if fact is False else str(fact)
 
 
@@ -88,6 +89,11 @@ def _word(met: bool) -> str:
 
 def _percent(share: float) -> str:
     return f"{share:.0%}".replace("%", " %")
+
+
+def percent(share: float | None) -> float | None:
+    """A share as a number of hundredths, for a summary."""
+    return None if share is None else round(100 * share, 1)
 
 
 def rows_table(rows: Sequence[Mapping[str, Any]]) -> str:
