@@ -18,7 +18,7 @@ from bench.network_jobs import EPSILON, RATE, Array, Network, NetworkJob, sample
 from bench.network_work import NetworkWork
 from bench.step_memory import peak_megabytes
 
-#: Of the losses: Keras keeps one bias where ``torch.nn`` has two that both learn, and places Adam's epsilon elsewhere.
+#: Of the losses: Keras keeps one bias where ``torch.nn`` has two that both learn, and rounds in another order.
 TOLERANCE = 1e-2
 #: What a contender is called: its engine, the class, its settings.
 CONTENDERS: dict[str, tuple[str, str, Mapping[str, Any]]] = {

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
-RATE, EPSILON = 1e-3, 1e-7
+#: So small an epsilon decides nothing, and libraries that place it differently take the same steps.
+RATE, EPSILON = 1e-3, 1e-9
 PREDICT_BATCH, PREDICT_BATCHES = 256, 2
 GATES = {"SimpleRNN": 1, "GRU": 3, "LSTM": 4}
 
