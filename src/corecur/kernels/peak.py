@@ -1,4 +1,4 @@
-"""What the machine can do at best: multiplications and additions in registers alone, of the instruction set that runs."""
+"""What the machine can do at best: multiplications and additions in registers alone, by the instructions that run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from corecur.kernels.library import Table, table
 def peak_operations(threads: int = 1, *, seconds: float = 0.005, tries: int = 20) -> float:
     """Float32 operations a second of so many threads at once: the most that any code can reach with these instructions.
 
-    A multiplication and an addition count as two, also where the processor has one instruction for both. The best of
-    ``tries`` of about so many seconds, since others may use the cores too. ConfigError where there are no native kernels.
+    A multiplication and an addition count as two, also where the processor has one instruction for both. It is the best
+    of ``tries`` of about so many seconds, since others may use the cores too. ConfigError where there are no kernels.
 
     >>> from corecur.kernels.library import info
     >>> info().isa is None or peak_operations(seconds=0.001, tries=2) > 1e7
