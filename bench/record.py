@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def markdown(result: Result) -> str:
     if result.peak_gflops is not None:
         head += [f"share of {result.peak} peak", "proofs differ by"]
         for row, s in zip(rows, result.standings, strict=True):
-            row += [_percent(s.share or 0), f"{s.difference:.1e}"]
+            row += [_percent(s.share or 0), f"{s.difference:.1e}" if math.isfinite(s.difference) else "–"]
     for fact in dict.fromkeys(fact for s in result.standings for fact in s.facts):
         head.append(fact)
         for row, s in zip(rows, result.standings, strict=True):
@@ -115,6 +116,9 @@ def write(
     stamp = "".join(mark for mark in str(machine["date"])[:16] if mark.isdigit())
     path = folder / f"{name}-{stamp}.json"
     rows = [dataclasses.asdict(r) | {"accepted": r.accepted, "met": r.met} for r in results]
+    for standing in (standing for row in rows for standing in row["standings"]):
+        if not math.isfinite(standing["difference"]):  # a contender that is not compared; JSON has no infinity
+            standing["difference"] = None
     folder.mkdir(parents=True, exist_ok=True)
     told = {
         "machine": machine,
@@ -122,5 +126,5 @@ def write(
         "failures": list(failures),
         "results": rows,
     }
-    path.write_text(json.dumps(told, indent=1, default=dataclasses.asdict) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(told, indent=1, default=dataclasses.asdict, allow_nan=False) + "\n", encoding="utf-8")
     return path

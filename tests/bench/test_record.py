@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +50,15 @@ def test_floors_and_shares_are_judged_by_the_best_of_their_contenders() -> None:
     assert "Keras" not in text and not first.met
     assert replace(first, least_share=0.4).met
     assert not replace(first, least_share=None, floors=(Floor("Best peer", ("Model.fit",), 0.81),)).met
+
+
+def test_a_contender_that_is_not_compared_has_no_difference(tmp_path: Path) -> None:
+    first, ours, control = RESULT.standings
+    free = replace(RESULT, standings=(first, replace(ours, difference=math.inf), control))
+    assert "| Model.fit | 6.40 | 0.800 (0.780 … 0.830) | 50 % | – |" in markdown(free)
+    path = write("fit", [free], {"date": "2026-01-02T03:04:05"}, folder=tmp_path)
+    assert "Infinity" not in path.read_text("utf-8")
+    assert json.loads(path.read_text("utf-8"))["results"][0]["standings"][1]["difference"] is None
 
 
 def test_without_a_control_the_table_says_so() -> None:
