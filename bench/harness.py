@@ -11,14 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.contender import Case, Contender
+from bench.contender import PEAKS, Case, Contender, Floor
 from bench.ratio import Ratio, in_pairs
-from bench.worker import Worker
+from bench.worker import Worker, WorkerError
 
 CONTROL = "the same again (control)"
 # A control further from 1 than this says more about the machine than about the contenders.
 CONTROL_LIMIT = 0.03
-_WARM_UPS = 3  # TorchScript compiles in its second and third step
 
 
 class GateError(RuntimeError):
@@ -33,7 +32,7 @@ class Standing:
     milliseconds: float  # the median of one unit
     ratio: Ratio
     difference: float  # largest relative difference of its proof
-    share: float | None  # of the peak of large products
+    share: float | None  # of the peak that the case names
     raw: tuple[float, ...]  # milliseconds of a unit in each block, in the order they ran
     facts: Mapping[str, Any] = field(default_factory=dict)  # what the work tells of itself
 
@@ -46,27 +45,48 @@ class Result:
     title: str
     unit: str
     threads: int
-    standings: tuple[Standing, ...]  # the control is the last
+    standings: tuple[Standing, ...]  # the control is the last, where there is one
     peak_gflops: float | None
     judged: str
     target: float | None
+    peak: str = "GEMM"
+    least_share: float | None = None
+    floors: tuple[Floor, ...] = ()
 
     @property
-    def control(self) -> Ratio:
+    def control(self) -> Ratio | None:
         """The first contender against itself."""
-        return self.standings[-1].ratio
+        return self.standings[-1].ratio if self.standings[-1].name == CONTROL else None
 
     @property
     def accepted(self) -> bool:
-        """Whether the machine was quiet enough to tell."""
-        return abs(self.control.median - 1) <= CONTROL_LIMIT
+        """Whether the machine was quiet enough to tell; without a control nobody knows."""
+        return self.control is None or abs(self.control.median - 1) <= CONTROL_LIMIT
+
+    @property
+    def judgement(self) -> Standing:
+        """The standing of the judged contender."""
+        return self.standing(self.judged)
+
+    def standing(self, name: str) -> Standing:
+        """That of any contender."""
+        return next(s for s in self.standings if s.name == name)
+
+    def best_of(self, names: Sequence[str]) -> Standing | None:
+        """The fastest of some contenders; None where none of them took part."""
+        return min((s for s in self.standings if s.name in names), key=lambda s: s.ratio.median, default=None)
 
     @property
     def met(self) -> bool:
-        """Whether the judged contender is within its target, where there is one."""
-        if self.target is None:
-            return True
-        return next(s for s in self.standings if s.name == self.judged).ratio.median <= self.target
+        """Whether the judged contender is within its target and above its floors, where it has some."""
+        within = self.target is None or self.judgement.ratio.median <= self.target
+        fills = self.least_share is None or (self.judgement.share or 0.0) >= self.least_share
+        return within and fills and all(map(self.above, self.floors))
+
+    def above(self, floor: Floor) -> bool:
+        """Whether one floor is reached; so it is where nobody took part."""
+        best = self.best_of(floor.of)
+        return best is None or best.ratio.median >= floor.least
 
 
 @dataclass(frozen=True)
@@ -75,7 +95,7 @@ class Sitting:
 
     seconds: tuple[list[float], ...]
     differences: list[float]
-    peak: list[float]  # seconds of one floating-point operation in large products
+    peak: list[float]  # seconds of one floating-point operation at best
     facts: list[dict[str, Any]]
 
 
@@ -88,22 +108,35 @@ def measure(case: Case, *, rounds: int, threads: int, sittings: int = 1) -> Resu
 
 
 def measure_all(
-    cases: Sequence[Case], *, rounds: int, threads: int, sittings: int = 1, tell: Callable[[str], None] | None = None
+    cases: Sequence[Case],
+    *,
+    rounds: int,
+    threads: int,
+    sittings: int = 1,
+    tell: Callable[[str], None] | None = None,
+    fail: Callable[[Case, Exception], None] | None = None,
 ) -> list[Result]:
     """The same for several cases, each sitting going through all of them; contenders may share processes over cases.
 
-    ``tell`` hears the title of each case as it begins.
+    ``tell`` hears the title of each case as it begins. With ``fail``, which hears why, a case that fails is left out,
+    and the others go on.
     """
     order = random.Random(0)
-    held: list[list[Sitting]] = [[] for _ in cases]
+    held: dict[str, list[Sitting]] = {case.name: [] for case in cases}
     for _ in range(sittings):
         with contextlib.ExitStack() as stack:
             shared: dict[str, Worker] = {}
-            for case, sat in zip(cases, held, strict=True):
+            for case in [case for case in cases if case.name in held]:
                 if tell is not None:
                     tell(case.title)
-                sat.append(sit(case, Crew(threads, shared, stack), rounds=rounds, order=order))
-    return [result_of(case, sat, threads=threads) for case, sat in zip(cases, held, strict=True)]
+                try:
+                    held[case.name].append(sit(case, Crew(threads, shared, stack), rounds=rounds, order=order))
+                except (GateError, WorkerError) as error:
+                    if fail is None:
+                        raise
+                    fail(case, error)
+                    del held[case.name]
+    return [result_of(case, held[case.name], threads=threads) for case in cases if case.name in held]
 
 
 def result_of(case: Case, held: Sequence[Sitting], *, threads: int) -> Result:
@@ -124,11 +157,16 @@ def result_of(case: Case, held: Sequence[Sitting], *, threads: int) -> Result:
         )
         for k, (contender, times) in enumerate(zip(contenders, seconds, strict=True))
     )
-    return Result(case.name, case.title, case.unit, threads, standings, gflops, case.judged, case.target)
+    return Result(
+        case.name, case.title, case.unit, threads, standings, gflops, case.judged, case.target,
+        peak=case.peak, least_share=case.share, floors=case.floors,
+    )  # fmt: skip
 
 
 def with_control(case: Case) -> tuple[Contender, ...]:
-    """The contenders of a case, and the first one once more in a process of its own."""
+    """The contenders of a case, and the first one once more in a process of its own, unless it goes without."""
+    if not case.controlled:
+        return case.contenders
     first = case.contenders[0]
     process = None if first.process is None else f"{first.process}, {CONTROL}"
     return (*case.contenders, dataclasses.replace(first, name=CONTROL, process=process))
@@ -146,7 +184,7 @@ class Crew:
         """A process that does this contender's work."""
         if contender.process is None:
             return self._started(contender, case)
-        if contender.process not in self.shared:
+        if contender.process not in self.shared or not self.shared[contender.process].alive:
             self.shared[contender.process] = self._started(contender, self.sitting)
         worker = self.shared[contender.process]
         worker.take(contender)
@@ -163,18 +201,18 @@ def sit(case: Case, crew: Crew, *, rounds: int, order: random.Random) -> Sitting
     with contextlib.ExitStack() as stack:
         workers = [crew.worker(contender, stack) for contender in with_control(case)]
         differences = passed_gate(workers)
-        gemm = Contender("GEMM", "bench.peak:Products", process="GEMM")
-        products = [crew.worker(gemm, stack)] if case.flops is not None else []
-        for worker in (workers + products) * _WARM_UPS:
+        peak = Contender(case.peak, PEAKS[case.peak], process=case.peak)
+        best = [crew.worker(peak, stack)] if case.flops is not None else []
+        for worker in (workers + best) * case.warm_ups:
             worker.warm_up()
-        for _ in range(rounds):
+        for _ in range(min(rounds, case.rounds or rounds)):
             turn = order.sample(workers, len(workers))
-            for worker in (*turn, *reversed(turn), *products):
+            for worker in (*turn, *reversed(turn), *best):
                 worker.block()
         return Sitting(
             tuple(worker.seconds_per_unit for worker in workers),
             differences,
-            [time for worker in products for time in worker.seconds_per_unit],
+            [time for worker in best for time in worker.seconds_per_unit],
             [worker.facts() for worker in workers],
         )
 

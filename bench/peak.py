@@ -1,10 +1,13 @@
-"""What the machine can do at best: large float32 products, timed in the same run as the contenders."""
+"""What the machine can do at best, timed in the same run: large float32 products, or sums in registers alone."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import torch
+
+from corecur.kernels.peak import peak_operations
 
 _SIZE = 1024
 
@@ -23,3 +26,18 @@ class Products:
         for _ in range(4):
             torch.mm(self.a, self.b, out=self.out)
         return 4 * 2 * _SIZE**3
+
+
+class MultiplyAdds:
+    """Multiplications and additions in registers alone, on all threads; a unit is one floating-point operation.
+
+    The rate is the best of many short tries, since a thread that waits for its core would count as a slow one.
+    """
+
+    def prove(self) -> Sequence[float]:
+        return []
+
+    def run(self) -> int:
+        began = time.perf_counter()
+        rate = peak_operations(torch.get_num_threads(), tries=8)
+        return round(rate * (time.perf_counter() - began))

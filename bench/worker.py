@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -29,6 +29,7 @@ class Worker:
 
     def __init__(self, contender: Contender, *, threads: int) -> None:
         self.take(contender)
+        self._failed = False
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, threads), daemon=True)
@@ -40,7 +41,7 @@ class Worker:
         """Do this contender's work from now on."""
         self.contender = contender
         self.seconds: list[float] = []
-        self.units: list[int] = []
+        self.units: list[float] = []
 
     def prove(self) -> list[float]:
         """The numbers that are compared before anything is timed."""
@@ -65,10 +66,16 @@ class Worker:
         """The time of a unit in each block."""
         return [seconds / units for seconds, units in zip(self.seconds, self.units, strict=True)]
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked for more; a contender that failed takes its process with it."""
+        return not self._failed and self._process.is_alive()
+
     def close(self) -> None:
         """End the process."""
         if self._process.is_alive():
-            self._pipe.send(_STOP)
+            with contextlib.suppress(OSError):  # it may end by itself just now
+                self._pipe.send(_STOP)
             self._process.join(timeout=10)
         if self._process.is_alive():
             self._process.terminate()
@@ -78,13 +85,15 @@ class Worker:
         try:
             done, answer = self._pipe.recv()
         except EOFError:
+            self._failed = True
             raise WorkerError(f"the process of {self.contender.name!r} ended") from None
         if not done:
+            self._failed = True
             raise WorkerError(f"{self.contender.name!r} failed: {answer}")
         return answer
 
 
-@contextmanager
+@contextlib.contextmanager
 def _environment(settings: dict[str, str]) -> Iterator[None]:
     before = dict(os.environ)
     os.environ.update(settings)
@@ -116,7 +125,7 @@ def _stay_on_cores(number: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-number:])
 
 
-def _timed(work: Work) -> tuple[float, int]:
+def _timed(work: Work) -> tuple[float, float]:
     began = time.perf_counter()
     units = work.run()
     return time.perf_counter() - began, units

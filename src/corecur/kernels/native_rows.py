@@ -232,11 +232,10 @@ class _RowRecurrence(torch.autograd.Function):
             i, f, g, _ = gates.split(units, 1)
             old = packing.earlier(cells)
             fresh = f * old + i * g
-        return (
-            None, None, None, None, d_gates, packing.unsort(d_h), packing.unsort(d_c) if ctx.has_cell else None, d_weight,
-            None if bias is None else d_gates.sum(0), *_own_gradients(own, d_gates, normed, between, d_between,
-            d_normed_c, fresh, old),
-        )  # fmt: skip
+        d_own = _own_gradients(own, d_gates, normed, between, d_between, d_normed_c, fresh, old)
+        d_bias = None if bias is None else d_gates.sum(0)
+        d_state = packing.unsort(d_h), packing.unsort(d_c) if ctx.has_cell else None
+        return None, None, None, None, d_gates, *d_state, d_weight, d_bias, *d_own
 
 
 def _gradient(given: Tensor | None, packing: Packing, like: Tensor, width: int) -> Tensor:

@@ -59,7 +59,7 @@ struct SimpleRnn {
   static CORECUR_INLINE Vector backward(const Place& at, Vector d) {
     Vector h = at.of(at.gate(0, 1)), stays = at.stays(at.job.zoneout_h);
     Vector d_new = d * (1.0f - stays);
-    at.set(at.d_gate(0, 1), RELU ? (h <= 0.0f ? Vector{} : d_new) : d_new * (1.0f - h * h));
+    at.set(at.d_gate(0), RELU ? (h <= 0.0f ? Vector{} : d_new) : d_new * (1.0f - h * h));
     return stays * d;
   }
 };

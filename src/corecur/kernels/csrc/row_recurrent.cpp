@@ -248,7 +248,8 @@ struct Worker {
         Vector d = load(d_h + unit, count);
         if (job.d_outputs) d += load(job.d_outputs + at + unit, count);
         Vector kept = stay(job.zoneout_h, at + unit, count) * d;
-        store(fresh + n * outputs + unit, d - kept, count), store(d_h + unit, kept, count);
+        store(fresh + n * outputs + unit, d * (1.0f - stay(job.zoneout_h, at + unit, count)), count);
+        store(d_h + unit, kept, count);
       });
     }
   }
@@ -306,8 +307,8 @@ struct Worker {
     along(units, [&](Index unit, int count) {
       Vector i = load(a + unit, count), f = load(a + units + unit, count), g = load(a + 2 * units + unit, count);
       Vector was = load(old + unit, count), d_old = load(d_c + unit, count);
-      Vector kept = stay(job.zoneout_c, at * units + unit, count) * d_old;
-      Vector d_new = d_old - kept + load(d_value + unit, count);
+      Vector stays = stay(job.zoneout_c, at * units + unit, count), kept = stays * d_old;
+      Vector d_new = d_old * (1.0f - stays) + load(d_value + unit, count);
       const float* eye = job.peephole ? job.peephole + unit : nullptr;
       if (eye) d_new += load(out + 3 * units + unit, count) * load(eye + 2 * units, count);
       Vector d_i = d_new * g * i * (1.0f - i), d_f = d_new * was * f * (1.0f - f);
