@@ -172,6 +172,11 @@ def decide(request: Request) -> Choice:
     return _paths.last
 
 
+def asked_for() -> str | None:
+    """The kernel that ``asking_for`` asks for in this thread; None where the choice is free."""
+    return _paths.asked
+
+
 @contextlib.contextmanager
 def asking_for(kernel: str) -> Iterator[None]:
     """Inside the block every recurrence of this thread runs by this kernel, or raises ConfigError.

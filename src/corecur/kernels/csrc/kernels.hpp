@@ -3,7 +3,9 @@
 
 #include <cstdint>
 
+#include "generate.hpp"
 #include "recurrent.hpp"
+#include "stage.hpp"
 
 extern "C" {
 
@@ -15,6 +17,9 @@ struct CorecurKernels {
   double (*peak)(std::int64_t rounds);
   int (*recurrent_forward)(const CorecurRecurrent* jobs, int count, int threads);
   int (*recurrent_backward)(const CorecurRecurrent* jobs, int count, int threads);
+  int (*stage_pack)(const CorecurStage* stage, int threads);
+  int (*stage_steps)(const CorecurStage* stage, const CorecurSteps* steps);
+  int (*generate)(const CorecurGenerate* job, int threads);
 };
 
 }

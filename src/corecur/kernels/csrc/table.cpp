@@ -6,6 +6,9 @@ namespace corecur::CORECUR_ISA {
 
 int recurrent_forward(const CorecurRecurrent*, int, int);
 int recurrent_backward(const CorecurRecurrent*, int, int);
+int stage_pack(const CorecurStage*, int);
+int stage_steps(const CorecurStage*, const CorecurSteps*);
+int generate(const CorecurGenerate*, int);
 
 namespace {
 
@@ -41,6 +44,7 @@ double peak(std::int64_t rounds) {
 #define CORECUR_NAME(name) CORECUR_TEXT(name)
 
 extern const CorecurKernels kernels;
-const CorecurKernels kernels = {CORECUR_NAME(CORECUR_ISA), LANES, map, peak, recurrent_forward, recurrent_backward};
+const CorecurKernels kernels = {CORECUR_NAME(CORECUR_ISA), LANES, map, peak, recurrent_forward, recurrent_backward,
+                                stage_pack, stage_steps, generate};
 
 }  // namespace corecur::CORECUR_ISA

@@ -1,0 +1,30 @@
+// One stage of a network that is run step by step: a recurrence, or a dense layer. Mirrored in kernels/native_step.py.
+#pragma once
+
+#include <cstdint>
+
+extern "C" {
+
+// C features in, H units, G gates · H. What a product reads is packed once and kept as long as the weights stay.
+struct CorecurStage {
+  std::int32_t kind;  // a row of the table in stage.cpp
+  std::int64_t features, units;
+  const float* weight_ih;  // (G, C); read by the packing alone, as the next
+  const float* weight_hh;  // (G, H), null for a dense layer
+  const float* bias;       // (G): what a gate begins with
+  const float* own;        // (H): GRU's recurrent bias of n
+  float* packed_ih;        // room for the packed weights; null where the input's part is looked up
+  float* packed_hh;
+};
+
+// A stage over a few steps of a few rows. R rows, T steps.
+struct CorecurSteps {
+  std::int64_t rows, steps;
+  const float* x;  // (T, R, C)
+  const float* h;  // (R, H): the state before the first step
+  float* c;        // (R, H), replaced by that after the last one; null without a cell
+  float* y;        // (T, R, H)
+  float* gates;    // (T · R, G), or null: room for the input's part of all steps, worth it for more than a few
+};
+
+}

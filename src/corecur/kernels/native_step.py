@@ -1,0 +1,214 @@
+"""Recurrences and dense layers run step by step without gradients: packed weights that are kept, and one native call.
+
+R rows, T steps, C features, H units, G gates · H.
+
+Weights are packed once and packed anew when they changed: when one of them lies elsewhere or its version counter moved,
+which every optimiser step, ``load_state_dict`` and in-place operation of torch moves. What writes past torch is not
+seen: ``weight.data.add_(1)``, ``weight.numpy()[:] = 1``, or a pointer; ``torch.autograd.graph.increment_version``
+makes it seen.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from corecur.errors import ConfigError, ShapeError
+from corecur.kernels.cell import RECURRENCES, Work
+from corecur.kernels.library import native, table, threads
+
+#: Kind and activation -> its number in csrc/stage.cpp.
+STAGES = {
+    ("simple_rnn", "tanh"): 0,
+    ("simple_rnn", "relu"): 1,
+    ("lstm", "tanh"): 2,
+    ("gru", "tanh"): 3,
+    ("dense", "linear"): 4,
+    ("dense", "relu"): 5,
+    ("dense", "tanh"): 6,
+    ("dense", "sigmoid"): 7,
+}
+# A panel of packed weights has at most so many units, whatever the instruction set.
+_PANEL = 32
+# From so many steps on, the input's part of all steps at once is faster than that of one after the other.
+_STEPS_AT_ONCE = 4
+
+
+class StageStruct(ctypes.Structure):
+    """``CorecurStage`` of csrc/stage.hpp."""
+
+    _fields_ = [
+        ("kind", ctypes.c_int32),
+        ("features", ctypes.c_int64),
+        ("units", ctypes.c_int64),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("weight_ih", "weight_hh", "bias", "own", "packed_ih", "packed_hh")
+        ),
+    ]
+
+
+class _Steps(ctypes.Structure):
+    """``CorecurSteps`` of csrc/stage.hpp."""
+
+    _fields_ = [
+        ("rows", ctypes.c_int64),
+        ("steps", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("x", "h", "c", "y", "gates")),
+    ]
+
+
+def versions(weights: Sequence[Tensor]) -> tuple[int, ...]:
+    """Where the weights lie and how often they were changed: equal as long as they are the same.
+
+    >>> w = torch.zeros(2)
+    >>> before = versions([w])
+    >>> _ = w.add_(1)
+    >>> versions([w]) == before
+    False
+    """
+    return tuple([number for w in weights for number in (w.data_ptr(), w._version)])
+
+
+def weights_refusal(weights: Sequence[Tensor]) -> str | None:
+    """Why these weights cannot be packed and kept; None where they can."""
+    for weight in weights:
+        if weight.device.type != "cpu" or weight.dtype != torch.float32:
+            dtype = str(weight.dtype).removeprefix("torch.")
+            return f"the native kernels compute in float32 on a CPU, not in {dtype} on {weight.device.type}"
+        if weight.is_inference():
+            return "weights made in inference mode do not tell when they change"
+    if native() is None:
+        return "the native kernels are missing"
+    return None
+
+
+class Stage:
+    """A recurrence or a dense layer with its packed weights, as they are now.
+
+    ``weights`` have the names of ``torch.nn``: weight_ih (G, C), bias_ih, and of a recurrence weight_hh (G, H), bias_hh;
+    biases may be missing. ``looked_up`` leaves the input's weights out: what they would give is known for every token.
+    """
+
+    def __init__(
+        self, kind: str, weights: Mapping[str, Tensor], *, activation: str = "tanh", looked_up: bool = False
+    ) -> None:
+        w_ih, w_hh = weights["weight_ih"], weights.get("weight_hh")
+        self.gates = 1 if w_hh is None else len(RECURRENCES[kind].gates)
+        self.states = 0 if w_hh is None else RECURRENCES[kind].states
+        self.features, self.units = w_ih.shape[1], len(w_ih) // self.gates
+        self.versions = versions(list(weights.values()))
+        # Kept alive, so that no other weight can come to lie where one of these lay.
+        self._sources = [w.detach() for w in weights.values()]
+        with torch.no_grad():
+            self.bias, own = _biases(kind, weights, w_ih.new_zeros(len(w_ih)))
+            width = self.gates * -(-self.units // _PANEL) * _PANEL
+            packed_ih = None if looked_up else w_ih.new_empty(self.features * width)
+            packed_hh = None if w_hh is None else w_ih.new_empty(self.units * width)
+            w_ih, w_hh = w_ih.detach().contiguous(), None if w_hh is None else w_hh.detach().contiguous()
+        self._held = (own, packed_ih, packed_hh)
+        self.struct = StageStruct(
+            STAGES[kind, activation], self.features, self.units,
+            *(None if t is None else t.data_ptr() for t in (w_ih, w_hh, self.bias, own, packed_ih, packed_hh)),
+        )  # fmt: skip
+        self._table = table()
+        self._table.stage_pack(ctypes.byref(self.struct), threads())
+        self.struct.weight_ih = self.struct.weight_hh = None
+        self._address = ctypes.addressof(self.struct)
+
+    def steps(self, x: Tensor, state: Sequence[Tensor], rows: int, steps: int) -> tuple[Tensor, list[Tensor]]:
+        """Outputs (T · R, H) and the last state for ``x`` (T · R, C), time first; nothing is checked here."""
+        y = x.new_empty(steps * rows, self.units)
+        h = state[0].contiguous()
+        c = state[1].clone(memory_format=torch.contiguous_format) if self.states == 2 else None
+        gates = x.new_empty(steps * rows, self.gates * self.units) if steps >= _STEPS_AT_ONCE else None
+        job = _Steps(
+            rows, steps, x.data_ptr(), h.data_ptr(), None if c is None else c.data_ptr(), y.data_ptr(),
+            None if gates is None else gates.data_ptr(),
+        )  # fmt: skip
+        self._table.stage_steps(self._address, ctypes.byref(job))
+        last = y if steps == 1 else y[(steps - 1) * rows :]
+        return y, [last] if c is None else [last, c]
+
+
+def _biases(kind: str, weights: Mapping[str, Tensor], zeros: Tensor) -> tuple[Tensor, Tensor | None]:
+    """What every gate begins with (G), and what stands within the reach of GRU's reset gate (H)."""
+    b_ih, b_hh = weights.get("bias_ih"), weights.get("bias_hh")
+    bias = zeros if b_ih is None else zeros + b_ih
+    if b_hh is None:
+        return bias, None
+    if kind != "gru":
+        return bias + b_hh, None
+    inside = len(bias) // 3 * 2
+    bias[:inside] += b_hh[:inside]
+    return bias, b_hh[inside:].detach().contiguous()
+
+
+_KEPT: dict[tuple[int, str, str], tuple[weakref.ref[Tensor], Stage]] = {}
+
+
+def stage_for(kind: str, weights: Mapping[str, Tensor], activation: str = "tanh") -> Stage:
+    """The stage of these weights as they are now, packed anew only where they changed since the last call."""
+    first = weights["weight_ih"]
+    key = (id(first), kind, activation)
+    found = _KEPT.get(key)
+    if found is not None and found[0]() is first and found[1].versions == versions(list(weights.values())):
+        return found[1]
+    stage = Stage(kind, weights, activation=activation)
+    _KEPT[key] = (weakref.ref(first, lambda _: _KEPT.pop(key, None)), stage)
+    return stage
+
+
+class Step:
+    """One step of a recurrence as a prepared call, for streams: ``step(x, h)``, or ``step(x, h, c)`` with a cell.
+
+    ``kind`` is simple_rnn, lstm or gru; ``weights`` are those of ``torch.nn``'s cells under their names. x (R, C)
+    float32, states (R, H) -> the list of new states; no gradient. Changed weights are seen (how, and which changes are
+    not: at the head of this file). ConfigError where the native kernels cannot do it, ShapeError for what does not fit.
+
+    >>> from corecur.kernels.library import info
+    >>> cell = torch.nn.GRUCell(3, 4)
+    >>> x, h = torch.ones(1, 3), torch.zeros(1, 4)
+    >>> info().isa is None or torch.allclose(Step("gru", dict(cell.named_parameters()))(x, h)[0], cell(x, h), atol=1e-6)
+    True
+    """
+
+    def __init__(self, kind: str, weights: Mapping[str, Tensor], *, activation: str = "tanh") -> None:
+        if (kind, activation) not in STAGES or kind == "dense":
+            known = ", ".join(f"{k} with {a}" for k, a in STAGES if k != "dense")
+            raise ConfigError("there is no native step for this", got=f"{kind} with {activation}", expected=known)
+        self.kind, self.activation, self.weights = kind, activation, dict(weights)
+        refusal = weights_refusal(list(self.weights.values()))
+        if refusal is not None:
+            raise ConfigError(f"there is no native step for these weights: {refusal}")
+        self._tensors = list(self.weights.values())
+        self._stage = stage_for(kind, self.weights, activation)
+
+    def __call__(self, x: Tensor, *state: Tensor) -> list[Tensor]:
+        stage = self._stage
+        if stage.versions != versions(self._tensors):
+            stage = self._stage = stage_for(self.kind, self.weights, self.activation)
+        rows = len(x)
+        shape = (rows, stage.units)
+        if x.shape != (rows, stage.features) or [s.shape for s in state] != [shape] * stage.states:
+            raise ShapeError(
+                "a step got tensors that do not fit",
+                got=", ".join(str(tuple(t.shape)) for t in (x, *state)),
+                expected=", ".join(map(str, [(rows, stage.features), *[shape] * stage.states])),
+            )
+        if any(t.dtype != torch.float32 or t.device.type != "cpu" for t in (x, *state)):
+            raise ConfigError("a native step takes float32 on a CPU", got=", ".join(str(t.dtype) for t in (x, *state)))
+        return stage.steps(x.detach().contiguous(), [s.detach() for s in state], rows, 1)[1]
+
+
+def run_steps(work: Work) -> tuple[Tensor, list[Tensor]]:
+    """The work of one row, or of one step, without gradients."""
+    batch, steps, features = work.x.shape
+    stage = stage_for(work.kind, work.weights, "relu" if work.phi is torch.relu else "tanh")
+    x = work.x.detach().contiguous().view(-1, features)  # (B, T, C) -> (T · B, C), the same memory for B = 1 or T = 1
+    y, state = stage.steps(x, [s.detach() for s in work.state], batch, steps)
+    return y.view(batch, steps, stage.units), state
