@@ -194,7 +194,7 @@ class Writer:
         c = pointers(*(s[1].data_ptr() if len(s) > 1 else None for s in state))
         first = self.stages[0]
         room = 2 + (0 if self._looked_up else first.features) + 2 * self.vocabulary
-        room += sum((2 if stage.states else 1) * stage.units for stage in self.stages)
+        room += sum((1 + stage.states) * stage.units for stage in self.stages)
         room += room % 2  # pointers stand in it
         space = torch.empty(batch * room)
         job = _Job(

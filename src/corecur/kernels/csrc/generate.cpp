@@ -110,66 +110,96 @@ void copy(float* to, const float* from, Index count) {
 }
 
 // What one thread does: some rows, from the first token to the last.
-void write_rows(const Job& job, Index first, Index count) {
-  float* room = job.room + first * job.room_of_row;
-  auto take = [&](Index floats) {
+struct Desk {
+  const Job& job;
+  Index first, count;  // the rows
+  float* room;
+  const float** begins;  // for each row what the first stage begins with, where that is looked up
+  float* vectors;        // (rows, C) otherwise
+  float *now[MOST_STAGES], *next[MOST_STAGES], *cell[MOST_STAGES];  // h (or a dense output), where it goes on to, c
+  float* weights;        // (rows, V), as the next
+  std::int32_t* order;
+
+  Desk(const Job& given, Index from, Index rows)
+      : job(given), first(from), count(rows), room(given.room + from * given.room_of_row) {
+    begins = reinterpret_cast<const float**>(take(2));
+    vectors = job.looked_up ? nullptr : take(job.stages[0].features);
+    for (int s = 0; s < job.count; ++s) {
+      const Index units = job.stages[s].units;
+      now[s] = take(units), next[s] = job.h[s] ? take(units) : now[s];
+      cell[s] = job.c[s] ? take(units) : nullptr;
+      if (job.h[s]) copy(now[s], job.h[s] + first * units, count * units);
+      if (job.c[s]) copy(cell[s], job.c[s] + first * units, count * units);
+    }
+    weights = take(job.vocabulary);
+    order = reinterpret_cast<std::int32_t*>(take(job.vocabulary));
+  }
+
+  float* take(Index floats) {
     float* at = room;
     room += floats * count;
     return at;
-  };
-  auto* begins = reinterpret_cast<const float**>(take(2));
-  float* vectors = job.looked_up ? nullptr : take(job.stages[0].features);
-  float* now[MOST_STAGES];   // the state of each stage, or its output
-  float* next[MOST_STAGES];  // where the new state goes
-  for (int s = 0; s < job.count; ++s) {
-    const Index units = job.stages[s].units;
-    now[s] = take(units), next[s] = job.h[s] ? take(units) : now[s];
-    if (job.h[s]) copy(now[s], job.h[s] + first * units, count * units);
   }
-  float* weights = take(job.vocabulary);
-  auto* order = reinterpret_cast<std::int32_t*>(take(job.vocabulary));
-  Index steps = 0;
-  for (Index row = 0; row < count; ++row) {
-    job.written[first + row] = 0;
-    Index wanted = job.prompt_lengths[first + row] + job.length - 1;
-    if (wanted > steps) steps = wanted;
+
+  Index steps() const {
+    Index most = 0;
+    for (Index row = first; row < first + count; ++row)
+      if (job.prompt_lengths[row] + job.length - 1 > most) most = job.prompt_lengths[row] + job.length - 1;
+    return most;
   }
-  const Index width = job.looked_up ? gates_of(job.stages[0]) : job.stages[0].features;
-  for (Index t = 0; t < steps; ++t) {
+
+  // The token that a row reads at a step; of a row that has ended any one, since nobody sees what follows.
+  Index token_at(Index row, Index t) const {
+    const Index place = t - job.prompt_lengths[row];
+    if (place < 0) return job.prompts[row * job.prompt + t];
+    return place < job.written[row] ? job.tokens[row * job.length + place] : 0;
+  }
+
+  void read(Index t) {
+    const Index width = job.looked_up ? gates_of(job.stages[0]) : job.stages[0].features;
     for (Index row = 0; row < count; ++row) {
-      const Index read = job.prompt_lengths[first + row], place = t - read;
-      Index token = 0;  // of a row that has ended: whatever it reads, nobody sees it
-      if (place < 0)
-        token = job.prompts[(first + row) * job.prompt + t];
-      else if (place < job.written[first + row])
-        token = job.tokens[(first + row) * job.length + place];
-      const float* vector = job.vectors + token * width;
+      const float* vector = job.vectors + token_at(first + row, t) * width;
       if (job.looked_up)
         begins[row] = vector;
       else
         copy(vectors + row * width, vector, width);
     }
+  }
+
+  // All stages; the logits (rows, V).
+  const float* run() {
     const float* x = vectors;
     for (int s = 0; s < job.count; ++s) {
       const CorecurStage& stage = job.stages[s];
       const bool given = s == 0 && job.looked_up;
-      float* c = job.c[s] ? job.c[s] + first * stage.units : nullptr;
-      run_stage(stage, {count, given ? begins : nullptr, stage.bias, 0, x, now[s], c, next[s]});
+      run_stage(stage, {count, given ? begins : nullptr, stage.bias, 0, x, now[s], cell[s], next[s]});
       float* fresh = next[s];
       next[s] = now[s], now[s] = fresh;
       x = fresh;
     }
+    return x;
+  }
+
+  void write(Index t, const float* logits) {
     for (Index row = 0; row < count; ++row) {
       const Index place = t + 1 - job.prompt_lengths[first + row], n = (first + row) * job.length + place;
       if (place < 0 || place >= job.length || job.written[first + row] < place) continue;
-      Index token = choose(job, x + row * job.vocabulary, job.uniforms[n], weights + row * job.vocabulary,
-                           order + row * job.vocabulary);
+      const Index from = row * job.vocabulary;
+      Index token = choose(job, logits + from, job.uniforms[n], weights + from, order + from);
       if (token >= 0) job.tokens[n] = token, job.written[first + row] = place + 1;
+      if (place + 1 == job.length) leave(row);
     }
   }
-  for (int s = 0; s < job.count; ++s)
-    if (job.h[s]) copy(job.h[s] + first * job.stages[s].units, now[s], count * job.stages[s].units);
-}
+
+  // The state of a row that has read all it is to read: others may go on.
+  void leave(Index row) {
+    for (int s = 0; s < job.count; ++s) {
+      const Index units = job.stages[s].units;
+      if (job.h[s]) copy(job.h[s] + (first + row) * units, now[s] + row * units, units);
+      if (job.c[s]) copy(job.c[s] + (first + row) * units, cell[s] + row * units, units);
+    }
+  }
+};
 
 }  // namespace
 
@@ -177,7 +207,13 @@ int generate(const CorecurGenerate* job, int threads) {
   const int shares = job->batch < threads ? static_cast<int>(job->batch) : threads;
   parallel(shares, threads, [&](int share) {
     Index first = job->batch * share / shares, end = job->batch * (share + 1) / shares;
-    if (first < end) write_rows(*job, first, end - first);
+    if (first >= end) return;
+    Desk desk(*job, first, end - first);
+    for (Index row = first; row < end; ++row) job->written[row] = 0;
+    for (Index t = 0, steps = desk.steps(); t < steps; ++t) {
+      desk.read(t);
+      desk.write(t, desk.run());
+    }
   });
   return 0;
 }
