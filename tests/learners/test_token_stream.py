@@ -79,8 +79,9 @@ def test_without_a_past_each_stretch_begins_anew() -> None:
         torch.testing.assert_close(found[row], expected, atol=1e-5, rtol=1e-5)
 
 
-NETWORKS: list[dict[str, object]] = [*KINDS, {"layers": 3, "units": 40}]
-SAMPLINGS = [Sampling(temperature=0), Sampling(temperature=4), Sampling(temperature=6, top_k=4, top_p=0.95)]
+# Not much stronger than at the start: strong recurrences are chaotic, and what they write hangs on the last bit.
+NETWORKS: list[dict[str, object]] = [*KINDS, {"layers": 3, "units": 40, "tie": False}]
+SAMPLINGS = [Sampling(temperature=0), Sampling(temperature=1), Sampling(temperature=2, top_k=4, top_p=0.95)]
 
 
 def written(
@@ -95,7 +96,7 @@ def written(
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("settings", NETWORKS)
 def test_the_native_writer_writes_what_the_loop_writes(settings: dict[str, object], sampling: Sampling) -> None:
-    model = network(**settings)
+    model = network(strength=1.5, **settings)
     found = [written(model, [4, 2, 8], 300, sampling, kernel=kernel) for kernel in ("native", "python loop")]
     assert found[0] == found[1] and len(found[0]) == 300 and not {0, 1} & set(found[0])
     assert sampling.temperature == 0 or len(set(found[0])) > 2
