@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from corecur.errors import ConfigError, ShapeError
 from corecur.kernels.cell import RECURRENCES, Work
@@ -36,6 +37,8 @@ STAGES = {
 _PANEL = 32
 # From so many steps on, the input's part of all steps at once is faster than that of one after the other.
 _STEPS_AT_ONCE = 4
+# Of more rows than this, a step is better shared out to several threads.
+_FEW_ROWS = 32
 
 
 class StageStruct(ctypes.Structure):
@@ -49,16 +52,6 @@ class StageStruct(ctypes.Structure):
             (name, ctypes.c_void_p)
             for name in ("weight_ih", "weight_hh", "bias", "own", "packed_ih", "packed_hh")
         ),
-    ]
-
-
-class _Steps(ctypes.Structure):
-    """``CorecurSteps`` of csrc/stage.hpp."""
-
-    _fields_ = [
-        ("rows", ctypes.c_int64),
-        ("steps", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("x", "h", "c", "y", "gates")),
     ]
 
 
@@ -87,6 +80,28 @@ def weights_refusal(weights: Sequence[Tensor]) -> str | None:
     return None
 
 
+def is_single(x: Tensor, state: Sequence[Tensor], weights: Iterable[Tensor]) -> bool:
+    """Whether ``x`` (B, T, C) is one row, or one step of a few, of which nobody wants gradients or a record.
+
+    >>> is_single(torch.zeros(1, 9, 2), [], []), is_single(torch.zeros(2, 9, 2), [], [])
+    (True, False)
+    """
+    rows, steps = x.shape[:2]
+    if (rows != 1 and (steps != 1 or rows > _FEW_ROWS)) or rows * steps == 0:
+        return False
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *state, *weights)):
+        return False
+    if any(t.device.type != "cpu" or t.is_inference() for t in weights):
+        return False
+    return not (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or forward_ad._current_level >= 0
+        or torch._C._functorch.maybe_current_level() is not None
+        or torch._C._len_torch_dispatch_stack() > 0
+    )
+
+
 class Stage:
     """A recurrence or a dense layer with its packed weights, as they are now.
 
@@ -101,6 +116,7 @@ class Stage:
         self.gates = 1 if w_hh is None else len(RECURRENCES[kind].gates)
         self.states = 0 if w_hh is None else RECURRENCES[kind].states
         self.features, self.units = w_ih.shape[1], len(w_ih) // self.gates
+        self.widths = (self.features, *[self.units] * self.states)
         self.versions = versions(list(weights.values()))
         # Kept alive, so that no other weight can come to lie where one of these lay.
         self._sources = [w.detach() for w in weights.values()]
@@ -115,24 +131,26 @@ class Stage:
             STAGES[kind, activation], self.features, self.units,
             *(None if t is None else t.data_ptr() for t in (w_ih, w_hh, self.bias, own, packed_ih, packed_hh)),
         )  # fmt: skip
-        self._table = table()
-        self._table.stage_pack(ctypes.byref(self.struct), threads())
+        kernels = table()
+        kernels.stage_pack(ctypes.byref(self.struct), threads())
+        self._run = kernels.stage_steps
         self.struct.weight_ih = self.struct.weight_hh = None
         self._address = ctypes.addressof(self.struct)
 
     def steps(self, x: Tensor, state: Sequence[Tensor], rows: int, steps: int) -> tuple[Tensor, list[Tensor]]:
-        """Outputs (T · R, H) and the last state for ``x`` (T · R, C), time first; nothing is checked here."""
-        y = x.new_empty(steps * rows, self.units)
-        h = state[0].contiguous()
-        c = state[1].clone(memory_format=torch.contiguous_format) if self.states == 2 else None
-        gates = x.new_empty(steps * rows, self.gates * self.units) if steps >= _STEPS_AT_ONCE else None
-        job = _Steps(
-            rows, steps, x.data_ptr(), h.data_ptr(), None if c is None else c.data_ptr(), y.data_ptr(),
-            None if gates is None else gates.data_ptr(),
-        )  # fmt: skip
-        self._table.stage_steps(self._address, ctypes.byref(job))
-        last = y if steps == 1 else y[(steps - 1) * rows :]
-        return y, [last] if c is None else [last, c]
+        """Outputs (T · R, H) and the last state for ``x`` (T · R, C), time first, all contiguous; nothing is checked."""
+        y = torch.empty_like(state[0]) if steps == 1 else x.new_empty((steps * rows, self.units))
+        h, c, new_c = state[0].data_ptr(), None, None
+        new = [y if steps == 1 else y[(steps - 1) * rows :]]
+        if self.states == 2:
+            c = state[1].data_ptr()
+            new.append(torch.empty_like(new[0]))
+            new_c = new[1].data_ptr()
+        room = x.new_empty((steps * rows, self.gates * self.units)) if steps >= _STEPS_AT_ONCE else None
+        self._run(
+            self._address, rows, steps, x.data_ptr(), h, c, y.data_ptr(), new_c, None if room is None else room.data_ptr()
+        )
+        return y, new
 
 
 def _biases(kind: str, weights: Mapping[str, Tensor], zeros: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -192,23 +210,27 @@ class Step:
         stage = self._stage
         if stage.versions != versions(self._tensors):
             stage = self._stage = stage_for(self.kind, self.weights, self.activation)
-        rows = len(x)
-        shape = (rows, stage.units)
-        if x.shape != (rows, stage.features) or [s.shape for s in state] != [shape] * stage.states:
-            raise ShapeError(
-                "a step got tensors that do not fit",
-                got=", ".join(str(tuple(t.shape)) for t in (x, *state)),
-                expected=", ".join(map(str, [(rows, stage.features), *[shape] * stage.states])),
-            )
-        if any(t.dtype != torch.float32 or t.device.type != "cpu" for t in (x, *state)):
-            raise ConfigError("a native step takes float32 on a CPU", got=", ".join(str(t.dtype) for t in (x, *state)))
-        return stage.steps(x.detach().contiguous(), [s.detach() for s in state], rows, 1)[1]
+        rows = x.shape[0]
+        for tensor, width in zip((x, *state), stage.widths, strict=False):
+            if tensor.shape != (rows, width) or tensor.dtype != torch.float32 or not tensor.is_cpu:
+                raise self._misfit(x, state)
+        if len(state) != stage.states:
+            raise self._misfit(x, state)
+        return stage.steps(x.contiguous(), [s.contiguous() for s in state], rows, 1)[1]
+
+    def _misfit(self, x: Tensor, state: Sequence[Tensor]) -> ShapeError:
+        features, *units = self._stage.widths
+        return ShapeError(
+            "a step got tensors that do not fit",
+            got=", ".join(f"{tuple(t.shape)} {t.dtype} {t.device.type}" for t in (x, *state)),
+            expected=", ".join(f"(rows, {width})" for width in (features, *units)) + ", float32 on a CPU",
+        )
 
 
 def run_steps(work: Work) -> tuple[Tensor, list[Tensor]]:
     """The work of one row, or of one step, without gradients."""
     batch, steps, features = work.x.shape
     stage = stage_for(work.kind, work.weights, "relu" if work.phi is torch.relu else "tanh")
-    x = work.x.detach().contiguous().view(-1, features)  # (B, T, C) -> (T · B, C), the same memory for B = 1 or T = 1
-    y, state = stage.steps(x, [s.detach() for s in work.state], batch, steps)
+    x = work.x.contiguous()  # (B, T, C), in memory the same as (T, B, C) for B = 1 or T = 1
+    y, state = stage.steps(x, [s.contiguous() for s in work.state], batch, steps)
     return y.view(batch, steps, stage.units), state

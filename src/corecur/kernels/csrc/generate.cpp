@@ -172,7 +172,7 @@ struct Desk {
     for (int s = 0; s < job.count; ++s) {
       const CorecurStage& stage = job.stages[s];
       const bool given = s == 0 && job.looked_up;
-      run_stage(stage, {count, given ? begins : nullptr, stage.bias, 0, x, now[s], cell[s], next[s]});
+      run_stage(stage, {count, given ? begins : nullptr, stage.bias, 0, x, now[s], cell[s], cell[s], next[s]});
       float* fresh = next[s];
       next[s] = now[s], now[s] = fresh;
       x = fresh;

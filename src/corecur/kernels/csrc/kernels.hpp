@@ -18,7 +18,10 @@ struct CorecurKernels {
   int (*recurrent_forward)(const CorecurRecurrent* jobs, int count, int threads);
   int (*recurrent_backward)(const CorecurRecurrent* jobs, int count, int threads);
   int (*stage_pack)(const CorecurStage* stage, int threads);
-  int (*stage_steps)(const CorecurStage* stage, const CorecurSteps* steps);
+  // R rows, T steps: x (T, R, C), the states before h and c (R, H), outputs y (T, R, H), the cell after the last step
+  // new_c (R, H); gates (T · R, G), or null: room for the input's part of all steps, worth it for more than a few.
+  int (*stage_steps)(const CorecurStage* stage, std::int64_t rows, std::int64_t steps, const float* x, const float* h,
+                     const float* c, float* y, float* new_c, float* gates);
   int (*generate)(const CorecurGenerate* job, int threads);
 };
 

@@ -13,9 +13,10 @@ struct StageRows {
   const float* begin;
   Index begin_stride;
   const float* x;  // (rows, C); null where that is all the input's part
-  const float* h;  // (rows, H): the old state; not where the new one goes
-  float* c;        // (rows, H), replaced by the new one
-  float* y;        // (rows, H): the new state, or the dense layer's output
+  const float* h;      // (rows, H): the old state; not where the new one goes
+  const float* old_c;  // (rows, H), and where the new one goes, which may be the same place
+  float* c;
+  float* y;  // (rows, H): the new state, or the dense layer's output
 };
 
 void run_stage(const CorecurStage& stage, const StageRows& at);

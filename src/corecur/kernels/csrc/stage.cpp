@@ -157,7 +157,7 @@ void run(const Stage& stage, const StageRows& at) {
           }
           Units known{own_a, own_u, Vector{}, Vector{}, Vector{}};
           if constexpr (Cell::RECURRENT) known.old_h = load(at.h + place, count);
-          if constexpr (Cell::CELL) known.old_c = load(at.c + place, count);
+          if constexpr (Cell::CELL) known.old_c = load(at.old_c + place, count);
           if (stage.own) known.own = load(stage.own + unit, count);
           New found = Cell::step(known);
           store(at.y + place, found.h, count);
@@ -225,19 +225,21 @@ int stage_pack(const CorecurStage* stage, int threads) {
   return 0;
 }
 
-int stage_steps(const CorecurStage* stage, const CorecurSteps* job) {
-  const Index rows = job->rows, units = stage->units;
-  if (job->gates) KINDS[stage->kind].run_input(*stage, job->x, job->steps * rows, job->gates);
-  for (Index t = 0; t < job->steps; ++t) {
-    StageRows at{rows, nullptr, stage->bias, 0, nullptr, job->h, job->c, job->y + t * rows * units};
-    if (t > 0) at.h = at.y - rows * units;
-    if (job->gates) {
+int stage_steps(const CorecurStage* stage, std::int64_t rows, std::int64_t steps, const float* x, const float* h,
+                const float* c, float* y, float* new_c, float* gates) {
+  const Kind& kind = KINDS[stage->kind];
+  const Index width = rows * stage->units;
+  if (gates) kind.run_input(*stage, x, steps * rows, gates);
+  for (Index t = 0; t < steps; ++t) {
+    StageRows at{rows, nullptr, stage->bias, 0, nullptr, t ? y - width : h, t ? new_c : c, new_c, y};
+    if (gates) {
       at.begin_stride = gates_of(*stage);
-      at.begin = job->gates + t * rows * at.begin_stride;
+      at.begin = gates + t * rows * at.begin_stride;
     } else {
-      at.x = job->x + t * rows * stage->features;
+      at.x = x + t * rows * stage->features;
     }
-    KINDS[stage->kind].run(*stage, at);
+    kind.run(*stage, at);
+    y += width;
   }
   return 0;
 }

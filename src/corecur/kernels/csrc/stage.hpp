@@ -17,14 +17,4 @@ struct CorecurStage {
   float* packed_hh;
 };
 
-// A stage over a few steps of a few rows. R rows, T steps.
-struct CorecurSteps {
-  std::int64_t rows, steps;
-  const float* x;  // (T, R, C)
-  const float* h;  // (R, H): the state before the first step
-  float* c;        // (R, H), replaced by that after the last one; null without a cell
-  float* y;        // (T, R, H)
-  float* gates;    // (T · R, G), or null: room for the input's part of all steps, worth it for more than a few
-};
-
 }

@@ -7,7 +7,8 @@ namespace corecur::CORECUR_ISA {
 int recurrent_forward(const CorecurRecurrent*, int, int);
 int recurrent_backward(const CorecurRecurrent*, int, int);
 int stage_pack(const CorecurStage*, int);
-int stage_steps(const CorecurStage*, const CorecurSteps*);
+int stage_steps(const CorecurStage*, std::int64_t, std::int64_t, const float*, const float*, const float*, float*,
+                float*, float*);
 int generate(const CorecurGenerate*, int);
 
 namespace {
