@@ -4,6 +4,8 @@ checkpoints  training with a checkpoint every 50 steps beside the same without, 
            most 1.01 times the time of a step)
 fit        Model.fit beside a training loop written by hand in torch, small CNN, batch 32 and 256 (target: at most 1.05
            times its time); with --peers, Keras and Lightning too, where installed (pip install corecur[bench])
+generation characters written by recurrent networks, and one step of an LSTM, beside loops over torch's cells (target:
+           an eighth of the time of the loop)
 import     import corecur beside import torch, in fresh interpreters (target: at most 1.5 times its time)
 load       a model file of 100 MB read with every check, beside safetensors' load_file with a copy of every tensor
            (target: at most 1.1 times its time)
@@ -22,7 +24,7 @@ import os
 import sys
 from dataclasses import dataclass
 
-NAMES = ("checkpoints", "fit", "import", "load", "recurrent")
+NAMES = ("checkpoints", "fit", "generation", "import", "load", "recurrent")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Habits:
 HABITS = {
     "checkpoints": Habits(all_cores=True),
     "fit": Habits(all_cores=True),
+    "generation": Habits(sittings=1),
     "import": Habits(),
     "load": Habits(all_cores=True),
     "recurrent": Habits(sittings=1),
@@ -71,13 +74,14 @@ def main() -> int:
 def run(name: str, options: argparse.Namespace) -> bool:
     """Measure and show one job; False where it failed."""
     # Loaded here: every contender's process loads this file, and is to load nothing it does not measure.
-    from bench import checkpoints, fit, importing, keras_cells, loading, machine, peers, record, recurrent
+    from bench import checkpoints, fit, generation, importing, keras_cells, loading, machine, peers, record, recurrent
     from bench.harness import GateError, measure_all
     from bench.worker import WorkerError
 
     jobs = {
         "checkpoints": checkpoints.cases,
         "fit": lambda: fit.cases(peers.installed() if options.peers else ()),
+        "generation": generation.cases,
         "import": importing.cases,
         "load": loading.cases,
         "recurrent": recurrent.cases,

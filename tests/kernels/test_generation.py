@@ -190,7 +190,7 @@ def test_pieces_are_the_whole() -> None:
         tokens, _ = writer.write(read, size, uniforms=uniforms[:, at : at + size], state=state)
         pieces.append(tokens)
         read, at = tokens[:, -1:].tolist(), at + size
-    # A row alone and its pieces take the same sums only among equal numbers of rows: prompts of other lengths ended later.
+    # Also the rows that end before others, whose prompts are shorter.
     assert torch.equal(torch.cat(pieces, 1), whole)
 
 

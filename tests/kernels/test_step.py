@@ -71,7 +71,12 @@ def test_a_step_is_that_of_float64(
 
 
 @settings(max_examples=25, deadline=None)
-@given(which=st.sampled_from(KINDS), steps=st.integers(1, 9), units=st.sampled_from([1, 5, 17, 40]), seed=st.integers(0, 99))
+@given(
+    which=st.sampled_from(KINDS),
+    steps=st.integers(1, 9),
+    units=st.sampled_from([1, 5, 17, 40]),
+    seed=st.integers(0, 99),
+)
 def test_one_row_over_time_is_that_of_float64(which: tuple[str, str], steps: int, units: int, seed: int) -> None:
     torch.manual_seed(seed)
     kind, activation = which

@@ -136,7 +136,9 @@ def test_a_stream_gives_the_first_token_before_the_last_is_written() -> None:
 def test_long_prompts_are_read_over_time_first() -> None:
     model, tokens = network(), torch.randint(2, 9, (1300,)).tolist()
     greedy = Sampling(temperature=0)
-    assert written(model, tokens, 20, greedy, kernel="native") == written(model, tokens, 20, greedy, kernel="python loop")
+    assert written(model, tokens, 20, greedy, kernel="native") == written(
+        model, tokens, 20, greedy, kernel="python loop"
+    )
 
 
 @needs_kernels

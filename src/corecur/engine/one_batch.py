@@ -24,7 +24,7 @@ def is_one_batch(x: object, batch_size: int) -> bool:
     >>> is_one_batch(np.zeros((2, 3)), 2), is_one_batch(np.zeros((3, 3)), 2), is_one_batch([[0.0]], 2)
     (True, False, False)
     """
-    return isinstance(x, (Tensor, np.ndarray)) and isinstance(batch_size, int) and 0 < x.ndim and len(x) <= batch_size
+    return isinstance(x, (Tensor, np.ndarray)) and isinstance(batch_size, int) and x.ndim > 0 and len(x) <= batch_size
 
 
 @torch.no_grad()

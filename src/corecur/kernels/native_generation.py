@@ -2,9 +2,9 @@
 
 B rows (texts), V kinds of tokens, C values of a token's vector, G the first stage's gates · units.
 
-The random numbers come from outside: one number in [0, 1) for each token, drawn beforehand from a torch generator, which
-gives the same numbers in one draw of n as in n draws of one. So a seed gives the same text however it is computed, as
-long as no choice is so close that the last bits of a float32 decide it.
+The random numbers come from outside: one number in [0, 1) for each token, drawn beforehand from a torch generator,
+which gives the same numbers in one draw of n as in n draws of one. So a seed gives the same text however it is
+computed, as long as no choice is so close that the last bits of a float32 decide it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LOOKED_UP = 1024
 
 @dataclass(frozen=True)
 class Part:
-    """One stage of a network: ``kind`` and ``activation`` are a row of ``STAGES``, the weights as ``Stage`` takes them."""
+    """One stage of a network: ``kind`` and ``activation`` are a row of ``STAGES``, weights as ``Stage`` takes them."""
 
     kind: str
     weights: Mapping[str, Tensor]
@@ -143,9 +143,9 @@ class Writer:
 
         A row has fewer than ``length`` where no token could come next: all are banned, a logit is no number, or, unless
         the likeliest is taken, one is infinite. ``uniforms`` (B, length) float64 in [0, 1) decide, and are needed
-        where the temperature is not 0. ``banned`` tokens are never written. ``state`` (as ``first_state``) goes on to
-        the state after the last token that was read, in place: all written ones but the last. DataError for a prompt that is
-        empty or holds a token that the network does not know.
+        where the temperature is not 0. ``banned`` tokens are never written. ``state`` (as ``first_state``) is replaced,
+        in place, by the state after the last token that was read: all but the last written one, of a row that has
+        ``length``. DataError for a prompt that is empty or holds a token that the network does not know.
         """
         batch = len(prompts)
         read = self._prompts(prompts)

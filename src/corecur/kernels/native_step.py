@@ -48,10 +48,7 @@ class StageStruct(ctypes.Structure):
         ("kind", ctypes.c_int32),
         ("features", ctypes.c_int64),
         ("units", ctypes.c_int64),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("weight_ih", "weight_hh", "bias", "own", "packed_ih", "packed_hh")
-        ),
+        *((name, ctypes.c_void_p) for name in ("weight_ih", "weight_hh", "bias", "own", "packed_ih", "packed_hh")),
     ]
 
 
@@ -87,15 +84,22 @@ def is_single(x: Tensor, state: Sequence[Tensor], weights: Iterable[Tensor]) -> 
     (True, False)
     """
     rows, steps = x.shape[:2]
-    if (rows != 1 and (steps != 1 or rows > _FEW_ROWS)) or rows * steps == 0:
+    if (rows != 1 and (steps != 1 or rows > _FEW_ROWS)) or rows * steps == 0 or not x.is_cpu:
         return False
-    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *state, *weights)):
-        return False
-    if any(t.device.type != "cpu" or t.is_inference() for t in weights):
+    recorded, wanted = torch.is_grad_enabled(), x.requires_grad
+    for tensor in state:
+        wanted = wanted or tensor.requires_grad
+        if not tensor.is_cpu:
+            return False
+    for weight in weights:
+        wanted = wanted or weight.requires_grad
+        if weight.is_inference():  # it would not tell when it changes
+            return False
+    if recorded and wanted:
         return False
     return not (
         torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
+        or torch._C._get_tracing_state() is not None
         or forward_ad._current_level >= 0
         or torch._C._functorch.maybe_current_level() is not None
         or torch._C._len_torch_dispatch_stack() > 0
@@ -105,8 +109,8 @@ def is_single(x: Tensor, state: Sequence[Tensor], weights: Iterable[Tensor]) -> 
 class Stage:
     """A recurrence or a dense layer with its packed weights, as they are now.
 
-    ``weights`` have the names of ``torch.nn``: weight_ih (G, C), bias_ih, and of a recurrence weight_hh (G, H), bias_hh;
-    biases may be missing. ``looked_up`` leaves the input's weights out: what they would give is known for every token.
+    ``weights`` have the names of ``torch.nn``: weight_ih (G, C), bias_ih, and of a recurrence weight_hh (G, H) and
+    bias_hh; biases may be missing. ``looked_up`` leaves the input's weights out: what they give is known for each token.
     """
 
     def __init__(
@@ -138,7 +142,8 @@ class Stage:
         self._address = ctypes.addressof(self.struct)
 
     def steps(self, x: Tensor, state: Sequence[Tensor], rows: int, steps: int) -> tuple[Tensor, list[Tensor]]:
-        """Outputs (T · R, H) and the last state for ``x`` (T · R, C), time first, all contiguous; nothing is checked."""
+        """Outputs (T · R, H) and the last state for ``x`` (T · R, C), time first. Nothing is checked: all float32, CPU,
+        contiguous."""
         y = torch.empty_like(state[0]) if steps == 1 else x.new_empty((steps * rows, self.units))
         h, c, new_c = state[0].data_ptr(), None, None
         new = [y if steps == 1 else y[(steps - 1) * rows :]]
@@ -148,7 +153,15 @@ class Stage:
             new_c = new[1].data_ptr()
         room = x.new_empty((steps * rows, self.gates * self.units)) if steps >= _STEPS_AT_ONCE else None
         self._run(
-            self._address, rows, steps, x.data_ptr(), h, c, y.data_ptr(), new_c, None if room is None else room.data_ptr()
+            self._address,
+            rows,
+            steps,
+            x.data_ptr(),
+            h,
+            c,
+            y.data_ptr(),
+            new_c,
+            None if room is None else room.data_ptr(),
         )
         return y, new
 

@@ -257,7 +257,11 @@ class Gated(Layer):
         """The new state for ``x`` (B, C)."""
         x = x.unsqueeze(1)
         work = self._work(x, state, None, True)
-        return run_cell(self.request(single=True), work) if is_single(x, state, work.weights.values()) else run_plain(work)[1]
+        return (
+            run_cell(self.request(single=True), work)
+            if is_single(x, state, work.weights.values())
+            else run_plain(work)[1]
+        )
 
     def _work(self, x: Tensor, state: list[Tensor], lengths: Tensor | None, need_state: bool) -> Work:
         weights = self.weights()

@@ -14,7 +14,6 @@ from torch import Tensor
 from corecur.errors import ConfigError
 from corecur.learners.settings import checked_settings
 
-
 #: What stands in the way where no token can be drawn.
 NOTHING_LEFT = "logits that are all minus infinity, infinite, or no numbers"
 

@@ -106,7 +106,9 @@ def _part(layer: Any, arguments: dict[str, Any], *, last: bool) -> Part | str | 
     if type(layer) in (LSTM, GRU, SimpleRNN):
         return _recurrence(layer)
     if type(layer) is Dense and layer.dtype is None:
-        named = "linear" if layer.activation is None or (last and layer.activation in _OVER_LOGITS) else layer.activation
+        named = (
+            "linear" if layer.activation is None or (last and layer.activation in _OVER_LOGITS) else layer.activation
+        )
         return Part("dense", _dense(layer), str(named))
     if type(layer) is Softmax and last and layer.axis in (-1, 2):
         return None

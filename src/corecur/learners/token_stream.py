@@ -143,7 +143,9 @@ class TokenStream:
                     new.copy_(old)
             piece = min(piece, count, _MOST_AT_ONCE)
             uniforms = torch.rand(1, piece, generator=generator, dtype=torch.float64)
-            written, done = writer.write([tokens], piece, uniforms=uniforms, choosing=choosing, banned=banned, state=state)
+            written, done = writer.write(
+                [tokens], piece, uniforms=uniforms, choosing=choosing, banned=banned, state=state
+            )
             for own, layer in zip(state, found.layers, strict=True):
                 if layer is not None:
                     self._carried.states[places[id(layer)]] = own
