@@ -110,7 +110,7 @@ class Stage:
     """A recurrence or a dense layer with its packed weights, as they are now.
 
     ``weights`` have the names of ``torch.nn``: weight_ih (G, C), bias_ih, and of a recurrence weight_hh (G, H) and
-    bias_hh; biases may be missing. ``looked_up`` leaves the input's weights out: what they give is known for each token.
+    bias_hh; biases may be missing. ``looked_up`` leaves the input's weights out: what they give is known already.
     """
 
     def __init__(
