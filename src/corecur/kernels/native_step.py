@@ -142,14 +142,20 @@ class Stage:
         self._address = ctypes.addressof(self.struct)
 
     def steps(self, x: Tensor, state: Sequence[Tensor], rows: int, steps: int) -> tuple[Tensor, list[Tensor]]:
-        """Outputs (T · R, H) and the last state for ``x`` (T · R, C), time first. Nothing is checked: all float32, CPU,
-        contiguous."""
-        y = torch.empty_like(state[0]) if steps == 1 else x.new_empty((steps * rows, self.units))
-        h, c, new_c = state[0].data_ptr(), None, None
-        new = [y if steps == 1 else y[(steps - 1) * rows :]]
+        """Outputs (…, H) and the last state for ``x`` (…, C), T · R steps of all rows, time first in memory.
+
+        Nothing is checked: all are float32 on a CPU and contiguous.
+        """
+        if x.ndim == 2:  # one step, and no view that costs as much as a tenth of it
+            y = last = torch.empty_like(state[0])
+        else:
+            y = x.new_empty((*x.shape[:-1], self.units))
+            last = y.view(-1, self.units)
+            last = last if steps == 1 else last[(steps - 1) * rows :]
+        h, c, new_c, new = state[0].data_ptr(), None, None, [last]
         if self.states == 2:
             c = state[1].data_ptr()
-            new.append(torch.empty_like(new[0]))
+            new.append(torch.empty_like(last))
             new_c = new[1].data_ptr()
         room = x.new_empty((steps * rows, self.gates * self.units)) if steps >= _STEPS_AT_ONCE else None
         self._run(
@@ -242,8 +248,7 @@ class Step:
 
 def run_steps(work: Work) -> tuple[Tensor, list[Tensor]]:
     """The work of one row, or of one step, without gradients."""
-    batch, steps, features = work.x.shape
+    batch, steps, _ = work.x.shape
     stage = stage_for(work.kind, work.weights, "relu" if work.phi is torch.relu else "tanh")
-    x = work.x.contiguous()  # (B, T, C), in memory the same as (T, B, C) for B = 1 or T = 1
-    y, state = stage.steps(x, [s.contiguous() for s in work.state], batch, steps)
-    return y.view(batch, steps, stage.units), state
+    # (B, T, C) is in memory the same as (T, B, C) where B = 1 or T = 1.
+    return stage.steps(work.x.contiguous(), [s.contiguous() for s in work.state], batch, steps)
