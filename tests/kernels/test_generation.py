@@ -277,7 +277,28 @@ def test_refusals() -> None:
     for wrong in (-1, 30):
         with pytest.raises(DataError, match=f"token {wrong}"):
             writer.write([[1], [2, wrong]], 3, choosing=Choosing(0))
+    for wrong_state in ([[], []], [[torch.zeros(1, 20)] * 2, [torch.zeros(1, 20).double()], []]):
+        with pytest.raises(ConfigError, match="state does not fit"):
+            writer.write([[1]], 3, choosing=Choosing(0), state=wrong_state)  # type: ignore[arg-type]
+    settings_: list[dict[str, Any]] = [{"temperature": -1}, {"temperature": math.nan}, {"top_k": -1}, {"top_p": 0}]
+    for setting in settings_:
+        with pytest.raises(ConfigError, match="chosen like this"):
+            Choosing(**setting)
     with pytest.raises(ConfigError, match="random numbers"):
         writer.write([[1]], 3)
     with pytest.raises(ConfigError, match="one random number"):
         writer.write([[1]], 3, uniforms=torch.rand(1, 2, dtype=torch.float64))
+
+
+def test_other_defaults_of_torch_change_nothing() -> None:
+    parts, vectors = network()
+    uniforms = torch.rand(2, 20, dtype=torch.float64)
+    expected, _ = Writer(parts, vectors).write([[1], [2]], 20, uniforms=uniforms)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            found, _ = Writer(parts, vectors).write([[1], [2]], 20, uniforms=uniforms)
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(found, expected)

@@ -10,6 +10,7 @@ computed, as long as no choice is so close that the last bits of a float32 decid
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,11 @@ class Choosing:
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.temperature < math.inf and self.top_k >= 0 and 0 < self.top_p <= 1):
+            expected = "temperature from 0, top_k from 0, top_p above 0 and at most 1"
+            raise ConfigError("no token can be chosen like this", got=self, expected=expected)
 
 
 class _Job(ctypes.Structure):
@@ -86,6 +92,16 @@ def _kinds(parts: Sequence[Part], vectors: Tensor | None) -> int:
     return parts[0].weights["weight_ih"].shape[1] if vectors is None else len(vectors)
 
 
+def _new(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Zeros for native code, whatever device and dtype are the default."""
+    return torch.zeros(shape, dtype=dtype, device="cpu")
+
+
+def _form(state: list[list[Tensor]]) -> list[list[tuple[object, ...]]]:
+    """What native code relies on in a state."""
+    return [[(s.shape, s.dtype, s.is_cpu, s.is_contiguous()) for s in own] for own in state]
+
+
 class Writer:
     """A network of stages, its weights packed as they are now; ``is_of`` says whether they still are.
 
@@ -127,7 +143,7 @@ class Writer:
 
     def first_state(self, batch: int) -> list[list[Tensor]]:
         """Zeros for each stage: [h] or [h, c], (B, H) each; nothing for a dense one."""
-        return [[torch.zeros(batch, stage.units) for _ in range(stage.states)] for stage in self.stages]
+        return [[_new(batch, stage.units) for _ in range(stage.states)] for stage in self.stages]
 
     def write(
         self,
@@ -153,24 +169,25 @@ class Writer:
         if uniforms is None:
             if choosing.temperature != 0:
                 raise ConfigError("tokens are drawn by random numbers", do="give uniforms, or temperature=0")
-            uniforms = torch.zeros(batch, length, dtype=torch.float64)
-        if tuple(uniforms.shape) != (batch, length) or uniforms.dtype != torch.float64:
+            uniforms = _new(batch, length, dtype=torch.float64)
+        if tuple(uniforms.shape) != (batch, length) or uniforms.dtype != torch.float64 or not uniforms.is_cpu:
             got = f"{uniforms.dtype} {tuple(uniforms.shape)}"
             raise ConfigError("one random number for each token", got=got, expected=f"float64 ({batch}, {length})")
-        tokens = torch.zeros(batch, length, dtype=torch.int64)
-        written = torch.zeros(batch, dtype=torch.int64)
+        if _form(state) != _form(self.first_state(batch)):
+            raise ConfigError("this state does not fit", do="give what first_state(batch) returns, or its like")
+        tokens, written = _new(batch, length, dtype=torch.int64), _new(batch, dtype=torch.int64)
         if batch and length:
             self._run(read, uniforms.contiguous(), choosing, banned, state, tokens, written)
         return tokens, written
 
     def _prompts(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """The prompts side by side (B, longest) and their lengths (B)."""
-        lengths = torch.tensor([len(prompt) for prompt in prompts], dtype=torch.int64)
-        read = torch.zeros(len(prompts), int(lengths.max()) if len(prompts) else 0, dtype=torch.int64)
+        lengths = torch.tensor([len(prompt) for prompt in prompts], dtype=torch.int64, device="cpu")
+        read = _new(len(prompts), max(map(len, prompts), default=0), dtype=torch.int64)
         for row, prompt in zip(read, prompts, strict=True):
             if len(prompt) == 0:
                 raise DataError("there is nothing to write on from", got="an empty prompt", do="give it a first token")
-            row[: len(prompt)] = torch.as_tensor(prompt)
+            row[: len(prompt)] = torch.as_tensor(prompt, device="cpu")
         if read.numel() and not 0 <= int(read.min()) <= int(read.max()) < self.kinds:
             wrong = int(read[(read < 0) | (read >= self.kinds)][0])
             raise DataError(f"the network does not know token {wrong}", expected=f"0 … {self.kinds - 1}")
@@ -187,7 +204,7 @@ class Writer:
         written: Tensor,
     ) -> None:
         batch, length = tokens.shape
-        forbidden = torch.zeros(self.vocabulary, dtype=torch.uint8)
+        forbidden = _new(self.vocabulary, dtype=torch.uint8)
         forbidden[list(banned)] = 1
         pointers = ctypes.c_void_p * len(self.stages)
         h = pointers(*(s[0].data_ptr() if s else None for s in state))
@@ -196,7 +213,7 @@ class Writer:
         room = 2 + (0 if self._looked_up else first.features) + 2 * self.vocabulary
         room += sum((1 + stage.states) * stage.units for stage in self.stages)
         room += room % 2  # pointers stand in it
-        space = torch.empty(batch * room)
+        space = _new(batch * room)
         job = _Job(
             ctypes.addressof(self._structs), len(self.stages), self._looked_up, self._vectors.data_ptr(),
             self.vocabulary, batch, read[0].shape[1], length, read[0].data_ptr(), read[1].data_ptr(),

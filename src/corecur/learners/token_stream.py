@@ -142,7 +142,7 @@ class TokenStream:
                 for new, old in zip(own, carried or (), strict=False):
                     new.copy_(old)
             piece = min(piece, count, _MOST_AT_ONCE)
-            uniforms = torch.rand(1, piece, generator=generator, dtype=torch.float64)
+            uniforms = torch.rand(1, piece, generator=generator, dtype=torch.float64, device="cpu")
             written, done = writer.write(
                 [tokens], piece, uniforms=uniforms, choosing=choosing, banned=banned, state=state
             )
