@@ -5,7 +5,7 @@
 #include "kernels.hpp"
 #include "parallel.hpp"
 #include "run_stage.hpp"
-#include "tile.hpp"
+#include "simd.hpp"
 
 namespace corecur::CORECUR_ISA {
 namespace {
@@ -105,13 +105,61 @@ CORECUR_INLINE void row_product(const float* a, const float* panel, Index depth,
   }
 }
 
+// The same for several rows, each with one sum for each vector: the rows hide the time of an addition.
+template <int ROWS, int COUNT>
+CORECUR_INLINE void rows_product(const float* a, Index stride, const float* panel, Index depth,
+                                 Vector (&sums)[ROWS][COUNT]) {
+  Vector held[ROWS][COUNT];
+#pragma GCC unroll 12
+  for (int row = 0; row < ROWS; ++row)
+#pragma GCC unroll 4
+    for (int v = 0; v < COUNT; ++v) held[row][v] = Vector{};
+  for (Index k = 0; k < depth; ++k, panel += COUNT * LANES) {
+    Vector column[COUNT];
+#pragma GCC unroll 4
+    for (int v = 0; v < COUNT; ++v) column[v] = load(panel + v * LANES);
+#pragma GCC unroll 12
+    for (int row = 0; row < ROWS; ++row)
+#pragma GCC unroll 4
+      for (int v = 0; v < COUNT; ++v) held[row][v] += all(a[row * stride + k]) * column[v];
+  }
+#pragma GCC unroll 12
+  for (int row = 0; row < ROWS; ++row)
+#pragma GCC unroll 4
+    for (int v = 0; v < COUNT; ++v) sums[row][v] = held[row][v];
+}
+
+template <int COUNT>
+struct RowCount {
+  static constexpr int count = COUNT;
+};
+
+template <int MOST, class Body>
+CORECUR_INLINE void with_rows(int count, Index first, Body& body) {
+  if (count == MOST)
+    body(RowCount<MOST>{}, first);
+  else if constexpr (MOST > 1)
+    with_rows<MOST - 1>(count, first, body);
+}
+
+// body(RowCount<count>, first row) for the rows in blocks that fit into the registers, as even as they can be.
+template <int VECTORS_OF_ROW, class Body>
+CORECUR_INLINE void by_rows(Index rows, Body&& body) {
+  constexpr int MOST = ACCUMULATORS / VECTORS_OF_ROW;
+  const Index blocks = (rows + MOST - 1) / MOST;
+  for (Index block = 0; block < blocks; ++block) {
+    Index first = rows * block / blocks, end = rows * (block + 1) / blocks;
+    with_rows<MOST>(static_cast<int>(end - first), first, body);
+  }
+}
+
 template <int ROWS, int COUNT>
 CORECUR_INLINE void any_product(const float* a, Index stride, const float* panel, Index depth,
                                 Vector (&sums)[ROWS][COUNT]) {
   if constexpr (ROWS == 1)
     row_product<COUNT>(a, panel, depth, sums[0]);
   else
-    product<ROWS, COUNT>(a, stride, panel, depth, sums);
+    rows_product<ROWS, COUNT>(a, stride, panel, depth, sums);
 }
 
 Index panels_of(Index units, Index each) { return (units + each - 1) / each; }
@@ -137,7 +185,7 @@ void run(const Stage& stage, const StageRows& at) {
   for (Index panel = 0; panel < panels; ++panel) {
     const float* input = stage.packed_ih + panel * depth * COUNT * LANES;
     const float* recurrent = stage.packed_hh + panel * units * COUNT * LANES;
-    in_blocks<ROWS_AT_ONCE<COUNT>>(at.rows, [&](auto block, Index start) __attribute__((always_inline)) {
+    by_rows<COUNT>(at.rows, [&](auto block, Index start) __attribute__((always_inline)) {
       constexpr int ROWS = decltype(block)::count;
       Vector a[ROWS][COUNT], u[ROWS][COUNT];
       any_product<ROWS, COUNT>(at.x + start * depth, depth, input, depth, a);
@@ -175,7 +223,7 @@ void run_input(const Stage& stage, const float* x, Index rows, float* gates) {
   const Index units = stage.units, depth = stage.features, panels = panels_of(units, UNITS<Cell>);
   for (Index panel = 0; panel < panels; ++panel) {
     const float* input = stage.packed_ih + panel * depth * COUNT * LANES;
-    in_blocks<ROWS_AT_ONCE<COUNT>>(rows, [&](auto block, Index start) __attribute__((always_inline)) {
+    by_rows<COUNT>(rows, [&](auto block, Index start) __attribute__((always_inline)) {
       constexpr int ROWS = decltype(block)::count;
       Vector a[ROWS][COUNT];
       any_product<ROWS, COUNT>(x + start * depth, depth, input, depth, a);
