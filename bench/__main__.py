@@ -4,6 +4,8 @@ checkpoints  training with a checkpoint every 50 steps beside the same without, 
            most 1.01 times the time of a step)
 fit        Model.fit beside a training loop written by hand in torch, small CNN, batch 32 and 256 (target: at most 1.05
            times its time); with --peers, Keras and Lightning too, where installed (pip install corecur[bench])
+generation characters written by recurrent networks, and one step of an LSTM, beside loops over torch's cells (target:
+           an eighth of the time of the loop)
 import     import corecur beside import torch, in fresh interpreters (target: at most 1.5 times its time)
 grid       a layer of GRU and of LSTM beside torch.nn over sizes of units, batch and time (targets: a geometric mean of
            3 and of 1.7 times our time, no cell below 0.95; under 5 minutes on two cores)
@@ -32,7 +34,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-NAMES = ("checkpoints", "fit", "grid", "import", "lengths", "load", "long", "networks", "recurrent")
+NAMES = ("checkpoints", "fit", "generation", "grid", "import", "lengths", "load", "long", "networks", "recurrent")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Habits:
 HABITS = {
     "checkpoints": Habits(all_cores=True),
     "fit": Habits(all_cores=True),
+    "generation": Habits(sittings=1),
     "grid": Habits(rounds=2, sittings=1, all_cores=True, one_core=False),
     "import": Habits(),
     "lengths": Habits(sittings=1, all_cores=True, one_core=False),
@@ -136,11 +139,24 @@ class Job:
 
 def jobs(options: argparse.Namespace) -> dict[str, Job]:
     """Every job by its name."""
-    from bench import checkpoints, fit, grid, importing, keras_cells, lengths, loading, networks, peers, recurrent
+    from bench import (
+        checkpoints,
+        fit,
+        generation,
+        grid,
+        importing,
+        keras_cells,
+        lengths,
+        loading,
+        networks,
+        peers,
+        recurrent,
+    )
 
     return {
         "checkpoints": Job(checkpoints.cases),
         "fit": Job(lambda: fit.cases(peers.installed() if options.peers else ())),
+        "generation": Job(generation.cases),
         "grid": Job(grid.cases, summary=grid.summary),
         "import": Job(importing.cases),
         "lengths": Job(lengths.cases, summary=lengths.summary),

@@ -22,6 +22,7 @@ from corecur.engine.class_weights import checked_class_weights
 from corecur.engine.fit_checkpoints import FitCheckpoints
 from corecur.engine.history import History
 from corecur.engine.metric import Metric
+from corecur.engine.one_batch import is_one_batch, no_loss, output_of
 from corecur.engine.optimizers import find_optimizer
 from corecur.engine.outputs import find_losses, find_metrics, joined
 from corecur.engine.progress import ProgressBar
@@ -271,10 +272,13 @@ class Model(Layer):
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Any:
         """The outputs for all samples: NumPy arrays for arrays and lists, tensors for tensors."""
-        batches = self._batches(x, None, None, batch_size=batch_size)
-        self._build_on(batches)
-        trainer = self._trainer or Trainer(self, loss=_no_loss, precision=self._precision)
-        outputs = list(trainer.predict(batches))
+        if self._is_complete() and is_one_batch(x, batch_size):
+            outputs = [output_of(self, x, device=self._device(), precision=self._precision)]
+        else:
+            batches = self._batches(x, None, None, batch_size=batch_size)
+            self._build_on(batches)
+            trainer = self._trainer or Trainer(self, loss=no_loss, precision=self._precision)
+            outputs = list(trainer.predict(batches))
         as_tensor = isinstance(x, (Tensor, Batches)) or (isinstance(x, (list, tuple)) and isinstance(x[0], Tensor))
         return joined(outputs, as_tensor=as_tensor)
 
@@ -347,14 +351,14 @@ class Model(Layer):
         return as_batches(x, y, weights, device=self._device(), **options)
 
     def _validation(self, data: Any, batch_size: int) -> Batches | None:
-        if data is None:
-            return None
-        if isinstance(data, (tuple, list)) and len(data) in (2, 3):
-            return self._batches(*data, *[None] * (3 - len(data)), batch_size=batch_size)
-        return self._batches(data, None, None, batch_size=batch_size)
+        given = data if isinstance(data, (tuple, list)) and len(data) in (2, 3) else (data,)
+        return None if data is None else self._batches(*given, *[None] * (3 - len(given)), batch_size=batch_size)
+
+    def _is_complete(self) -> bool:
+        return self.built and not any(isinstance(m, Layer) and not m.built for m in self.modules())
 
     def _build_on(self, batches: Batches) -> None:
-        if not self.built or any(isinstance(m, Layer) and not m.built for m in self.modules()):
+        if not self._is_complete():
             first = next(iter(batches)).inputs
             inputs = first if isinstance(first, tuple) else (first,)
             self.built = False
@@ -494,7 +498,3 @@ class Sequential(Model):
     def output_shape(self) -> Shape | None:
         """The shape of the output, the batch axis included; None until the model is built."""
         return None if self._output is None else self._output.shape
-
-
-def _no_loss(target: Any, output: Any, weights: Tensor | None) -> Tensor:
-    raise ConfigError("the model is not compiled", do="model.compile(optimizer, loss)")

@@ -34,6 +34,8 @@ class Table(Mapping[str, Row], Generic[Row]):
         self._spellings |= {fold(alias): name for alias, name in (aliases or {}).items()}
 
     def __getitem__(self, name: str) -> Row:
+        if isinstance(name, str) and name in self._rows:  # layers look up their equations in every call
+            return self._rows[name]
         key = self._spellings.get(fold(name)) if isinstance(name, str) else None
         if key is None:
             raise unknown_name(self.kind, name, self._rows)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from corecur.engine.native_step import NativeStep
+from corecur.engine.native_optimizers import NativeStep
 from corecur.engine.optimizer import Optimizer, grouped, set_rate
 from corecur.engine.optimizers import (
     OPTIMIZERS,

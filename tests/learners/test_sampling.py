@@ -52,7 +52,7 @@ def test_temperature_zero_and_one_token_are_the_likeliest(logits: list[float]) -
     values = torch.tensor(logits)
     for sampling in (Sampling(temperature=0), Sampling(top_k=1), Sampling(top_p=1e-9)):
         found = next_probabilities(values, sampling)
-        assert found.sum() == 1 and values[found.argmax()] == values.max()
+        assert found.sum() == 1 and values[found.argmax()] >= values.max() - 1e-12  # nearer ones are equally likely
 
 
 def test_a_token_that_is_shut_out_never_comes() -> None:

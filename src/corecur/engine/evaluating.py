@@ -20,7 +20,8 @@ class evaluating:  # noqa: N801 - reads as a statement: with evaluating(network)
         self.in_training = [module for module in network.modules() if module.training]
 
     def __enter__(self) -> None:
-        self.network.eval()
+        if self.in_training:  # most often nothing is to be changed, and torch would visit every module again
+            self.network.eval()
 
     def __exit__(self, *_: object) -> None:
         for module in self.in_training:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from corecur.engine.misfit import misfit
-from corecur.engine.native_step import NativeStep
+from corecur.engine.native_optimizers import NativeStep
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from corecur.engine.muon import MuonOptimizer, Scale, is_matrix
-from corecur.engine.native_step import NativeAdam, NativeAdamW, NativeRMSprop, NativeSGD
+from corecur.engine.native_optimizers import NativeAdam, NativeAdamW, NativeRMSprop, NativeSGD
 from corecur.engine.optimizer import Group, Optimizer, fastest, grouped, listed, with_hooks
 from corecur.engine.schedules import Schedule
 from corecur.errors import ConfigError

@@ -20,6 +20,7 @@ from corecur.kernels.library import info, native
 from corecur.kernels.native import KINDS, run_native
 from corecur.kernels.native_rows import KINDS as ROW_KINDS
 from corecur.kernels.native_rows import run_rows
+from corecur.kernels.native_step import STAGES, run_steps
 from corecur.kernels.time_loop import run_compiled, run_plain
 from corecur.names import Table
 
@@ -42,6 +43,8 @@ class Request:
     autocast: bool = False
     #: Whether a transform of ``torch.func`` (grad, vmap, jvp) is at work.
     transformed: bool = False
+    #: Whether it is about one row, or one step of a few rows, of which no gradient is wanted.
+    single: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,21 @@ class Kernel:
     run: Callable[[Work], tuple[Tensor, list[Tensor]]]
     #: Whether it runs in the precision of ``torch.autocast``; in float32 otherwise.
     follows_autocast: Callable[[Work], bool] = lambda work: False
+
+
+_NOT_SINGLE = "the native step is for one row, or one step of a few, without gradients"
+
+
+def _step_refuses(request: Request) -> str | None:
+    if not request.single:
+        return _NOT_SINGLE
+    if (request.kind, request.activation) not in STAGES:
+        return f"there is no native step for {request.kind} with the activation {request.activation}"
+    if request.recurrent_dropout or request.zoneout:
+        return f"the native step has no {'recurrent dropout' if request.recurrent_dropout else 'zoneout'}"
+    if request.autocast:
+        return "the native step computes in float32, not as autocast asks"
+    return _native_refuses(request)
 
 
 def _native_refuses(request: Request) -> str | None:
@@ -116,6 +134,7 @@ def _plain_refuses(request: Request) -> None:
 KERNELS: Table[Kernel] = Table(
     "kernel",
     {
+        "native step": Kernel("corecur's own kernel step by step, its weights kept packed", _step_refuses, run_steps),
         "native": Kernel("corecur's own kernel over the whole sequence", _native_refuses, _run_native),
         "fused": Kernel("one torch operation over the whole sequence", _fused_refuses, run_fused, follows_autocast),
         "scripted loop": Kernel("a loop over time compiled by TorchScript", _compiled_refuses, run_compiled),
@@ -143,7 +162,8 @@ def choose(request: Request, *, asked: str | None = None) -> Choice:
         refusal = kernel.refuses(request)
         if refusal is None:
             return Choice(name, "; ".join(refusals) or kernel.what)
-        refusals.append(refusal)
+        if refusal != _NOT_SINGLE:  # of another kind of call: no reason why this one takes what it takes
+            refusals.append(refusal)
     raise ConfigError("no kernel can run this layer", got=request)  # the last row refuses nothing
 
 
@@ -151,6 +171,7 @@ def explain(request: Request) -> str:
     """Every kernel, and why it is taken, not needed or not able.
 
     >>> print(explain(Request("classic_gru", dtype="float64")))
+    native step: no, the native step is for one row, or one step of a few, without gradients
     native: no, the native kernels compute in float32 on a CPU, not in float64 on cpu
     fused: no, torch has no fused operation for the kind classic_gru
     scripted loop: taken, a loop over time compiled by TorchScript
@@ -184,6 +205,11 @@ def decide(request: Request) -> Choice:
     return _paths.last
 
 
+def asked_for() -> str | None:
+    """The kernel that ``asking_for`` asks for in this thread; None where the choice is free."""
+    return _paths.asked
+
+
 @contextlib.contextmanager
 def asking_for(kernel: str) -> Iterator[None]:
     """Inside the block every recurrence of this thread runs by this kernel, or raises ConfigError.
@@ -206,3 +232,13 @@ def run(request: Request, work: Work) -> tuple[Tensor, list[Tensor]]:
         return kernel.run(work)
     with torch.autocast(device, enabled=False):
         return kernel.run(work)
+
+
+def run_cell(request: Request, work: Work) -> list[Tensor]:
+    """Run the work of a cell, one step: by the native step where that can do it, else by the Python loop.
+
+    ``last_path`` does not tell of cells, which other layers call in their loops; ``explain(cell.request(single=True))``
+    says what such a step takes.
+    """
+    native_step = _paths.asked in (None, "native step") and _step_refuses(request) is None
+    return KERNELS["native step" if native_step else "python loop"].run(work)[1]

@@ -45,6 +45,12 @@ class Table(ctypes.Structure):
                 ctypes.c_int,
             ),
         ),
+        ("stage_pack", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
+        (
+            "stage_steps",
+            ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, *[ctypes.c_void_p] * 6),
+        ),
+        ("generate", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
     ]
 
 

@@ -5,6 +5,7 @@ B batch, T time, C features, H units, P outputs, G gates · H.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from corecur.errors import ConfigError
 from corecur.kernels.cell import RECURRENCES, Recurrence, Work, input_part
-from corecur.kernels.choose import OWN, Request, run
+from corecur.kernels.choose import OWN, Request, run, run_cell
+from corecur.kernels.native_step import is_single
 from corecur.kernels.time_loop import run_plain
 from corecur.layers.activation import ACTIVATIONS, Function, find_activation
 from corecur.layers.dropout import check_rate, drop
@@ -63,6 +65,25 @@ def step_function(spec: str | Function | None) -> tuple[str, Function]:
     found = find_activation(spec)
     name = next((name for name, known in ACTIVATIONS.items() if found in (known, _PLAIN.get(name))), OWN)
     return name, _PLAIN.get(name, found)
+
+
+@functools.lru_cache(maxsize=256)
+def _request(
+    kind: str,
+    activation: str,
+    recurrent_activation: str,
+    recurrent_dropout: bool,
+    zoneout: bool,
+    device: str,
+    dtype: torch.dtype,
+    autocast: bool,
+    transformed: bool,
+    single: bool,
+) -> Request:
+    """The request of these fields, made once: one is asked for in every call."""
+    name = str(dtype).removeprefix("torch.")
+    rest = (autocast, transformed, single)
+    return Request(kind, activation, recurrent_activation, recurrent_dropout, zoneout, device, name, *rest)
 
 
 class Gated(Layer):
@@ -125,6 +146,8 @@ class Gated(Layer):
         self._zoneout = self._rates(zoneout)
         self._home: Layer | None = None
         self._ending = self.suffix
+        named = (name for name in RECURRENCES[kind].weights if use_bias or name not in ("bias_ih", "bias_hh"))
+        self._weight_names = tuple(named)
 
     def _rates(self, zoneout: float | tuple[float, ...]) -> tuple[float, ...]:
         """The zoneout rate of each state; none at all where all are 0."""
@@ -167,9 +190,11 @@ class Gated(Layer):
 
     def weights(self) -> dict[str, Tensor]:
         """The weights under their names in ``torch.nn`` without the layer's number; biases where there are some."""
-        home = self._home or self
-        names = (name for name in self.recurrence.weights if self.use_bias or name not in ("bias_ih", "bias_hh"))
-        return {name: getattr(home, name + self._ending) for name in names}
+        home, ending, found = self._home or self, self._ending, {}
+        for name in self._weight_names:
+            weight = home._parameters.get(name + ending)  # torch's own way to it takes several times as long
+            found[name] = getattr(home, name + ending) if weight is None else weight
+        return found
 
     def build(self, input_shape: Shape) -> None:
         shapes = self.recurrence.shapes(features=int(input_shape[-1] or 0), units=self.units, outputs=self._outputs)
@@ -194,27 +219,33 @@ class Gated(Layer):
         }
         return starts.get(name, ("ones" if name.startswith("weight_norm") else "zeros", None))
 
-    def request(self) -> Request:
-        """What the choice of a kernel depends on, for ``corecur.kernels.explain``."""
+    def request(self, *, single: bool = False) -> Request:
+        """What the choice of a kernel depends on, for ``corecur.kernels.explain``.
+
+        ``single`` says that it is about one row, or one step of a few, without gradients.
+        """
         weight = self.weights()["weight_ih"] if self.built else torch.empty(0)
-        return Request(
+        device = weight.device.type
+        return _request(
             self._kind,
-            activation=self._phi_name,
-            recurrent_activation=self._sigma_name,
-            recurrent_dropout=self.training and self._recurrent_dropout > 0,
-            zoneout=bool(self._zoneout),
-            device=weight.device.type,
-            dtype=str(weight.dtype).removeprefix("torch."),
-            autocast=torch.is_autocast_enabled(weight.device.type),
+            self._phi_name,
+            self._sigma_name,
+            self.training and self._recurrent_dropout > 0,
+            bool(self._zoneout),
+            device,
+            weight.dtype,
+            torch.is_autocast_enabled(device),
             # As torch itself asks before it runs a function with a gradient of its own.
-            transformed=torch._C._are_functorch_transforms_active(),
+            torch._C._are_functorch_transforms_active(),
+            single,
         )
 
     def over_time(
         self, x: Tensor, state: list[Tensor], lengths: Tensor | None, *, need_state: bool
     ) -> tuple[Tensor, list[Tensor]]:
         """The kernel's outputs (B, T, P) and last states for ``x`` (B, T, C)."""
-        return run(self.request(), self._work(x, state, lengths, need_state))
+        single = lengths is None and is_single(x, state, self.weights().values())
+        return run(self.request(single=single), self._work(x, state, lengths, need_state))
 
     def over_shapes(self, x: Tensor) -> Tensor:
         """Outputs without values for ``x`` on the meta device, after the products that all steps together take."""
@@ -228,7 +259,13 @@ class Gated(Layer):
 
     def one_step(self, x: Tensor, state: list[Tensor]) -> list[Tensor]:
         """The new state for ``x`` (B, C)."""
-        return run_plain(self._work(x.unsqueeze(1), state, None, True))[1]
+        x = x.unsqueeze(1)
+        work = self._work(x, state, None, True)
+        return (
+            run_cell(self.request(single=True), work)
+            if is_single(x, state, work.weights.values())
+            else run_plain(work)[1]
+        )
 
     def _work(self, x: Tensor, state: list[Tensor], lengths: Tensor | None, need_state: bool) -> Work:
         weights = self.weights()
@@ -248,8 +285,8 @@ class Gated(Layer):
             self._kind,
             self._phi,
             self._sigma,
-            x.to(dtype),
-            [s.to(dtype) for s in state],
+            x if x.dtype == dtype else x.to(dtype),
+            [s if s.dtype == dtype else s.to(dtype) for s in state],
             weights,
             lengths=lengths,
             need_state=need_state,

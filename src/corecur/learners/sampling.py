@@ -14,6 +14,9 @@ from torch import Tensor
 from corecur.errors import ConfigError
 from corecur.learners.settings import checked_settings
 
+#: What stands in the way where no token can be drawn.
+NOTHING_LEFT = "logits that are all minus infinity, infinite, or no numbers"
+
 
 class Sampling(BaseModel):
     """How tokens are drawn; the order is temperature, ``top_k``, ``top_p``.
@@ -59,9 +62,11 @@ def next_probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     """
     scores = logits.double()
     if not bool((scores > -math.inf).any()) or bool(scores.isnan().any()):
-        raise ConfigError("no token can come next", got="logits that are all minus infinity, or no numbers")
+        raise ConfigError("no token can come next", got=NOTHING_LEFT)
     if sampling.temperature == 0:
         return torch.zeros_like(scores).index_fill_(0, scores.argmax(), 1.0)
+    if bool(scores.max() == math.inf):
+        raise ConfigError("no token can come next", got=NOTHING_LEFT)
     found = torch.softmax((scores - scores.max()) / sampling.temperature, dim=0)
     if sampling.top_k == 0 and sampling.top_p == 1:
         return found

@@ -39,7 +39,7 @@ from corecur.learners.generator_recipe import GeneratorRecipe, choose_generator,
 from corecur.learners.generator_tokens import NOUNS, GeneratorPreprocess, Prompt, fit_generator_tokens
 from corecur.learners.language_score import LanguageScore, score_losses
 from corecur.learners.learner import Learner, Listing, Tell, name_of
-from corecur.learners.sampling import Sampling, checked_sampling, draw, next_probabilities
+from corecur.learners.sampling import Sampling, checked_sampling
 from corecur.learners.token_stream import TokenStream, token_losses
 from corecur.learners.training import Training
 from corecur.report.page import Section
@@ -286,7 +286,8 @@ class TextGenerator(Learner[CorpusSource, GeneratorRecipe, GeneratorPreprocess])
         """Write on after ``prompt``: ``length`` tokens (characters, or words), as pieces of text when they come.
 
         ``temperature`` 0 takes the likeliest token each time; ``top_k`` and ``top_p`` cut to the likeliest ones, see
-        `Sampling`. The same seed gives the same text. Unknown characters of the prompt are replaced (`read_prompt`
+        `Sampling`. The same seed gives the same text, whatever computes it (`writing_path` in `token_stream`): native
+        code where the network is one of its own recipes. Unknown characters of the prompt are replaced (`read_prompt`
         says by what). Raises ConfigError for settings out of their range.
         """
         sampling = checked_sampling(temperature=temperature, top_k=top_k, top_p=top_p)
@@ -302,12 +303,8 @@ class TextGenerator(Learner[CorpusSource, GeneratorRecipe, GeneratorPreprocess])
         if prompt.text[-1:].isspace():
             writer.touch()
         stream, generator = TokenStream(self.network), torch.Generator().manual_seed(seed)
-        tokens: Sequence[int] = prompt.tokens
-        for _ in range(length):
-            logits = stream.feed(tokens)  # (V,)
-            logits[:_SPECIALS] = -math.inf
-            tokens = (draw(next_probabilities(logits, sampling), generator),)
-            piece = writer(names[tokens[0]])
+        for token in stream.write(prompt.tokens, length, sampling, generator, banned=range(_SPECIALS)):
+            piece = writer(names[token])
             if piece:
                 yield piece
         rest = writer.close()

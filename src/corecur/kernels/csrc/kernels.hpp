@@ -3,9 +3,11 @@
 
 #include <cstdint>
 
+#include "generate.hpp"
 #include "optimizer.hpp"
 #include "recurrent.hpp"
 #include "row_recurrent.hpp"
+#include "stage.hpp"
 
 extern "C" {
 
@@ -25,6 +27,12 @@ struct CorecurKernels {
                          const std::int64_t* begins, std::int64_t tensors, int threads);
   double (*gradients_clip)(float* const* gradients, const std::int64_t* begins, std::int64_t tensors, int clip,
                            float most, double* squares, int threads);
+  int (*stage_pack)(const CorecurStage* stage, int threads);
+  // R rows, T steps: x (T, R, C), the states before h and c (R, H), outputs y (T, R, H), the cell after the last step
+  // new_c (R, H); gates (T · R, G), or null: room for the input's part of all steps, worth it for more than a few.
+  int (*stage_steps)(const CorecurStage* stage, std::int64_t rows, std::int64_t steps, const float* x, const float* h,
+                     const float* c, float* y, float* new_c, float* gates);
+  int (*generate)(const CorecurGenerate* job, int threads);
 };
 
 }

@@ -11,6 +11,10 @@ int row_recurrent_forward(const CorecurRowRecurrent*, int);
 int row_recurrent_backward(const CorecurRowRecurrent*, int);
 void optimizer_step(const CorecurRule*, CorecurParameter*, float* const*, const std::int64_t*, std::int64_t, int);
 double gradients_clip(float* const*, const std::int64_t*, std::int64_t, int, float, double*, int);
+int stage_pack(const CorecurStage*, int);
+int stage_steps(const CorecurStage*, std::int64_t, std::int64_t, const float*, const float*, const float*, float*,
+                float*, float*);
+int generate(const CorecurGenerate*, int);
 
 namespace {
 
@@ -59,6 +63,6 @@ double peak(std::int64_t rounds) {
 
 extern const CorecurKernels kernels;
 const CorecurKernels kernels = {CORECUR_NAME(CORECUR_ISA), LANES, map, peak, recurrent_forward, recurrent_backward, outer,
-                                row_recurrent_forward, row_recurrent_backward, optimizer_step, gradients_clip};
+                                row_recurrent_forward, row_recurrent_backward, optimizer_step, gradients_clip, stage_pack, stage_steps, generate};
 
 }  // namespace corecur::CORECUR_ISA

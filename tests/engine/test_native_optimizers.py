@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from corecur.engine.native_step import NativeAdam, NativeAdamW, NativeRMSprop, NativeSGD, NativeStep
+from corecur.engine.native_optimizers import NativeAdam, NativeAdamW, NativeRMSprop, NativeSGD, NativeStep
 from corecur.engine.optimizer_state import check_optimizer_state, optimizer_state, restore_optimizer
 from corecur.errors import BundleError
 from tests.kernels.needs_kernels import needs_kernels

@@ -1,0 +1,254 @@
+"""Recurrences and dense layers run step by step without gradients: packed weights that are kept, and one native call.
+
+R rows, T steps, C features, H units, G gates · H.
+
+Weights are packed once and packed anew when they changed: when one of them lies elsewhere or its version counter moved,
+which every optimiser step, ``load_state_dict`` and in-place operation of torch moves. What writes past torch is not
+seen: ``weight.data.add_(1)``, ``weight.numpy()[:] = 1``, or a pointer; ``torch.autograd.graph.increment_version``
+makes it seen.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from corecur.errors import ConfigError, ShapeError
+from corecur.kernels.cell import RECURRENCES, Work
+from corecur.kernels.library import native, table, threads
+
+#: Kind and activation -> its number in csrc/stage.cpp.
+STAGES = {
+    ("simple_rnn", "tanh"): 0,
+    ("simple_rnn", "relu"): 1,
+    ("lstm", "tanh"): 2,
+    ("gru", "tanh"): 3,
+    ("dense", "linear"): 4,
+    ("dense", "relu"): 5,
+    ("dense", "tanh"): 6,
+    ("dense", "sigmoid"): 7,
+}
+# A panel of packed weights has at most so many units, whatever the instruction set.
+_PANEL = 32
+# From so many steps on, the input's part of all steps at once is faster than that of one after the other.
+_STEPS_AT_ONCE = 4
+# Of more rows than this, a step is better shared out to several threads.
+_FEW_ROWS = 32
+
+
+class StageStruct(ctypes.Structure):
+    """``CorecurStage`` of csrc/stage.hpp."""
+
+    _fields_ = [
+        ("kind", ctypes.c_int32),
+        ("features", ctypes.c_int64),
+        ("units", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("weight_ih", "weight_hh", "bias", "own", "packed_ih", "packed_hh")),
+    ]
+
+
+def versions(weights: Sequence[Tensor]) -> tuple[int, ...]:
+    """Where the weights lie and how often they were changed: equal as long as they are the same.
+
+    >>> w = torch.zeros(2)
+    >>> before = versions([w])
+    >>> _ = w.add_(1)
+    >>> versions([w]) == before
+    False
+    """
+    return tuple([number for w in weights for number in (w.data_ptr(), w._version)])
+
+
+def weights_refusal(weights: Sequence[Tensor]) -> str | None:
+    """Why these weights cannot be packed and kept; None where they can."""
+    for weight in weights:
+        if weight.device.type != "cpu" or weight.dtype != torch.float32:
+            dtype = str(weight.dtype).removeprefix("torch.")
+            return f"the native kernels compute in float32 on a CPU, not in {dtype} on {weight.device.type}"
+        if weight.is_inference():
+            return "weights made in inference mode do not tell when they change"
+    if native() is None:
+        return "the native kernels are missing"
+    return None
+
+
+def is_single(x: Tensor, state: Sequence[Tensor], weights: Iterable[Tensor]) -> bool:
+    """Whether ``x`` (B, T, C) is one row, or one step of a few, of which nobody wants gradients or a record.
+
+    >>> is_single(torch.zeros(1, 9, 2), [], []), is_single(torch.zeros(2, 9, 2), [], [])
+    (True, False)
+    """
+    rows, steps = x.shape[:2]
+    if (rows != 1 and (steps != 1 or rows > _FEW_ROWS)) or rows * steps == 0 or not x.is_cpu:
+        return False
+    recorded, wanted = torch.is_grad_enabled(), x.requires_grad
+    for tensor in state:
+        wanted = wanted or tensor.requires_grad
+        if not tensor.is_cpu:
+            return False
+    for weight in weights:
+        wanted = wanted or weight.requires_grad
+        if weight.is_inference():  # it would not tell when it changes
+            return False
+    if recorded and wanted:
+        return False
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or forward_ad._current_level >= 0
+        or torch._C._functorch.maybe_current_level() is not None
+        or torch._C._len_torch_dispatch_stack() > 0
+    )
+
+
+class Stage:
+    """A recurrence or a dense layer with its packed weights, as they are now.
+
+    ``weights`` have the names of ``torch.nn``: weight_ih (G, C), bias_ih, and of a recurrence weight_hh (G, H) and
+    bias_hh; biases may be missing. ``looked_up`` leaves the input's weights out: what they give is known already.
+    """
+
+    def __init__(
+        self, kind: str, weights: Mapping[str, Tensor], *, activation: str = "tanh", looked_up: bool = False
+    ) -> None:
+        w_ih, w_hh = weights["weight_ih"], weights.get("weight_hh")
+        self.gates = 1 if w_hh is None else len(RECURRENCES[kind].gates)
+        self.states = 0 if w_hh is None else RECURRENCES[kind].states
+        self.features, self.units = w_ih.shape[1], len(w_ih) // self.gates
+        self.widths = (self.features, *[self.units] * self.states)
+        self.versions = versions(list(weights.values()))
+        # Kept alive, so that no other weight can come to lie where one of these lay.
+        self._sources = [w.detach() for w in weights.values()]
+        with torch.no_grad():
+            self.bias, own = _biases(kind, weights, w_ih.new_zeros(len(w_ih)))
+            width = self.gates * -(-self.units // _PANEL) * _PANEL
+            packed_ih = None if looked_up else w_ih.new_empty(self.features * width)
+            packed_hh = None if w_hh is None else w_ih.new_empty(self.units * width)
+            w_ih, w_hh = w_ih.detach().contiguous(), None if w_hh is None else w_hh.detach().contiguous()
+        self._held = (own, packed_ih, packed_hh)
+        self.struct = StageStruct(
+            STAGES[kind, activation], self.features, self.units,
+            *(None if t is None else t.data_ptr() for t in (w_ih, w_hh, self.bias, own, packed_ih, packed_hh)),
+        )  # fmt: skip
+        kernels = table()
+        kernels.stage_pack(ctypes.byref(self.struct), threads())
+        self._run = kernels.stage_steps
+        self.struct.weight_ih = self.struct.weight_hh = None
+        self._address = ctypes.addressof(self.struct)
+
+    def steps(self, x: Tensor, state: Sequence[Tensor], rows: int, steps: int) -> tuple[Tensor, list[Tensor]]:
+        """Outputs (…, H) and the last state for ``x`` (…, C), T · R steps of all rows, time first in memory.
+
+        Nothing is checked: all are float32 on a CPU and contiguous.
+        """
+        if x.ndim == 2:  # one step, and no view that costs as much as a tenth of it
+            y = last = torch.empty_like(state[0])
+        else:
+            y = x.new_empty((*x.shape[:-1], self.units))
+            last = y.view(-1, self.units)
+            last = last if steps == 1 else last[(steps - 1) * rows :]
+        h, c, new_c, new = state[0].data_ptr(), None, None, [last]
+        if self.states == 2:
+            c = state[1].data_ptr()
+            new.append(torch.empty_like(last))
+            new_c = new[1].data_ptr()
+        room = x.new_empty((steps * rows, self.gates * self.units)) if steps >= _STEPS_AT_ONCE else None
+        self._run(
+            self._address,
+            rows,
+            steps,
+            x.data_ptr(),
+            h,
+            c,
+            y.data_ptr(),
+            new_c,
+            None if room is None else room.data_ptr(),
+        )
+        return y, new
+
+
+def _biases(kind: str, weights: Mapping[str, Tensor], zeros: Tensor) -> tuple[Tensor, Tensor | None]:
+    """What every gate begins with (G), and what stands within the reach of GRU's reset gate (H)."""
+    b_ih, b_hh = weights.get("bias_ih"), weights.get("bias_hh")
+    bias = zeros if b_ih is None else zeros + b_ih
+    if b_hh is None:
+        return bias, None
+    if kind != "gru":
+        return bias + b_hh, None
+    inside = len(bias) // 3 * 2
+    bias[:inside] += b_hh[:inside]
+    return bias, b_hh[inside:].detach().contiguous()
+
+
+_KEPT: dict[tuple[int, str, str], tuple[weakref.ref[Tensor], Stage]] = {}
+
+
+def stage_for(kind: str, weights: Mapping[str, Tensor], activation: str = "tanh") -> Stage:
+    """The stage of these weights as they are now, packed anew only where they changed since the last call."""
+    first = weights["weight_ih"]
+    key = (id(first), kind, activation)
+    found = _KEPT.get(key)
+    if found is not None and found[0]() is first and found[1].versions == versions(list(weights.values())):
+        return found[1]
+    stage = Stage(kind, weights, activation=activation)
+    _KEPT[key] = (weakref.ref(first, lambda _: _KEPT.pop(key, None)), stage)
+    return stage
+
+
+class Step:
+    """One step of a recurrence as a prepared call, for streams: ``step(x, h)``, or ``step(x, h, c)`` with a cell.
+
+    ``kind`` is simple_rnn, lstm or gru; ``weights`` are those of ``torch.nn``'s cells under their names. x (R, C)
+    float32, states (R, H) -> the list of new states; no gradient. Changed weights are seen (how, and which changes are
+    not: at the head of this file). ConfigError where the native kernels cannot do it, ShapeError for what does not fit.
+
+    >>> from corecur.kernels.library import info
+    >>> cell = torch.nn.GRUCell(3, 4)
+    >>> x, h = torch.ones(1, 3), torch.zeros(1, 4)
+    >>> info().isa is None or torch.allclose(Step("gru", dict(cell.named_parameters()))(x, h)[0], cell(x, h), atol=1e-6)
+    True
+    """
+
+    def __init__(self, kind: str, weights: Mapping[str, Tensor], *, activation: str = "tanh") -> None:
+        if (kind, activation) not in STAGES or kind == "dense":
+            known = ", ".join(f"{k} with {a}" for k, a in STAGES if k != "dense")
+            raise ConfigError("there is no native step for this", got=f"{kind} with {activation}", expected=known)
+        self.kind, self.activation, self.weights = kind, activation, dict(weights)
+        refusal = weights_refusal(list(self.weights.values()))
+        if refusal is not None:
+            raise ConfigError(f"there is no native step for these weights: {refusal}")
+        self._tensors = list(self.weights.values())
+        self._stage = stage_for(kind, self.weights, activation)
+
+    def __call__(self, x: Tensor, *state: Tensor) -> list[Tensor]:
+        stage = self._stage
+        if stage.versions != versions(self._tensors):
+            stage = self._stage = stage_for(self.kind, self.weights, self.activation)
+        rows = x.shape[0]
+        for tensor, width in zip((x, *state), stage.widths, strict=False):
+            if tensor.shape != (rows, width) or tensor.dtype != torch.float32 or not tensor.is_cpu:
+                raise self._misfit(x, state)
+        if len(state) != stage.states:
+            raise self._misfit(x, state)
+        return stage.steps(x.contiguous(), [s.contiguous() for s in state], rows, 1)[1]
+
+    def _misfit(self, x: Tensor, state: Sequence[Tensor]) -> ShapeError:
+        features, *units = self._stage.widths
+        return ShapeError(
+            "a step got tensors that do not fit",
+            got=", ".join(f"{tuple(t.shape)} {t.dtype} {t.device.type}" for t in (x, *state)),
+            expected=", ".join(f"(rows, {width})" for width in (features, *units)) + ", float32 on a CPU",
+        )
+
+
+def run_steps(work: Work) -> tuple[Tensor, list[Tensor]]:
+    """The work of one row, or of one step, without gradients."""
+    batch, steps, _ = work.x.shape
+    stage = stage_for(work.kind, work.weights, "relu" if work.phi is torch.relu else "tanh")
+    # (B, T, C) is in memory the same as (T, B, C) where B = 1 or T = 1.
+    return stage.steps(work.x.contiguous(), [s.contiguous() for s in work.state], batch, steps)
