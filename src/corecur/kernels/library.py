@@ -45,6 +45,9 @@ class Table(ctypes.Structure):
                 ctypes.c_int,
             ),
         ),
+        ("convolution_room", ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)),
+        ("convolution_forward", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
+        ("convolution_backward", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
     ]
 
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "convolution.hpp"
 #include "optimizer.hpp"
 #include "recurrent.hpp"
 #include "row_recurrent.hpp"
@@ -25,6 +26,9 @@ struct CorecurKernels {
                          const std::int64_t* begins, std::int64_t tensors, int threads);
   double (*gradients_clip)(float* const* gradients, const std::int64_t* begins, std::int64_t tensors, int clip,
                            float most, double* squares, int threads);
+  std::int64_t (*convolution_room)(const CorecurConvolution* job, int threads, int back);
+  int (*convolution_forward)(const CorecurConvolution* job, int threads);
+  int (*convolution_backward)(const CorecurConvolution* job, int threads);
 };
 
 }
