@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from corecur.errors import ConfigError, ShapeError
+from corecur.layers.conv import Conv2D
+from corecur.layers.conv_chain import LONGEST, run_chain
 from corecur.layers.layer import Layer, snake_case
 from corecur.layers.masks import call_plain, mask_of, with_mask
 from corecur.layers.symbolic import Node, SymbolicTensor, replace_symbols, symbols_in
@@ -28,6 +30,7 @@ class Graph:
         # In this order: a copy then meets each node after those it needs, and never follows a deep network down.
         self.nodes = list(_in_order(outputs, {id(s) for s in symbols_in(inputs)}))
         self.outputs = outputs
+        self._chains = self._find_chains()
         found = list(_sources(self.nodes, outputs))
         self.inputs: list[SymbolicTensor] = list(symbols_in(inputs)) if inputs is not None else found
         missing = [s for s in found if all(s is not given for given in self.inputs)]
@@ -37,6 +40,24 @@ class Graph:
                 got=", ".join(repr(s) for s in missing),
                 do="list it in Model(inputs=[…], outputs=…)",
             )
+
+    def _find_chains(self) -> list[list[Node]]:
+        """For each node that calls a Conv2D: it and those that alone follow from it, which may run together."""
+        users: dict[int, list[Node]] = {}
+        for node in self.nodes:
+            for symbol in node.inputs:
+                users.setdefault(id(symbol), []).append(node)
+        asked_for = {id(symbol) for symbol in symbols_in(self.outputs)}
+        chains = []
+        for node in self.nodes:
+            chain = [node] if type(node.layer) is Conv2D and _is_simple(node) else []
+            while chain and len(chain) < LONGEST and id(chain[-1].outputs[0]) not in asked_for:
+                following = users.get(id(chain[-1].outputs[0]), [])
+                if len(following) != 1 or not _is_simple(following[0]):
+                    break
+                chain.append(following[0])
+            chains.append(chain if len(chain) > 1 else [])
+        return chains
 
     @property
     def layers(self) -> list[nn.Module]:
@@ -52,7 +73,15 @@ class Graph:
         values: dict[int, Any] = {
             id(symbol): as_input(value, symbol.dtype) for symbol, value in zip(self.inputs, inputs, strict=True)
         }
-        for node in self.nodes:
+        done: set[int] = set()
+        for node, chain in zip(self.nodes, self._chains, strict=True):
+            if id(node) in done:
+                continue
+            found = run_chain([each.layer for each in chain], values[id(node.args[0])]) if chain else None
+            if chain and found is not None:
+                values[id(chain[found[1] - 1].outputs[0])] = found[0]
+                done |= {id(each) for each in chain[: found[1]]}
+                continue
             if len(node.args) == 1 and isinstance(node.args[0], SymbolicTensor) and not node.kwargs:
                 value = values[id(node.args[0])]
                 result = node.layer(value) if isinstance(node.layer, Layer) else call_plain(node.layer, value)
@@ -63,6 +92,12 @@ class Graph:
             else:
                 values |= {id(s): v for s, v in zip(node.outputs, _tensors_in(result), strict=True)}
         return replace_symbols(self.outputs, values)
+
+
+def _is_simple(node: Node) -> bool:
+    """Whether it is a call with one symbol that gives one."""
+    symbol = len(node.args) == 1 and isinstance(node.args[0], SymbolicTensor)
+    return symbol and not node.kwargs and len(node.outputs) == 1
 
 
 def as_input(value: Any, dtype: torch.dtype) -> Any:

@@ -31,8 +31,8 @@ from corecur.engine.trainer import Trainer
 from corecur.engine.trainer_for import trainer_for
 from corecur.errors import ConfigError, ShapeError
 from corecur.graph import Graph, as_input, unique_names
+from corecur.layers.conv_chain import run_layers
 from corecur.layers.layer import Layer
-from corecur.layers.masks import call_plain
 from corecur.layers.recurrent import reset_states
 from corecur.layers.symbolic import Shape, SymbolicTensor, call_symbolically, symbols_in
 
@@ -482,9 +482,7 @@ class Sequential(Model):
     def forward(self, x: Any) -> Any:
         if self._output is not None:
             x = as_input(x, self._first.dtype)
-        for layer in self._modules.values():
-            x = layer(x) if isinstance(layer, Layer) else call_plain(layer, x)  # type: ignore[arg-type]
-        return x
+        return run_layers(list(self._modules.values()), x)
 
     @property
     def input_symbols(self) -> list[SymbolicTensor]:

@@ -175,7 +175,7 @@ def test_vmap_over_models(make: Make) -> None:
 def test_torch_compile_takes_it_in_one_graph(make: Make) -> None:
     model = make().eval()
     fast = torch.compile(model, backend="eager", fullgraph=True)
-    assert torch.equal(fast(PICTURES), model(PICTURES))
+    torch.testing.assert_close(fast(PICTURES), model(PICTURES))  # eager, the convolution may be a kernel of ours
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:torch.distributed")

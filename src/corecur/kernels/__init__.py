@@ -1,5 +1,5 @@
-"""How recurrent layers are computed: which kernel runs and why, ``explain``; which one ran, ``last_path``;
-and what runs the native ones, ``info``."""
+"""How recurrent layers and convolutions are computed: which kernel runs and why, ``explain``; which one ran,
+``last_path``; and what runs the native ones, ``info``."""
 
 from __future__ import annotations
 

@@ -1,20 +1,24 @@
-"""Which kernel runs a recurrence, and why: one pure function over one table.
+"""Which kernel runs a recurrence or a convolution, and why: one pure function over one table for each.
 
-A kernel is a row of ``KERNELS``. The first row that does not refuse is taken; the last one refuses nothing.
+A kernel is a row of ``KERNELS`` (recurrences) or ``CONVOLUTIONS``. The first row that does not refuse is taken; the
+last one refuses nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from corecur.errors import ConfigError
 from corecur.kernels.cell import Work
+from corecur.kernels.convolution_kernels import CONVOLUTIONS, ConvolutionRequest
 from corecur.kernels.fused import OPERATIONS, follows_autocast, run_fused
 from corecur.kernels.library import info, native
 from corecur.kernels.native import KINDS, run_native
@@ -143,7 +147,11 @@ KERNELS: Table[Kernel] = Table(
 )
 
 
-def choose(request: Request, *, asked: str | None = None) -> Choice:
+def _kernels_for(request: Request | ConvolutionRequest) -> Table[Any]:
+    return KERNELS if isinstance(request, Request) else CONVOLUTIONS
+
+
+def choose(request: Request | ConvolutionRequest, *, asked: str | None = None) -> Choice:
     """The first kernel that can do the request, or the one asked for; ConfigError where that one cannot.
 
     >>> choose(Request("lstm", dtype="float64")).kernel
@@ -152,22 +160,23 @@ def choose(request: Request, *, asked: str | None = None) -> Choice:
     the native kernel for gru takes the activation tanh
     torch's operation for gru takes the activation tanh
     """
+    kernels = _kernels_for(request)
     if asked is not None:
-        refusal = KERNELS[asked].refuses(request)
+        refusal = kernels[asked].refuses(request)
         if refusal is not None:
             raise ConfigError(f"the kernel {asked!r} cannot run this layer: {refusal}", got=request)
         return Choice(asked, "it was asked for")
     refusals: list[str] = []
-    for name, kernel in KERNELS.items():
+    for name, kernel in kernels.items():
         refusal = kernel.refuses(request)
         if refusal is None:
-            return Choice(name, "; ".join(refusals) or kernel.what)
+            return Choice(name, "; ".join(dict.fromkeys(refusals)) or kernel.what)
         if refusal != _NOT_SINGLE:  # of another kind of call: no reason why this one takes what it takes
             refusals.append(refusal)
     raise ConfigError("no kernel can run this layer", got=request)  # the last row refuses nothing
 
 
-def explain(request: Request) -> str:
+def explain(request: Request | ConvolutionRequest) -> str:
     """Every kernel, and why it is taken, not needed or not able.
 
     >>> print(explain(Request("classic_gru", dtype="float64")))
@@ -179,7 +188,7 @@ def explain(request: Request) -> str:
     """
     taken = choose(request).kernel
     lines = []
-    for name, kernel in KERNELS.items():
+    for name, kernel in _kernels_for(request).items():
         refusal = kernel.refuses(request)
         verdict = f"taken, {kernel.what}" if name == taken else f"no, {refusal}" if refusal else "not needed"
         lines.append(f"{name}: {verdict}")
@@ -199,9 +208,12 @@ def last_path() -> Choice | None:
     return _paths.last
 
 
-def decide(request: Request) -> Choice:
+def decide(request: Request | ConvolutionRequest) -> Choice:
     """The kernel that runs now: the one chosen, or the one ``asking_for`` asks for; ``last_path`` tells of it."""
-    _paths.last = choose(request, asked=_paths.asked)
+    if isinstance(request, Request):
+        _paths.last = choose(request, asked=_paths.asked if _paths.asked in KERNELS else None)
+    else:
+        _paths.last = _choose_convolution(request, _paths.asked if _paths.asked in CONVOLUTIONS else None)
     return _paths.last
 
 
@@ -210,14 +222,21 @@ def asked_for() -> str | None:
     return _paths.asked
 
 
+@functools.lru_cache(maxsize=1024)
+def _choose_convolution(request: ConvolutionRequest, asked: str | None) -> Choice:
+    """The same choice again and again: a small convolution is done in the time that the reasons take."""
+    return choose(request, asked=asked)
+
+
 @contextlib.contextmanager
 def asking_for(kernel: str) -> Iterator[None]:
-    """Inside the block every recurrence of this thread runs by this kernel, or raises ConfigError.
+    """Inside the block every recurrence (or convolution) of this thread runs by this kernel, or raises ConfigError.
 
     >>> with asking_for("python loop"):
     ...     pass
     """
-    KERNELS[kernel]  # an unknown name is refused here
+    if kernel not in CONVOLUTIONS:
+        KERNELS[kernel]  # an unknown name is refused here
     before, _paths.asked = _paths.asked, kernel
     try:
         yield

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from corecur.errors import ConfigError, ShapeError
 from corecur.layers.activation import Function, find_activation, in_place
+from corecur.layers.conv_block import Geometry, native_activation, run_block
 from corecur.layers.initializers import Initializer
 from corecur.layers.layer import Layer, LayerOptions
 from corecur.layers.masks import blank
@@ -137,6 +138,7 @@ class Convolution(Layer):
             raise ConfigError(f"{kind} cannot split {filters} filters into {groups} groups")
         self._activate = find_activation(activation)
         self._activate_in_place = in_place(self._activate)
+        self._native_activation = native_activation(self._activate)
         self._padding = self._constant_padding()
         self.bias: nn.Parameter | None
         self.register_parameter("weight", None)  # first, as in torch.nn
@@ -250,6 +252,32 @@ class Conv2D(Convolution):
     rank = 4
     convolve = staticmethod(F.conv2d)
     keras_weights = (("weight", (2, 3, 1, 0)), ("bias", None))
+
+    def forward(self, x: Tensor) -> Tensor:
+        known = self._native_activation
+        y = self.run_native(x, self.weight, self.bias, activation=known or "linear")
+        if y is None:
+            return super().forward(x)
+        return y if known is not None else self._activate(y)
+
+    def run_native(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, *, activation: str, pool: str = ""
+    ) -> Tensor | None:
+        """This convolution with these weights and what follows it by a native kernel; None where torch does it."""
+        if self.flip_kernel:
+            weight = weight.flip((2, 3))
+        return run_block(x, weight, bias, self._geometry(x), activation=activation, pool=pool, groups=self.groups)
+
+    def _geometry(self, x: Tensor) -> Geometry:
+        padding = self._padding
+        if padding is None:
+            sides = [
+                same_padding(*along)
+                for along in zip(x.shape[1:3], self._kernel, self._strides, self._dilation, strict=True)
+            ]
+            return Geometry(self._kernel, self._strides, (*sides[0], *sides[1]), self._dilation)
+        (top, left) = padding
+        return Geometry(self._kernel, self._strides, (top, top, left, left), self._dilation)
 
 
 class Conv3D(Convolution):

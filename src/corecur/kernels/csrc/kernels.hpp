@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "convolution.hpp"
 #include "generate.hpp"
 #include "optimizer.hpp"
 #include "recurrent.hpp"
@@ -33,6 +34,9 @@ struct CorecurKernels {
   int (*stage_steps)(const CorecurStage* stage, std::int64_t rows, std::int64_t steps, const float* x, const float* h,
                      const float* c, float* y, float* new_c, float* gates);
   int (*generate)(const CorecurGenerate* job, int threads);
+  std::int64_t (*convolution_room)(const CorecurConvolution* job, int threads, int back);
+  int (*convolution_forward)(const CorecurConvolution* job, int threads);
+  int (*convolution_backward)(const CorecurConvolution* job, int threads);
 };
 
 }

@@ -15,6 +15,12 @@ int stage_pack(const CorecurStage*, int);
 int stage_steps(const CorecurStage*, std::int64_t, std::int64_t, const float*, const float*, const float*, float*,
                 float*, float*);
 int generate(const CorecurGenerate*, int);
+std::int64_t direct_room(const CorecurConvolution&, int, bool);
+std::int64_t winograd_room(const CorecurConvolution&, int, bool);
+void direct_forward(const CorecurConvolution&, int);
+void winograd_forward(const CorecurConvolution&, int);
+void direct_backward(const CorecurConvolution&, int);
+void winograd_backward(const CorecurConvolution&, int);
 
 namespace {
 
@@ -56,6 +62,20 @@ double peak(std::int64_t rounds) {
   return 2.0 * (CORECUR_CHAINS(CORECUR_COUNT)) * LANES * static_cast<double>(rounds > 0 ? rounds : 0);
 }
 
+std::int64_t convolution_room(const CorecurConvolution* job, int threads, int back) {
+  return (job->winograd ? winograd_room : direct_room)(*job, threads, back != 0);
+}
+
+int convolution_forward(const CorecurConvolution* job, int threads) {
+  (job->winograd ? winograd_forward : direct_forward)(*job, threads);
+  return 0;
+}
+
+int convolution_backward(const CorecurConvolution* job, int threads) {
+  (job->winograd ? winograd_backward : direct_backward)(*job, threads);
+  return 0;
+}
+
 }  // namespace
 
 #define CORECUR_TEXT(name) #name
@@ -63,6 +83,7 @@ double peak(std::int64_t rounds) {
 
 extern const CorecurKernels kernels;
 const CorecurKernels kernels = {CORECUR_NAME(CORECUR_ISA), LANES, map, peak, recurrent_forward, recurrent_backward, outer,
-                                row_recurrent_forward, row_recurrent_backward, optimizer_step, gradients_clip, stage_pack, stage_steps, generate};
+                                row_recurrent_forward, row_recurrent_backward, optimizer_step, gradients_clip, stage_pack,
+                                stage_steps, generate, convolution_room, convolution_forward, convolution_backward};
 
 }  // namespace corecur::CORECUR_ISA

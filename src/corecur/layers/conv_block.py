@@ -1,0 +1,108 @@
+"""A convolution over images and what follows it by a native kernel, where one takes it.
+
+B batch, H × W positions, C channels, F filters, k × k kernel, P × Q positions left after pooling.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import torch
+import torch.autograd.forward_ad as forward_ad
+from torch import Tensor, nn
+
+from corecur.kernels.choose import decide
+from corecur.kernels.convolution import Block
+from corecur.kernels.convolution_kernels import CONVOLUTIONS, ConvolutionRequest
+from corecur.layers.activation import Function, find_activation
+
+
+class Geometry(NamedTuple):
+    """Where a convolution looks: ``padding`` is top, bottom, left, right."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[int, int, int, int]
+    dilation: tuple[int, ...]
+
+
+@functools.lru_cache(maxsize=1024)
+def _request(geometry: Geometry, activation: str, pool: str, shape: torch.Size, *rest: Any) -> ConvolutionRequest:
+    """One request for each combination: to make it takes as long as a small convolution."""
+    return ConvolutionRequest(Block(*geometry, activation, pool), *shape, *rest)  # type: ignore[arg-type]
+
+
+def native_activation(function: Function) -> str | None:
+    """The name under which the native kernels know an activation, or None.
+
+    >>> native_activation(torch.relu), native_activation(torch.erf)
+    ('relu', None)
+    """
+    names = ("linear", "relu", "tanh")
+    return next((name for name in names if find_activation(name) is function), None)
+
+
+def traced_by() -> str | None:
+    """What watches torch's operations at the moment and cannot follow a native kernel; None as a rule.
+
+    >>> traced_by() is None
+    True
+    """
+    if torch._C._is_tracing():
+        return "torch.jit.trace"
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return "a transform of torch.func"
+    if torch._C._len_torch_dispatch_stack():
+        return "a dispatch mode"
+    if forward_ad._current_level >= 0:
+        return "forward-mode differentiation"
+    return None
+
+
+def _is_like(x: Tensor, tensor: Tensor | None) -> bool:
+    """Whether it is nothing but numbers in memory, of the type and in the place that ``x`` has them."""
+    return tensor is None or (
+        type(tensor) in (Tensor, nn.Parameter)
+        and tensor.layout is torch.strided
+        and tensor.dtype is x.dtype
+        and tensor.device == x.device
+    )
+
+
+def run_block(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    *,
+    activation: str = "linear",
+    pool: str = "",
+    groups: int = 1,
+) -> Tensor | None:
+    """x (B, H, W, C), weight (F, C, k, k) -> (B, P, Q, F), or None where torch's operations are to run.
+
+    >>> y = run_block(torch.ones(2, 4, 4, 1), torch.ones(8, 1, 3, 3), None, Geometry((3, 3), (1, 1), (0,) * 4, (1, 1)))
+    >>> y is None or (y.shape, y.unique().item())
+    (torch.Size([2, 2, 2, 8]), 9.0)
+    """
+    if torch.compiler.is_compiling():
+        return None  # the compiler makes kernels of its own, and would follow the choice below step by step
+    if x.is_meta or not all(_is_like(x, tensor) for tensor in (x, weight, bias)):
+        return None
+    grad = torch.is_grad_enabled()
+    to_input = grad and x.requires_grad
+    request = _request(
+        geometry, activation, pool, x.shape, weight.shape[0], groups, to_input or (grad and weight.requires_grad),
+        to_input, x.device.type, _NAMES.get(x.dtype, "another type"), x.is_cpu and torch.is_autocast_enabled("cpu"),
+        traced_by(),
+    )  # fmt: skip
+    choice = decide(request)
+    if choice.kernel == "torch":
+        return None
+    return CONVOLUTIONS[choice.kernel].run(x, weight, bias, request.block)
+
+
+_NAMES: dict[Any, str] = {
+    torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16", torch.float16: "float16",
+}  # fmt: skip
