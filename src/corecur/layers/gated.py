@@ -15,7 +15,7 @@ from torch import Tensor
 
 from corecur.errors import ConfigError
 from corecur.kernels.cell import RECURRENCES, Recurrence, Work, input_part
-from corecur.kernels.choose import OWN, Request, run, run_cell
+from corecur.kernels.choose import OWN, Request, asked_for, choose, run, run_cell
 from corecur.kernels.native_step import is_single
 from corecur.kernels.time_loop import run_plain
 from corecur.layers.activation import ACTIVATIONS, Function, find_activation
@@ -335,6 +335,9 @@ class GatedLayer(Gated, Recurrent):
     suffix = "_l0"
     options_type = GatedOptions
     output_is_state = True
+
+    def ends_at_lengths(self) -> bool:
+        return choose(self.request(), asked=asked_for()).kernel == "native"
 
     def state_shapes(self, x: Tensor) -> list[tuple[int, ...]]:
         return [(size,) for size in self.state_sizes()]

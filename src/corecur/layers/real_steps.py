@@ -31,13 +31,18 @@ class RealSteps:
     #: (B, L): the step that comes to each place; None where the real steps stand in front already.
     order: Tensor | None
 
-    def to_front(self, x: Tensor) -> Tensor:
-        """(B, T, …) -> (B, L, …): each row's real steps in order, then zeros, whatever the padding held."""
+    def to_front(self, x: Tensor, *, blank: bool = True) -> Tensor:
+        """(B, T, …) -> (B, L, …): each row's real steps in order, then zeros, whatever the padding held.
+
+        Without ``blank`` anything may come after the real steps.
+        """
         if self.order is None:
             front = x[:, : self.longest]
         else:
             rows = torch.arange(len(x), device=x.device)[:, None] * x.shape[1]  # (B, 1)
             front = x.flatten(0, 1).index_select(0, (rows + self.order).flatten()).view(len(x), -1, *x.shape[2:])
+        if not blank:
+            return front
         padding = torch.arange(self.longest, device=x.device) >= self.lengths[:, None]  # (B, L)
         return front.masked_fill(padding.view(*padding.shape, *[1] * (x.ndim - 2)), 0)
 
@@ -47,6 +52,8 @@ class RealSteps:
         rows = torch.arange(len(y), device=y.device)[:, None] * y.shape[1]
         chosen = (rows + (count - 1).clamp(min=0)).flatten()
         spread = y.flatten(0, 1).index_select(0, chosen).view(*self.mask.shape, *y.shape[2:])
+        if not zeros and bool(count[:, 0].all()):  # no step comes before a row's first real one
+            return spread
         empty = ~self.mask if zeros else count == 0
         return spread.masked_fill(empty.view(*empty.shape, *[1] * (y.ndim - 2)), 0)
 

@@ -89,6 +89,10 @@ class Recurrent(Layer):
         """
         raise ConfigError(f"{type(self).__name__} has no recurrence", do="define over_time(self, x, state, …)")
 
+    def ends_at_lengths(self) -> bool:
+        """Whether ``over_time`` stops at each row's end: it reads nothing after it, and its states are always right."""
+        return False
+
     def over_shapes(self, x: Tensor) -> Tensor:
         """The outputs for ``x`` on the meta device; a layer runs its products once there, so that they are counted."""
         return x.new_empty(*x.shape[:2], *self.output_shape(x))
@@ -106,9 +110,10 @@ class Recurrent(Layer):
         real = find_real_steps(mask)
         lengths = None if real is None else real.lengths
         carries = self._carries
-        y, last = self.over_time(
-            x if real is None else real.to_front(x), state, lengths, need_state=self.return_state or carries
-        )  # (B, L, …)
+        exact = real is not None and self.ends_at_lengths()
+        if real is not None:
+            x = real.to_front(x, blank=not exact)
+        y, last = self.over_time(x, state, lengths, need_state=self.return_state or carries)  # (B, L, …)
         if carries:
             self._carried = [s.detach() for s in last]
         if self.return_sequences:
@@ -117,6 +122,8 @@ class Recurrent(Layer):
             return self._result(y[:, :steps], last)
         if lengths is None:
             return self._result(last[0] if self.output_is_state else y[:, -1], last)
+        if exact and self.output_is_state:
+            return self._result(last[0].masked_fill((lengths == 0)[:, None], 0), last)
         return self._result(last_output(y, lengths, before=torch.zeros_like(y[:, 0])), last)
 
     def _result(self, output: Tensor, state: list[Tensor]) -> Any:

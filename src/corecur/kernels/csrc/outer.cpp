@@ -12,9 +12,9 @@ namespace {
 
 using Job = CorecurOuter;
 
-constexpr int VECTORS = 2;
+constexpr int VECTORS = 4;
 constexpr int HEIGHT = ACCUMULATORS / VECTORS;
-constexpr Index BLOCK = 192;        // rows of both factors at a time: what is read again stays in the second cache
+constexpr Index BLOCK = 64;         // rows of both factors at a time: few pages, read again from the caches
 constexpr Index AHEAD = 8;
 constexpr Index TASK = HEIGHT * 8;  // rows of `out` that a thread takes at once
 
