@@ -226,6 +226,8 @@ class Work:
     recurrent_dropout: Tensor | None = None
     #: For each state how much of the old one stays, (T or 1, B or 1, width or 1); empty without zoneout.
     zoneout: tuple[Tensor, ...] = ()
+    #: Whether to keep little for the way back and compute the rest again there.
+    recompute: bool = False
 
     @property
     def recurrence(self) -> Recurrence:

@@ -25,6 +25,7 @@ from corecur.kernels.native import KINDS, run_native
 from corecur.kernels.native_rows import KINDS as ROW_KINDS
 from corecur.kernels.native_rows import run_rows
 from corecur.kernels.native_step import STAGES, run_steps
+from corecur.kernels.pieces import run_in_pieces
 from corecur.kernels.time_loop import run_compiled, run_plain
 from corecur.names import Table
 
@@ -247,10 +248,11 @@ def asking_for(kernel: str) -> Iterator[None]:
 def run(request: Request, work: Work) -> tuple[Tensor, list[Tensor]]:
     """Run the work by the kernel chosen for the request: outputs (B, T, P) and the last state."""
     kernel, device = KERNELS[decide(request).kernel], work.x.device.type
+    do = functools.partial(run_in_pieces, kernel.run) if work.recompute else kernel.run
     if not torch.is_autocast_enabled(device) or kernel.follows_autocast(work):
-        return kernel.run(work)
+        return do(work)
     with torch.autocast(device, enabled=False):
-        return kernel.run(work)
+        return do(work)
 
 
 def run_cell(request: Request, work: Work) -> list[Tensor]:

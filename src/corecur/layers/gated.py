@@ -47,6 +47,8 @@ class CellOptions(LayerOptions, total=False):
 class GatedOptions(CellOptions, RecurrentOptions, total=False):
     """What the constructors of SimpleRNN, LSTM and GRU share."""
 
+    recompute: bool
+
 
 def _softmax(x: Tensor) -> Tensor:
     return torch.softmax(x, dim=-1)
@@ -93,6 +95,8 @@ class Gated(Layer):
     outputs of the step before from the weights, each with one pattern for all steps of a call (Gal & Ghahramani 2016).
     ``zoneout`` (Krueger et al. 2017) lets single values of the state stay as they were: by chance in training, in part
     otherwise, ``h ← zoneout · h_old + (1 - zoneout) · h_new``; one rate, or one for each state: (h, c) for an LSTM.
+    ``recompute`` keeps for the way back no more than outputs and the states between pieces of the sequence and computes
+    the rest again there: for sequences of thousands of steps; the results are the same.
     """
 
     #: What the names of ``torch.nn`` end with: its layers number their weights, its cells do not.
@@ -118,6 +122,7 @@ class Gated(Layer):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         zoneout: float | tuple[float, ...] = 0.0,
+        recompute: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -137,6 +142,7 @@ class Gated(Layer):
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
         self.zoneout = zoneout
+        self.recompute = recompute
         self._kind = kind
         self._outputs = outputs or units
         self._phi_name, self._phi = step_function(activation)
@@ -292,6 +298,7 @@ class Gated(Layer):
             need_state=need_state,
             recurrent_dropout=pattern,
             zoneout=tuple(zoneout),
+            recompute=self.recompute and torch.is_grad_enabled(),
         )
 
     def keras_state(self) -> Iterator[KerasWeight]:
