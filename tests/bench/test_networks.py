@@ -59,7 +59,7 @@ def test_contenders_do_the_same_work(name: str, mode: str, truths: dict[str, str
     works = [work(contender) for contender in eager(job)]
     assert len(works) == (3 if job.network.kind == "Conv2D" else 2)
     proofs = [list(map(float, w.prove())) for w in works]
-    assert max(largest_difference(proof, proofs[0]) for proof in proofs) < 1e-4
+    assert max(largest_difference(proof, proofs[0]) for proof in proofs) < networks.TOLERANCE
     assert {w.run() for w in works} == {{"training": 2, "predict": 2, "single": 1}[mode]}
     for w in works:
         facts = w.facts()
