@@ -140,7 +140,8 @@ class Run:
                 continue
             ours, theirs = (np.abs(x.detach().double().numpy() - w).max() for x in (p, q))
             unit = np.finfo(np.float32).eps * max(1.0, float(np.abs(w).max()))
-            assert ours <= LIMIT * theirs + 2 * unit
+            # Of a few numbers torch's error can be next to none by chance; centred RMSprop takes near numbers apart.
+            assert ours <= LIMIT * theirs + 8 * unit
 
 
 RULES = st.fixed_dictionaries(

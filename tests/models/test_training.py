@@ -22,6 +22,7 @@ from corecur.engine.callbacks import LambdaCallback
 from corecur.engine.optimizers import SGD, Adam, Muon
 from corecur.engine.schedules import CosineDecay
 from corecur.errors import ConfigError
+from corecur.kernels import asking_for
 from corecur.layers.activation import Activation
 from corecur.layers.conv import Conv2D
 from corecur.layers.dense import Dense
@@ -104,7 +105,8 @@ def test_a_cnn_too() -> None:
     x = torch.randn(N, 8, 8, 2)
     model.compile(Adam(1e-2), "categorical_crossentropy")
     seed = seed_of_the_next_fit(3)
-    model.fit(x, F.one_hot(Y, K), batch_size=16, epochs=2, verbose=0)
+    with asking_for("torch"):  # its convolutions, as in the loop by hand
+        model.fit(x, F.one_hot(Y, K), batch_size=16, epochs=2, verbose=0)
     optimizer = Adam(1e-2).make(raw.parameters())
     for epoch in range(2):
         order = permutation(N, seed, epoch)

@@ -12,6 +12,15 @@
 namespace corecur::CORECUR_ISA {
 namespace {
 
+// base^exponent for a whole number, of steps. The C library's function would tie the library to a recent version of it.
+double whole_power(double base, double exponent) {
+  double result = 1;
+  for (std::uint64_t left = static_cast<std::uint64_t>(exponent); left > 0; left >>= 1, base *= base)
+    if (left & 1) result *= base;
+  return result;
+}
+
+
 constexpr Index PART = 4096;
 // Fewer floats than this are worth no second thread: Adam and SGD were as fast on one as on two (Zen 4, 2 cores).
 constexpr Index ALONE = 32768;
@@ -195,8 +204,8 @@ void count_steps(const CorecurRule* rules, CorecurParameter* parameters, float* 
     } else {
       const CorecurRule& rule = rules[p.rule];
       // rate · m̂ / (√v̂ + ε) with the correction of v taken out of the root: half the divisions.
-      double root = __builtin_sqrt(1 - __builtin_pow(rule.beta_2, step));
-      p.size = static_cast<float>(rule.rate * root / (1 - __builtin_pow(rule.beta_1, step)));
+      double root = __builtin_sqrt(1 - whole_power(rule.beta_2, step));
+      p.size = static_cast<float>(rule.rate * root / (1 - whole_power(rule.beta_1, step)));
       p.epsilon = static_cast<float>(rule.epsilon * root);
     }
     before = &p;
