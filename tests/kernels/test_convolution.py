@@ -91,7 +91,7 @@ def test_it_is_torch_in_float64(case: Any, winograd: bool, activation: str, pool
 
 
 @needs_kernels
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(st.data())
 def test_any_shape(data: st.DataObject) -> None:
     draw = lambda low, high: data.draw(st.integers(low, high))  # noqa: E731

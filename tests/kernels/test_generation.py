@@ -126,7 +126,7 @@ def check(
             assert p[token] > 0 and ends[token] - p[token] - NEAR <= u <= ends[token] + NEAR
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     kinds=st.lists(st.sampled_from(["lstm", "gru", "simple_rnn"]), min_size=1, max_size=3),
     units=st.sampled_from([1, 3, 8, 17, 33, 48]),

@@ -91,8 +91,10 @@ constexpr int MOST = 8;
 int outer(const CorecurOuter* jobs, int count, int threads) {
   if (count > MOST) return 1;
   int tasks[MOST + 1] = {0};
+  Index multiplications = 0;
+  for (int n = 0; n < count; ++n) multiplications += jobs[n].count * jobs[n].height * jobs[n].width;
   for (int n = 0; n < count; ++n) tasks[n + 1] = tasks[n] + static_cast<int>((jobs[n].height + TASK - 1) / TASK);
-  parallel(tasks[count], threads, [&](int task) {
+  parallel(tasks[count], threads_for(multiplications, threads), [&](int task) {
     int n = 0;
     while (task >= tasks[n + 1]) ++n;
     const Job& job = jobs[n];

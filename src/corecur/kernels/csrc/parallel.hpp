@@ -12,4 +12,9 @@ inline __attribute__((always_inline)) void parallel(int tasks, int threads, Body
       tasks, threads, [](void* data, int task) { (*static_cast<Body*>(data))(task); }, &body);
 }
 
+// One thread for so few multiplications that waking another takes longer than they do.
+inline __attribute__((always_inline)) int threads_for(long long multiplications, int threads) {
+  return multiplications < 2'000'000 ? 1 : threads;
+}
+
 }  // namespace corecur

@@ -336,6 +336,7 @@ void backward_rows(const Job& job, Share share, float*) {
 
 struct Kind {
   Index units;  // of a panel on the way there
+  Index gates;
   void (*pack_forward)(const Job&, Index);
   void (*pack_backward)(const Job&, Index);
   void (*forward)(const Job&, Share, float*);
@@ -344,7 +345,7 @@ struct Kind {
 
 template <class Cell>
 constexpr Kind kind_of() {
-  return {UNITS<Cell>, pack_forward<Cell>, pack_backward<Cell>, forward_rows<Cell>, backward_rows<Cell>};
+  return {UNITS<Cell>, Cell::GATES, pack_forward<Cell>, pack_backward<Cell>, forward_rows<Cell>, backward_rows<Cell>};
 }
 
 // In the order of KINDS in kernels/native.py.
@@ -354,6 +355,13 @@ constexpr Kind KINDS[] = {kind_of<SimpleRnn<false>>(), kind_of<SimpleRnn<true>>(
 template <bool BACKWARD>
 int over_sequence(const CorecurRecurrent* jobs, int count, int threads) {
   if (threads > MOST_THREADS) threads = MOST_THREADS;
+  Index multiplications = 0;
+  for (int n = 0; n < count; ++n) {
+    const Job& job = jobs[n];
+    const Index depth = job.units + (job.x ? job.features : 0);
+    for (Index t = 0; t < job.steps; ++t) multiplications += job.sizes[t] * depth * job.units * KINDS[job.kind].gates;
+  }
+  threads = threads_for(multiplications, threads);
   for (int n = 0; n < count; ++n) {
     const Job& job = jobs[n];
     const Kind& kind = KINDS[job.kind];
