@@ -263,47 +263,30 @@ class NativeRMSprop(NativeStep, torch.optim.RMSprop):
         return _common_objection(group)
 
 
-def _adam_rule(group: Group) -> Rule:
-    (beta_1, beta_2), decay = group["betas"], group["weight_decay"]
-    return Rule(ADAM, group["amsgrad"], group["lr"], beta_1, beta_2, group["eps"], decay)
+class _AdamStep(NativeStep):
+    """What Adam and AdamW share, which differ in their defaults alone."""
+
+    def rule(self, group: Group) -> Rule:
+        (beta_1, beta_2), decay = group["betas"], group["weight_decay"]
+        return Rule(ADAM, group["amsgrad"], group["lr"], beta_1, beta_2, group["eps"], decay)
+
+    def names(self, group: Group) -> dict[str, str]:
+        names = {"steps": "step", "first": "exp_avg", "second": "exp_avg_sq"}
+        return names | ({"third": "max_exp_avg_sq"} if group["amsgrad"] else {})
+
+    def objection(self, group: Group) -> str | None:
+        if group["weight_decay"] and not group["decoupled_weight_decay"]:
+            return "the native step of Adam decays weights beside the gradient"
+        return _common_objection(group)
 
 
-def _adam_names(group: Group) -> dict[str, str]:
-    names = {"steps": "step", "first": "exp_avg", "second": "exp_avg_sq"}
-    return names | ({"third": "max_exp_avg_sq"} if group["amsgrad"] else {})
-
-
-def _adam_objection(group: Group) -> str | None:
-    if group["weight_decay"] and not group["decoupled_weight_decay"]:
-        return "the native step of Adam decays weights beside the gradient"
-    return _common_objection(group)
-
-
-class NativeAdam(NativeStep, torch.optim.Adam):
+class NativeAdam(_AdamStep, torch.optim.Adam):
     """``torch.optim.Adam`` with a native step."""
 
     torch_class = torch.optim.Adam
 
-    def rule(self, group: Group) -> Rule:
-        return _adam_rule(group)
 
-    def names(self, group: Group) -> dict[str, str]:
-        return _adam_names(group)
-
-    def objection(self, group: Group) -> str | None:
-        return _adam_objection(group)
-
-
-class NativeAdamW(NativeStep, torch.optim.AdamW):
+class NativeAdamW(_AdamStep, torch.optim.AdamW):
     """``torch.optim.AdamW`` with a native step."""
 
     torch_class = torch.optim.AdamW
-
-    def rule(self, group: Group) -> Rule:
-        return _adam_rule(group)
-
-    def names(self, group: Group) -> dict[str, str]:
-        return _adam_names(group)
-
-    def objection(self, group: Group) -> str | None:
-        return _adam_objection(group)

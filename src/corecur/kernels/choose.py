@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from corecur.errors import ConfigError
+from corecur.errors import ConfigError, unknown_name
 from corecur.kernels.cell import Work
 from corecur.kernels.convolution_kernels import CONVOLUTIONS, ConvolutionRequest
 from corecur.kernels.fused import OPERATIONS, follows_autocast, run_fused
@@ -236,8 +236,8 @@ def asking_for(kernel: str) -> Iterator[None]:
     >>> with asking_for("python loop"):
     ...     pass
     """
-    if kernel not in CONVOLUTIONS:
-        KERNELS[kernel]  # an unknown name is refused here
+    if kernel not in KERNELS and kernel not in CONVOLUTIONS:
+        raise unknown_name("kernel", kernel, [*KERNELS, *CONVOLUTIONS])
     before, _paths.asked = _paths.asked, kernel
     try:
         yield
