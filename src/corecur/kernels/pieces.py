@@ -35,8 +35,11 @@ def run_in_pieces(run: Run, work: Work) -> tuple[Tensor, list[Tensor]]:
             y, after = run(dataclasses.replace(piece, x=x, state=list(before)))
             return y, *after
 
-        # Nothing random is drawn within: patterns of dropout and zoneout are part of the work.
-        y, *state = checkpoint(forward, piece.x, *state, use_reentrant=False, preserve_rng_state=False)
+        # Nothing random is drawn within: patterns of dropout and zoneout are part of the work. A stop as soon as enough
+        # is computed again is an exception, which the interpreter of a compiled loop does not pass on.
+        y, *state = checkpoint(
+            forward, piece.x, *state, use_reentrant=False, preserve_rng_state=False, early_stop=False
+        )
         outputs.append(y)
     return torch.cat(outputs, 1), state
 
