@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from corecur import cli
+from corecur.commands.shell import parse_seconds
 from corecur.engine.intervals import wilson
 from corecur.engine.trainer import Trainer
 from corecur.errors import ConfigError
@@ -419,10 +419,10 @@ def test_names_that_the_terminal_cannot_spell(trained: Path, shades: Path, tmp_p
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1.5m", 90), ("2 min", 120), ("1h", 3600), ("5sec", 5)])
 def test_lengths_of_time(text: str, seconds: float) -> None:
-    assert cli.parse_seconds(text) == seconds
+    assert parse_seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "s", "-5s", "0", "5d", "1e3", "5 s s"])
 def test_no_lengths_of_time(text: str) -> None:
     with pytest.raises(ConfigError, match="length of time"):
-        cli.parse_seconds(text)
+        parse_seconds(text)

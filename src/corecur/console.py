@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from corecur.learners.fit_result import FitResult
-from corecur.learners.learner import Listing, Outcome
+from corecur.learners.outcome import Listing, Outcome
 
 # Where nobody sees a screen, a table's lines are as long as what they hold.
 _ENDLESS = 100_000

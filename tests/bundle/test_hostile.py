@@ -271,4 +271,5 @@ def test_a_bundle_of_every_released_version_answers_as_it_did() -> None:
         answers = np.load(folder / "answers.npz")
         for name in ("bundle", "bundle.corecur"):
             model = Model.load(folder / name)
-            assert np.array_equal(model.predict(answers["inputs"]), answers["outputs"])
+            # Another processor sums in another order.
+            np.testing.assert_allclose(model.predict(answers["inputs"]), answers["outputs"], rtol=1e-6, atol=1e-7)

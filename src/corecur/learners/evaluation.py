@@ -16,7 +16,7 @@ from torch import Tensor
 
 from corecur.engine.intervals import wilson
 from corecur.errors import DataError
-from corecur.learners.learner import Listing
+from corecur.learners.outcome import Listing
 from corecur.report.charts import ClassScore, percent
 
 LEVEL = 0.95

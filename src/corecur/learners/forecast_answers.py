@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corecur.learners.learner import Listing
+from corecur.learners.outcome import Listing
 from corecur.report.charts import percent
 
 # A table for people shows so many steps, and intervals of so many columns.

@@ -18,7 +18,7 @@ from torch import Tensor
 from corecur.data.series.baselines import last_value, seasonal_naive
 from corecur.data.series.windows import WindowBatches
 from corecur.engine.block_bootstrap import LEAST_BLOCKS, block_interval, resampled_means
-from corecur.learners.learner import Listing
+from corecur.learners.outcome import Listing
 from corecur.report.charts import percent
 
 LEVEL = 0.95

@@ -46,7 +46,8 @@ from corecur.learners.forecast_evaluation import LAST, SEASONAL, ForecastEvaluat
 from corecur.learners.forecast_intervals import fit_widening, widen
 from corecur.learners.forecast_preprocess import ForecastPreprocess, RowsApart, naive_errors, seen_until
 from corecur.learners.forecast_recipe import ForecastRecipe, SeriesFacts, choose_recipe, default_horizon
-from corecur.learners.learner import Learner, Listing, Tell, name_of
+from corecur.learners.learner import Learner, name_of
+from corecur.learners.outcome import Listing, Tell
 from corecur.learners.settings import checked_settings
 from corecur.learners.training import Training
 from corecur.report.page import Section

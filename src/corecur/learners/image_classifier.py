@@ -43,7 +43,8 @@ from corecur.learners.fill_splits import fill_splits, share_in
 from corecur.learners.fit_result import FitResult
 from corecur.learners.image_budget import TRIAL_BATCH, recipe_for_time, shape_of, trial_step
 from corecur.learners.image_recipe import ImageRecipe, check_settings, choose_recipe, default_epochs
-from corecur.learners.learner import Learner, Listing, Tell, name_of
+from corecur.learners.learner import Learner, name_of
+from corecur.learners.outcome import Listing, Tell
 from corecur.learners.picture_inputs import read_pictures
 from corecur.learners.training import Training
 from corecur.learners.views import average_over_views

@@ -14,7 +14,7 @@ from torch import Tensor
 from corecur.engine.block_bootstrap import block_interval
 from corecur.errors import DataError
 from corecur.learners.generator_tokens import NOUNS, Level
-from corecur.learners.learner import Listing
+from corecur.learners.outcome import Listing
 
 LEVEL = 0.95
 # Words of a scene repeat within it: values of the interval's blocks are alike, values of different ones hardly.

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,6 +28,7 @@ from corecur.engine.monitor import Monitor
 from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
 from corecur.learners.fit_result import FitResult
+from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
 from corecur.learners.run_request import RunRequest, recipe_in
 from corecur.learners.settings import checked_settings, divided
 from corecur.learners.training import Training
@@ -36,56 +37,10 @@ from corecur.models import Model
 from corecur.report.page import Section, write_page
 from corecur.run_folder import MetricsLog, RunFolder, check_writable, read_config
 
-#: How a learner tells a person what it does; the command line prints it.
-Tell = Callable[[str], None]
-#: A table for people: its header, its rows, and a remark below it or nothing.
-Listing = tuple[Sequence[str], Sequence[Sequence[str]], str]
-
 # Seconds kept back from a time budget for the report and the bundle.
 _SECONDS_FOR_REPORT = 4.0
 # The kinds of data that were given as values in Python: nobody can read them again.
 _IN_MEMORY = ("arrays", "python")
-
-
-def silence(line: str) -> None:
-    """Tell nobody."""
-
-
-class Outcome(Protocol):
-    """What a test of any learner can say."""
-
-    @property
-    def findings(self) -> tuple[str, ...]:
-        """What is odd about the samples."""
-
-    def as_json(self) -> dict[str, Any]:
-        """The figures as JSON values."""
-
-    def sentence(self) -> str:
-        """The result in words, its interval included."""
-
-    def listing(self) -> Listing | None:
-        """The parts it is made of, as a table for people, or None."""
-
-
-class Source(Protocol):
-    """What ``read`` returns, whatever the task: samples in up to three splits."""
-
-    @property
-    def origin(self) -> str:
-        """Where it comes from: a path, a sample's name."""
-
-    @property
-    def kind(self) -> str:
-        """Which form it has."""
-
-    @property
-    def findings(self) -> tuple[str, ...]:
-        """What is odd about it."""
-
-    @property
-    def train(self) -> Any:
-        """The training samples; where they have names, messages use them."""
 
 
 class NoReading(BaseModel):

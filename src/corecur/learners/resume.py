@@ -10,7 +10,8 @@ from corecur.data.decoding import Progress
 from corecur.engine.checkpointing import Interval
 from corecur.errors import RunError
 from corecur.learners.fit_result import FitResult
-from corecur.learners.learner import Learner, Tell, silence
+from corecur.learners.learner import Learner
+from corecur.learners.outcome import Tell, silence
 from corecur.learners.run_request import RunRequest
 from corecur.learners.tasks import TASKS
 from corecur.run_folder import RunFolder, read_config

@@ -40,7 +40,8 @@ from corecur.learners import tagger_report
 from corecur.learners.entities import are_entity_tags
 from corecur.learners.fill_splits import share_in
 from corecur.learners.fit_result import FitResult
-from corecur.learners.learner import Learner, Listing
+from corecur.learners.learner import Learner
+from corecur.learners.outcome import Listing
 from corecur.learners.tagger_inputs import SpellOut, TaggerPreprocess, doubts, fit_tagger_inputs
 from corecur.learners.tagger_recipe import TaggerRecipe, choose_tagger
 from corecur.learners.tagging_evaluation import TaggedSentence, TaggingEvaluation, evaluate_tagging

@@ -39,7 +39,8 @@ from corecur.learners.evaluation import (
 )
 from corecur.learners.fill_splits import fill_splits, share_in
 from corecur.learners.fit_result import FitResult
-from corecur.learners.learner import Learner, Listing, NoReading, Tell, name_of
+from corecur.learners.learner import Learner, NoReading, name_of
+from corecur.learners.outcome import Listing, Tell
 from corecur.learners.series_inputs import SeriesPreprocess, ShortenedTransform, read_inputs, shortened
 from corecur.learners.series_recipe import FEW_SERIES, SeriesRecipe, checked_recipe, choose_series
 from corecur.learners.text_heads import AverageAccuracy, EachHead

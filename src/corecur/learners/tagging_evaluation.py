@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from corecur.errors import DataError
 from corecur.learners.entities import are_entity_tags, entities_in
 from corecur.learners.evaluation import LEVEL
-from corecur.learners.learner import Listing
+from corecur.learners.outcome import Listing
 from corecur.report.charts import ClassScore, percent
 
 Tags = tuple[tuple[str, ...], ...]

@@ -18,7 +18,7 @@ from corecur.data.text.open_texts import load_unlabelled
 from corecur.data.text.text_files import AUTO, decode_text
 from corecur.errors import DataError
 from corecur.learners.evaluation import Prediction
-from corecur.learners.learner import Listing
+from corecur.learners.outcome import Listing
 from corecur.report.charts import percent
 from corecur.report.svg import shorten
 

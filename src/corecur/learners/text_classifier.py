@@ -33,8 +33,9 @@ from corecur.learners import text_report
 from corecur.learners.evaluation import Evaluation, evaluate_classifier, probabilities_spreadsheet
 from corecur.learners.fill_splits import fill_splits, share_in
 from corecur.learners.fit_result import FitResult
-from corecur.learners.learner import Learner, Listing, Tell, name_of
+from corecur.learners.learner import Learner, name_of
 from corecur.learners.naive_bayes import log_count_ratios
+from corecur.learners.outcome import Listing, Tell
 from corecur.learners.text_answers import TextAnswer, answers_listing, text_answers, texts_to_answer
 from corecur.learners.text_heads import AverageAccuracy, EachHead
 from corecur.learners.text_inputs import VOTING, WORDS, InSteps, TextPreprocess

@@ -38,7 +38,8 @@ from corecur.learners.fit_result import FitResult
 from corecur.learners.generator_recipe import GeneratorRecipe, choose_generator, recipe_for_speed, with_probabilities
 from corecur.learners.generator_tokens import NOUNS, GeneratorPreprocess, Prompt, fit_generator_tokens
 from corecur.learners.language_score import LanguageScore, score_losses
-from corecur.learners.learner import Learner, Listing, Tell, name_of
+from corecur.learners.learner import Learner, name_of
+from corecur.learners.outcome import Listing, Tell
 from corecur.learners.sampling import Sampling, checked_sampling
 from corecur.learners.token_stream import TokenStream, token_losses
 from corecur.learners.training import Training

@@ -10,7 +10,7 @@ from corecur.bundle.open import open_untrusted
 from corecur.bundle.rules import STAGES
 from corecur.bundle.signature import check_signature
 from corecur.errors import BundleError
-from corecur.learners.learner import Listing
+from corecur.learners.outcome import Listing
 from corecur.learners.tasks import learner_in
 from corecur.model_file import model_in
 
