@@ -28,6 +28,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "schedules",
+    "tune",
 ]
 
 # Names are loaded at first use: the command must watch for signals before torch is imported, which takes seconds.
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from corecur.learners.text_classifier import TextClassifier
     from corecur.learners.text_generator import TextGenerator
     from corecur.models import Input, Model, Sequential
+    from corecur.tuning.tune import tune
     from corecur.version import __version__
 else:
     _HOMES = {
@@ -56,6 +58,7 @@ else:
         "TextClassifier": "learners.text_classifier",
         "TextGenerator": "learners.text_generator",
         "__version__": "version",
+        "tune": "tuning.tune",
     }
 
     def __getattr__(name: str) -> object:
