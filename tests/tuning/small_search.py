@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ def opened(folder: Path) -> OpenStudy:
 
 def rows_in(folder: Path) -> list[TrialRow]:
     """The trials of the study in a folder."""
-    book = opened(folder)
-    return [row_of(trial, book.request) for trial in book.trials()]
+    with contextlib.closing(opened(folder)) as book:
+        return [row_of(trial, book.request) for trial in book.trials()]
 
 
 def told(rows: list[TrialRow]) -> list[tuple[Any, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -312,7 +313,9 @@ def test_the_default_is_never_pruned_and_others_only_below_the_median_at_their_e
         shades, tmp_path, search={"learning_rate": "0.3,0.25,0.2,0.35,1e-6,2e-6"}, trials=9, epochs=4, pruner="median",
     )  # fmt: skip
     assert result.rows[0].end == "done"
-    trials, pruned = opened(result.folder).trials(), 0
+    pruned = 0
+    with contextlib.closing(opened(result.folder)) as book:
+        trials = book.trials()
     for trial, row in zip(trials, result.rows, strict=True):
         if row.end == "pruned":
             pruned += 1
@@ -338,5 +341,6 @@ def test_measuring_a_network_leaves_it_and_the_random_numbers_as_they_were() -> 
 
 
 def test_rows_are_plain_values(found: TuneResult) -> None:
-    assert opened(found.folder).request.differences(found.request) == []
+    with contextlib.closing(opened(found.folder)) as book:
+        assert book.request.differences(found.request) == []
     assert json.loads(json.dumps(dataclasses.asdict(found.rows[1])))["number"] == 1

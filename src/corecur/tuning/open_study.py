@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,11 @@ class OpenStudy:
         for name, value in facts.items():
             self.storage.set_trial_user_attr(trial_id, name, value)
 
+    def close(self) -> None:
+        """Give the database's connections back."""
+        self.storage.remove_session()
+        self.leases.engine.dispose()
+
     def folder_of(self, number: int) -> Path:
         """The folder that holds the run of a trial."""
         return self.folder / "trials" / f"{number:04d}"
@@ -123,16 +129,20 @@ def open_study(folder: Path, name: str, url: str, request: StudyRequest) -> Open
         storage=storage, study_name=name, direction=request.direction, load_if_exists=True,
         pruner=pruner_of(request),
     )  # fmt: skip
-    study_id = storage.get_study_id_from_name(name)
-    kept = study.user_attrs.get("request")
-    if kept is None:
-        study.set_user_attr("request", request.model_dump(mode="json", exclude=_FREE))
-    else:
-        _check_same(request, kept, where=f"{name} in {hidden(url)}")
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"name": name, "request": request.model_dump(mode="json")}, indent=1)
-    write_file(folder / _REQUEST, lambda file: file.write(text.encode()))
-    return OpenStudy(folder, request, storage, study, Leases(database.engine), study_id)
+    book = OpenStudy(
+        folder, request, storage, study, Leases(database.engine), storage.get_study_id_from_name(name)
+    )  # fmt: skip
+    with contextlib.ExitStack() as on_error:
+        on_error.callback(book.close)
+        kept = study.user_attrs.get("request")
+        if kept is None:
+            study.set_user_attr("request", request.model_dump(mode="json", exclude=_FREE))
+        else:
+            _check_same(request, kept, where=f"{name} in {hidden(url)}")
+        text = json.dumps({"name": name, "request": request.model_dump(mode="json")}, indent=1)
+        write_file(folder / _REQUEST, lambda file: file.write(text.encode()))
+        on_error.pop_all()
+    return book
 
 
 def join_study(folder: Path, url: str) -> OpenStudy:

@@ -119,6 +119,8 @@ def main(folder: Path, *, tell: Tell = silence) -> int:
     except Stopped as stopped:
         tell(str(stopped))
         return stopped.exit_code
+    finally:
+        book.close()
     return 0
 
 

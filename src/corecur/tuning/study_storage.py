@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 # Seconds that a process waits for another one's write, and for a database to answer.
 _SECONDS_TO_WRITE = 60
 _SECONDS_TO_ANSWER = 10
+# The driver that `corecur[tune]` brings; an address that names none gets it.
+_POSTGRES = "postgresql+psycopg"
 
 
 def sqlite_url(folder: Path) -> str:
@@ -52,6 +54,8 @@ def open_storage(url: str) -> RDBStorage:
     except ImportError as error:
         raise ConfigError("a search needs Optuna", got=str(error), do="pip install 'corecur[tune]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    scheme, _, rest = url.partition("://")
+    url = f"{_POSTGRES}://{rest}" if scheme in ("postgres", "postgresql") else url
     place = hidden(url)
     try:
         # Optuna takes braces for a template of its own.
@@ -74,8 +78,9 @@ def open_storage(url: str) -> RDBStorage:
 def _settings(url: str) -> dict[str, Any]:
     if url.startswith("sqlite"):
         return {"connect_args": {"timeout": _SECONDS_TO_WRITE}}
-    waits = {"connect_timeout": _SECONDS_TO_ANSWER} if url.startswith("postgresql") else {}
-    return {"connect_args": waits, "pool_pre_ping": True}
+    # A database without an encoding of its own gives bytes unless it is asked for text.
+    libpq = {"connect_timeout": _SECONDS_TO_ANSWER, "client_encoding": "utf8"}
+    return {"connect_args": libpq if url.startswith(_POSTGRES) else {}, "pool_pre_ping": True}
 
 
 def _reason(error: BaseException, url: str) -> str:

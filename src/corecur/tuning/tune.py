@@ -101,7 +101,7 @@ def tune(
     reader = kind(seed=seed, device=device, precision=precision, threads=threads, **settings)
     check_writable(Path(out), source)
     if storage is not None:
-        open_storage(storage)  # before a look at the data, which may take long
+        open_storage(storage).engine.dispose()  # before a look at the data, which may take long
     data, shares, findings = _read(reader, source, labels, validation=validation, test=test, skip_bad=skip_bad,
                                    progress=progress)  # fmt: skip
     for line in (*reader.describe(data), *(f"! {finding}" for finding in (*data.findings, *findings))):
@@ -121,13 +121,13 @@ def tune(
     url = sqlite_url(folder) if storage is None else storage
     limit = trials or (_TRIALS if seconds is None and request.sampler != "grid" else None)
     with _locked(folder):
-        book = open_study(folder, name, url, request)
-        used = SpentTime(folder, since=clock)
-        until = None if seconds is None else time.time() + used.left_of(seconds)
-        tell(_plan(book, limit, seconds))
-        crew = Crew(url, trials=limit, until=until, again=again or "the same call", keep=used.keep)
-        _run(book, data, crew, workers, _teller(book, tell))
-        result = conclude(book, data, seconds=used.keep(), findings=findings)
+        with contextlib.closing(open_study(folder, name, url, request)) as book:
+            used = SpentTime(folder, since=clock)
+            until = None if seconds is None else time.time() + used.left_of(seconds)
+            tell(_plan(book, limit, seconds))
+            crew = Crew(url, trials=limit, until=until, again=again or "the same call", keep=used.keep)
+            _run(book, data, crew, workers, _teller(book, tell))
+            result = conclude(book, data, seconds=used.keep(), findings=findings)
         write_study(result)
     return result
 
