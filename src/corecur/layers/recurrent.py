@@ -90,7 +90,7 @@ class Recurrent(Layer):
         raise ConfigError(f"{type(self).__name__} has no recurrence", do="define over_time(self, x, state, …)")
 
     def ends_at_lengths(self) -> bool:
-        """Whether ``over_time`` stops at each row's end: it reads nothing after it, its outputs are zeros there, and its
+        """Whether ``over_time`` stops at each row's end: it reads nothing after it, gives zeros there, and its last
         states are always right."""
         return False
 
