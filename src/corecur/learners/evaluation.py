@@ -16,6 +16,7 @@ from torch import Tensor
 
 from corecur.engine.intervals import wilson
 from corecur.errors import DataError
+from corecur.finding import Finding
 from corecur.learners.outcome import Listing
 from corecur.report.charts import ClassScore, percent
 
@@ -51,7 +52,7 @@ class Evaluation:
     probabilities: Tensor  # (N, K)
     labels: Tensor  # (N,)
     loss: float
-    findings: tuple[str, ...] = ()  # what is odd about the samples
+    findings: tuple[Finding, ...] = ()  # what is odd about the samples
 
     @property
     def samples(self) -> int:

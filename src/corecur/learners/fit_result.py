@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corecur.engine.callback import Logs
+from corecur.finding import Finding
 from corecur.run_folder import RunFolder
 
 
@@ -25,7 +26,7 @@ class FitResult:
     seconds: float = 0.0
     seconds_before: float = 0.0
     run: RunFolder | None = None
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     next_commands: tuple[str, ...] = ()
 
     @property
@@ -52,7 +53,7 @@ class FitResult:
             "seconds": round(self.seconds, 3),
             "train_seconds": round(self.train_seconds, 3),
             "epochs": len(self.history),
-            "findings": list(self.findings),
+            "findings": [found.as_json() for found in self.findings],
             "validation": self.validation,
             "test": None if self.test is None else self.test.as_json(),
         }

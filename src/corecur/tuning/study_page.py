@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from corecur.finding import Finding as Found
 from corecur.learners.learner import name_of
 from corecur.report.page import Block, Code, Columns, Finding, KeyValues, Rows, Section, Text, write_page
 from corecur.report.search_charts import front_chart, history_chart, importance_chart, slice_chart
@@ -53,12 +54,16 @@ def _result(result: TuneResult) -> Section:
     if best.parameters is not None and best.latency is not None:
         tiles |= {"parameters": f"{best.parameters:,}", "latency": f"{1e3 * best.latency:.3g} ms"}
     blocks: list[Block] = [Text(line, lead=number == 0) for number, line in enumerate(result.sentences())]
-    blocks += [KeyValues(tiles, tiles=True), *(Finding(found, level="note") for found in result.findings)]
+    blocks += [KeyValues(tiles, tiles=True), *(_shown(found) for found in result.findings)]
     blocks += [Text("Train with these settings again, with a full report:"), Code(result.command, command=True)]
     if result.bundle is not None:
         blocks.append(KeyValues({"model": result.bundle}))
     note = "The validation chose; the test split was looked at once, afterwards."
     return Section("Result", blocks, note=note if result.tests else "There was no test split to look at.")
+
+
+def _shown(found: Found) -> Finding:
+    return Finding(found.verdict, "; ".join(found.evidence), found.remedy, found.level)
 
 
 def _history(result: TuneResult, done: list[TrialRow]) -> Block:

@@ -23,6 +23,7 @@ from corecur.data.decoding import Progress
 from corecur.data.fingerprint import fingerprint
 from corecur.engine.checkpointing import Interval
 from corecur.errors import ConfigError, RunError
+from corecur.finding import Finding
 from corecur.learners.learner import Learner, name_of
 from corecur.learners.outcome import Tell, silence
 from corecur.learners.tasks import TASKS, find_task
@@ -246,18 +247,21 @@ def _sampler(name: Sampler, space: Space, trials: int | None) -> Sampler:
 def _read(
     reader: Learner[Any, Any, Any], source: Any, labels: Any, *, validation: Any, test: Any, skip_bad: bool,
     progress: Progress | None,
-) -> tuple[Any, dict[str, Any], tuple[str, ...]]:  # fmt: skip
+) -> tuple[Any, dict[str, Any], tuple[Finding, ...]]:  # fmt: skip
     """The data with a validation split, how it was made, and what to say of that."""
     more: dict[str, Any] = {"test": test, "skip_bad": skip_bad, "progress": progress}
     data = reader.read(source, labels, validation=validation, **more)
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     if not data.validation and validation is None:
         validation = _SHARE
         data = reader.read(source, labels, validation=validation, **more)
-        findings = (
-            f"A search needs validation data: {100 * _SHARE:g} % of the training data are held out, "
-            "which a training alone would learn from.",
+        held = Finding(
+            "no validation data",
+            f"A search needs validation data: {100 * _SHARE:g} % of the training data are held out.",
+            remedy="give validation data of their own, or train with all of them once the settings are found",
+            level="note",
         )
+        findings = (held,)
     if not data.validation:
         raise ConfigError("a search needs validation data", got=f"validation {validation}", do="give --validation 0.2")
     lasting = {name: value if isinstance(value, (int, float, str, type(None))) else str(value)

@@ -11,6 +11,7 @@ from typing import Any
 
 from corecur.bundle.write import write_file
 from corecur.errors import RunError
+from corecur.finding import Finding
 from corecur.learners.learner import Learner
 from corecur.learners.outcome import Listing
 from corecur.learners.tasks import TASKS
@@ -38,7 +39,7 @@ class TuneResult:
     tests: dict[int, dict[str, Any]] = field(default_factory=dict)
     importance: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def default(self) -> TrialRow | None:
@@ -82,7 +83,7 @@ class TuneResult:
             "tests": {str(number): outcome for number, outcome in self.tests.items()},
             "importance": self.importance,
             "seconds": round(self.seconds, 3),
-            "findings": list(self.findings),
+            "findings": [found.as_json() for found in self.findings],
             "trials": [row.as_json() for row in self.rows],
         }
 
@@ -149,7 +150,7 @@ def train_command(request: StudyRequest, settings: dict[str, Any]) -> str:
     return shlex.join(words)
 
 
-def conclude(book: OpenStudy, data: Any, *, seconds: float, findings: Sequence[str] = ()) -> TuneResult:
+def conclude(book: OpenStudy, data: Any, *, seconds: float, findings: Sequence[Finding] = ()) -> TuneResult:
     """The result of a study; the best trial and the default are tested if they were not yet. RunError where none ended.
 
     The model that is tested is the one the trial left: what was chosen by the validation, and nothing trained again.
