@@ -125,7 +125,12 @@ def check(
     given = {"validation": validation, "test": test}
     extra = {split: part for split, part in given.items() if part is not None and share_in(part) is None}
     chosen = CHECKS[name]
-    findings, samples = chosen.run(source, extra, progress)
+    try:
+        findings, samples = chosen.run(source, extra, progress)
+    except DataError as error:
+        if not (isinstance(source, (str, os.PathLike)) and Path(source).expanduser().exists()):
+            raise
+        findings, samples = [refused(error)], 0
     origin = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "arrays"
     kept = by_gravity(findings)
     return DataCheck(origin, name, samples, chosen.looked_for, kept, time.perf_counter() - began)
@@ -236,7 +241,7 @@ CHECKS: Mapping[str, _Check] = {
         "that give the class away, classes missing, tiny or uneven",
     ),
     "text-generation": _Check(_corpus, "unreadable files, encodings, empty and endless documents, copies"),
-    "tagging": _Check(
+    "sequence-tagging": _Check(
         _tagged,
         "unreadable sentences, tags that break their scheme, slips in tags, encodings, endless sentences, copies",
     ),

@@ -33,10 +33,12 @@ _FORMS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",), "BMP": (
           "WEBP": (".webp",)}  # fmt: skip
 _MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"RIFF")
 _FLAT = 1.5  # standard deviation of brightness, of 255
-_MANY = 0.005
+_MANY, _TELLS = 0.005, 0.95
 # A pair that was cut or moved: what stays unexplained, in itself and by the usual distance; pairs looked at at most.
 _MISFIT, _MISFIT_SHARE, _MOST_PAIRS, _ALIGNED_FROM = 0.012, 0.05, 20_000, 32
 _DISTANCE = 0.5
+# After so many steps most pairs that will not fit are known.
+_GLANCE, _HOPE = 5, 0.035
 
 
 @dataclass
@@ -181,14 +183,14 @@ def _strange(looked: _Looked) -> list[Finding]:
     noisy = [int(k) for k in far_out(rough, least=0.5) if rough[k] > 1.5]
     tell("noise", noisy, "with nothing in common between neighbouring pixels: noise.",
          lambda mark: f"roughness {mark.roughness:.2f}, noise has 2", "look at them, and remove them")  # fmt: skip
-    corners = np.array([mark.corners for mark in marks])
+    corners = np.array([np.nan if k in noisy else mark.corners for k, mark in enumerate(marks)])
     turned = far_out(corners, least=120.0, spreads=12.0)
-    if len(corners) and float(np.mean(np.abs(corners - np.median(corners)) < 40)) > 0.9:
+    if np.isfinite(corners).any() and float(np.mean(np.abs(corners - np.nanmedian(corners)) < 40)) > 0.9:
         tell("inverted", [int(k) for k in turned], "with another background than all others: negatives?",
              lambda mark: f"corners {mark.corners:.0f} of 255", "look at them; invert or remove them")  # fmt: skip
     else:
         turned = turned[:0]
-    bright = np.array([mark.brightness for mark in marks])
+    bright = np.array([np.nan if k in noisy else mark.brightness for k, mark in enumerate(marks)])
     odd = sorted(set(far_out(bright, least=80.0, spreads=6.0).tolist()) - set(turned.tolist()))
     tell("brightness", odd, "far darker or brighter than all others.",
          lambda mark: f"mean brightness {mark.brightness:.0f} of 255", "look at them")  # fmt: skip
@@ -233,7 +235,7 @@ def _telling(looked: _Looked) -> list[Finding]:
 
 
 def telling(values: Sequence[str], labels: Sequence[str]) -> float | None:
-    """How often the commonest class of a value is right, where a value gives the class away; else None.
+    """How often a value and a class come together, where the one gives the other away; else None.
 
     >>> telling(["a"] * 20 + ["b"] * 20, ["x"] * 20 + ["y"] * 20), telling(["a", "b"] * 20, ["x"] * 20 + ["y"] * 20)
     (1.0, None)
@@ -242,9 +244,8 @@ def telling(values: Sequence[str], labels: Sequence[str]) -> float | None:
     if len(classes) < 2 or len(kinds) < 2 or min(classes.values()) < 5 or len(kinds) > len(values) / 10:
         return None
     pairs = Counter(zip(values, labels, strict=True))
-    best = {value: max(count for (v, _), count in pairs.items() if v == value) for value in kinds}
-    right, base = sum(best.values()) / len(values), max(classes.values()) / len(values)
-    return right if right >= 0.95 and right - base >= 0.5 * (1 - base) and right - base >= 0.15 else None
+    together = max(min(count / kinds[value], count / classes[label]) for (value, label), count in pairs.items())
+    return together if together >= _TELLS else None
 
 
 def _copies(looked: _Looked) -> list[Finding]:
@@ -275,8 +276,12 @@ def _moved(looked: _Looked, pairs: Sequence[tuple[int, int, float]]) -> list[tup
         rows = sorted({row for a, b, _ in block for row in (a, b)})
         squares = dict(zip(rows, (_square_of(looked.sources[row]) for row in rows), strict=True))
         left, right = np.stack([squares[a] for a, _, _ in block]), np.stack([squares[b] for _, b, _ in block])
+        hopeful = np.flatnonzero(misfit(left, right, steps=_GLANCE) < _HOPE)
+        if not len(hopeful):
+            continue
+        left, right = left[hopeful], right[hopeful]
         lost = np.minimum(misfit(left, right), misfit(right, left))
-        found += [(a, b) for (a, b, usual), e in zip(block, lost.tolist(), strict=True)
+        found += [(a, b) for (a, b, usual), e in zip((block[k] for k in hopeful), lost.tolist(), strict=True)
                   if e < min(_MISFIT, _MISFIT_SHARE * usual)]  # fmt: skip
     return found
 

@@ -22,7 +22,7 @@ _SIDE, _COLOUR_SIDE = 16, 8
 #: Side of the squares in which two pictures are laid on each other.
 ALIGNED = 32
 # Scale and shift that still count as the same picture, and the share of it that must be in both.
-_SCALES, _SHIFT, _SHARED, _STEPS = (0.8, 1.25), 0.25, 0.6, 12
+_SCALES, _SHIFT, _SHARED = (0.8, 1.25), 0.25, 0.6
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ def square(image: Image.Image) -> NDArray[np.float32]:
 
 
 @torch.no_grad()
-def misfit(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+def misfit(first: NDArray[np.float32], second: NDArray[np.float32], *, steps: int = 12) -> NDArray[np.float32]:
     """How much of the second squares (P, S, S) the first cannot explain, once shifted and scaled to fit: (P,) in 0…2.
 
-    One minus the correlation where both are, the best of a dozen Gauss-Newton steps over scale and shift along both
+    One minus the correlation where both are, the best of some Gauss-Newton steps over scale and shift along both
     axes, brightness and contrast.
 
     >>> waves = np.sin(np.add.outer(np.arange(40) / 5, np.arange(40) / 7) ** 1.3).astype(np.float32)[None]
@@ -111,7 +111,7 @@ def misfit(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[n
     y, x = (grid.reshape(1, -1) for grid in torch.meshgrid(along, along, indexing="ij"))
     place = torch.tensor([1.0, 0.0, 1.0, 0.0]).repeat(count, 1)  # (P, 4): scale and shift of x, then of y
     best = torch.full((count,), 2.0)
-    for _ in range(_STEPS):
+    for _ in range(steps):
         grid = torch.stack([place[:, :1] * x + place[:, 1:2], place[:, 2:3] * y + place[:, 3:]], -1)  # (P, S·S, 2)
         moved = F.grid_sample(a, grid.view(count, size, size, 2), align_corners=False, padding_mode="border")
         there = (grid.abs() <= 1).all(-1).float()  # (P, S·S)

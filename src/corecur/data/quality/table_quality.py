@@ -26,7 +26,7 @@ _MANY_MISSING, _LONG_GAP = 0.3, 24
 # A value alone beyond a gap of so many times the range of all others.
 _GAP, _ALONE = 2.0, 0.005
 # A value that repeats so often, where the column hardly ever repeats one, is a sensor that was stuck.
-_STUCK, _STUCK_SHARE, _CHANGES = 24, 8.0, 0.9
+_STUCK, _STUCK_SHARE, _CHANGES = 30, 8.0, 0.9
 # A column that follows from another up to this share of its standard deviation; rows that one may run ahead.
 _EXACT, _AHEAD, _SOME = 1e-3, 48, 300
 

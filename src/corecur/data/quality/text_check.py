@@ -94,7 +94,7 @@ def _long(texts: Sequence[str], names: Sequence[str]) -> list[Finding]:
     lengths = np.array([len(text.strip()) for text in texts], dtype=np.float64)
     logs = np.log(np.where(lengths > 0, lengths, np.nan))
     middle = float(np.nanmedian(logs)) if np.isfinite(logs).any() else 0.0
-    odd = [row for row in far_out(logs, least=np.log(8.0), spreads=5.0).tolist() if logs[row] > middle]
+    odd = [row for row in far_out(logs, least=np.log(8.0), spreads=6.0).tolist() if logs[row] > middle]
     if not odd:
         return []
     usual = f"{np.exp(middle):,.0f}"
