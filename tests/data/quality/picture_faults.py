@@ -25,6 +25,13 @@ def chosen(root: Path, random: Random, count: int = COUNT, split: str = "train")
     return [found[k] for k in random.choice(len(found), count, replace=False)]
 
 
+def opened(path: Path) -> Image.Image:
+    """A picture in memory, its file closed."""
+    with Image.open(path) as picture:
+        picture.load()
+        return picture.copy()
+
+
 def name(path: Path) -> str:
     """What a check calls a picture: its folder and its name."""
     return f"{path.parent.name}/{path.name}"
@@ -97,7 +104,7 @@ def near_leak(root: Path, random: Random) -> Planted:
     added = []
     for number, path in enumerate(chosen(root, random)):
         added.append(root / "test" / path.parent.name / f"almost{number}.png")
-        changed(Image.open(path), number).save(added[-1])
+        changed(opened(path), number).save(added[-1])
     return _named("near-leak leak", added)
 
 
@@ -105,14 +112,14 @@ def near_copies(root: Path, random: Random) -> Planted:
     added = []
     for number, path in enumerate(chosen(root, random)):
         added.append(path.with_name(f"almost{number}.png"))
-        changed(Image.open(path), number).save(added[-1])
+        changed(opened(path), number).save(added[-1])
     return _named("near-copies copies", added)
 
 
 def blank(root: Path, random: Random) -> Planted:
     paths = chosen(root, random)
     for number, path in enumerate(paths):
-        picture = Image.open(path)
+        picture = opened(path)
         Image.new(picture.mode, picture.size, 0 if number % 2 else (255 if picture.mode == "L" else (9, 9, 9))).save(
             path
         )
@@ -122,7 +129,7 @@ def blank(root: Path, random: Random) -> Planted:
 def odd_sizes(root: Path, random: Random) -> Planted:
     paths = chosen(root, random, 3)
     for number, path in enumerate(paths):
-        picture = Image.open(path)
+        picture = opened(path)
         w, h = picture.size
         size = [(w * 5, h * 5), (w * 6, max(4, h // 2)), (max(4, w // 4), max(4, h // 4))][number]
         picture.resize(size).save(path)
@@ -132,7 +139,7 @@ def odd_sizes(root: Path, random: Random) -> Planted:
 def noise(root: Path, random: Random) -> Planted:
     paths = chosen(root, random)
     for path in paths:
-        shape = np.asarray(Image.open(path)).shape
+        shape = np.asarray(opened(path)).shape
         Image.fromarray(random.integers(0, 256, shape).astype(np.uint8)).save(path.with_suffix(".png"))
         if path.suffix != ".png":
             path.unlink()
@@ -154,7 +161,7 @@ def telling_size(root: Path, random: Random) -> Planted:
     label = sorted((root / "train").iterdir())[0].name
     for split in ("train", "test"):
         for path in files(root, split, label):
-            picture = Image.open(path)
+            picture = opened(path)
             picture.resize((picture.width + 8, picture.height + 8)).save(path)
     return Planted(frozenset({"leak-feature"}), whole=True)
 
@@ -169,8 +176,7 @@ def hidden(root: Path, random: Random) -> Planted:
 def misnamed(root: Path, random: Random) -> Planted:
     paths = chosen(root, random)
     for path in paths:
-        picture = Image.open(path)
-        picture.load()
+        picture = opened(path)
         picture.save(path, "GIF" if picture.mode == "L" else "BMP")
     return _named("misnamed", paths)
 
@@ -188,7 +194,7 @@ def inverted(root: Path, random: Random) -> Planted:
     """Only where all pictures have one background."""
     paths = chosen(root, random)
     for path in paths:
-        picture = Image.open(path)
+        picture = opened(path)
         Image.fromarray(255 - np.asarray(picture)).save(path)
     return _named("inverted", paths)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _SIDE, _COLOUR_SIDE = 16, 8
 #: Side of the squares in which two pictures are laid on each other.
-ALIGNED = 32
+ALIGNED = 24
 # Scale and shift that still count as the same picture, and the share of it that must be in both.
 _SCALES, _SHIFT, _SHARED = (0.8, 1.25), 0.25, 0.6
 

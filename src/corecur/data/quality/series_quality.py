@@ -119,14 +119,18 @@ def _measures(series: Sequence[Recording], listed: Listed, channels: Sequence[st
                           for row, values in enumerate(columns)])  # fmt: skip
         with np.errstate(divide="ignore"):
             far = far_out(_in_class(np.log(np.where(sizes > 0, sizes, np.nan)), listed), least=np.log(8.0))
+        low, high = np.nanquantile(sizes, [0.1, 0.9]) if np.isfinite(sizes).any() else (0.0, 0.0)
+        far = far[(sizes[far] > 1.5 * high) | (sizes[far] * 1.5 < low)]  # not only unlike its class
         scaled += [(int(row), f"{of}up to {sizes[row]:.4g}, usual {np.nanmedian(sizes):.4g}") for row in far]
         at_ends = np.array([_at_ends(values) for values in columns])
+        odd_ends = far_out(_in_class(at_ends, listed), least=_CLIPPED, spreads=6.0)
+        odd_ends = odd_ends if len(odd_ends) <= max(5, 0.05 * len(series)) else odd_ends[:0]
         clipped += [(int(row), f"{of}{at_ends[row]:.0%} of the steps at its highest or lowest value".replace("%", " %"))
-                    for row in far_out(_in_class(at_ends, listed), least=_CLIPPED, spreads=6.0) if row not in flat
+                    for row in odd_ends if row not in flat
                     and at_ends[row] > np.median(at_ends)]  # fmt: skip
         alone = [_spike(values) for values in columns]
         lonely = [row for row, one in enumerate(alone) if one is not None and row not in far]
-        if len(lonely) <= max(2, 0.05 * len(series)):
+        if len(lonely) <= max(2, 0.1 * len(series)):
             spiky += [(row, f"{of}step {alone[row]}") for row in lonely]
     if constant:
         verdict = f"{len(constant):,} of {len(channels):,} channels never change: they say nothing."
@@ -252,7 +256,7 @@ def _filled(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _full_distance(a: Recording, b: Recording) -> float:
-    """One minus the correlation, step by step; of two lengths the shorter lies at the start, the end, or is stretched."""
+    """One minus the correlation, step by step; of two lengths the shorter is moved or stretched."""
     a, b = sorted((_filled(a), _filled(b)), key=len)
     at = np.linspace(0, len(a) - 1, len(b))
     stretched = np.stack([np.interp(at, np.arange(len(a)), column) for column in a.T], 1)

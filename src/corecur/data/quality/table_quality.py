@@ -243,7 +243,7 @@ def _times(group: _Group, rows: Sequence[int]) -> list[Finding]:
 def _telling(values: dict[str, NDArray[np.float64]], groups: Sequence[_Group], targets: Sequence[str]) -> list[Finding]:
     """Columns that are others in disguise: copies, and columns that run ahead of another."""
     rows = groups[0].rows if groups[0].times is None else groups[0].rows[np.argsort(groups[0].times, kind="stable")]
-    columns = {name: numbers[rows] for name, numbers in values.items()}
+    columns = {name: np.where(np.isfinite(numbers), numbers, np.nan)[rows] for name, numbers in values.items()}
     columns = {name: column for name, column in columns.items()
                if np.isfinite(column).mean() > 0.5 and np.nanstd(column) > 0}  # fmt: skip
     names, copies, leads, counters = list(columns), [], [], []
