@@ -35,7 +35,7 @@ _MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"RIFF")
 _FLAT = 1.5  # standard deviation of brightness, of 255
 _MANY, _TELLS = 0.005, 0.95
 # A pair that was cut or moved: what stays unexplained, in itself and by the usual distance; pairs looked at at most.
-_MISFIT, _MISFIT_SHARE, _MOST_PAIRS, _ALIGNED_FROM = 0.012, 0.05, 20_000, 32
+_MISFIT, _MISFIT_SHARE, _MOST_PAIRS, _ALIGNED_FROM = 0.012, 0.05, 2_000, 32
 _DISTANCE = 0.5
 # After so many steps most pairs that will not fit are known.
 _GLANCE, _HOPE = 5, 0.035
@@ -258,6 +258,8 @@ def _copies(looked: _Looked) -> list[Finding]:
     near = {(first[a], first[b]) for a, b in found.copies()}
     doubtful = [(first[a], first[b], float(min(found.usual[a], found.usual[b])))
                 for a, b, d in found.pairs(DOUBTFUL) if d < _DISTANCE]  # fmt: skip
+    apart = {(first[a], first[b]): d for a, b, d in found.pairs(DOUBTFUL)}
+    doubtful.sort(key=lambda pair: apart[pair[:2]] / pair[2])
     near |= set(_moved(looked, [pair for pair in doubtful if pair[:2] not in near]))
     listed = looked.listed
     return [
