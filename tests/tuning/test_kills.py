@@ -14,11 +14,11 @@ from tests.tuning.small_search import opened, rows_in, search, told
 
 
 def test_a_search_killed_at_random_ends_as_one_that_was_not(shades: Path, tmp_path: Path) -> None:
-    given = {"trials": 3, "epochs": 6, "save_every": "3"}
+    given = {"trials": 2, "epochs": 4, "save_every": "3"}
     expected = told(search(shades, tmp_path / "plain", **given).rows)
     log, out = tmp_path / "log", tmp_path / "killed"
-    kills, code = kill_at_random(lambda: search(shades, out, **given), log, kills=6, longest=1.2, seed=1)
-    assert code == 0 and kills >= 3
+    kills, code = kill_at_random(lambda: search(shades, out, **given), log, kills=4, longest=1.0, seed=1)
+    assert code == 0 and kills >= 2
     check_exact(out / "tune-photos", log, expected, told, rows_in(out / "tune-photos"))
 
 
@@ -29,7 +29,7 @@ def test_two_processes_on_one_study_share_its_trials_and_one_takes_over_what_the
     from corecur.learners.image_classifier import ImageClassifier
     from corecur.tuning.search_worker import work
 
-    given = {"trials": 5, "epochs": 8, "sampler": "random", "save_every": "2"}
+    given = {"trials": 4, "epochs": 4, "sampler": "random", "save_every": "2"}
     expected = told(search(shades, tmp_path / "plain", **given).rows)
     out, log = tmp_path / "shared", tmp_path / "log"
     search(shades, out, **given | {"trials": 1})
@@ -37,7 +37,7 @@ def test_two_processes_on_one_study_share_its_trials_and_one_takes_over_what_the
 
     def share() -> None:
         book = opened(folder)
-        work(book, ImageClassifier(seed=3).read(shades), trials=5, until=None, again="")
+        work(book, ImageClassifier(seed=3).read(shades), trials=4, until=None, again="")
 
     first, second = in_a_process(share, log), in_a_process(share, log)
     last = time.monotonic() + 30
