@@ -23,6 +23,7 @@ __all__ = [
     "TextGenerator",
     "__version__",
     "callbacks",
+    "check",
     "layers",
     "losses",
     "metrics",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from corecur import layers
     from corecur.engine import callbacks, losses, metrics, optimizers, schedules
     from corecur.errors import BundleError, ConfigError, CorecurError, DataError, RunError, ShapeError, Stopped
+    from corecur.learners.data_check import check
     from corecur.learners.forecaster import Forecaster
     from corecur.learners.image_classifier import ImageClassifier
     from corecur.learners.sequence_tagger import SequenceTagger
@@ -58,6 +60,7 @@ else:
         "TextClassifier": "learners.text_classifier",
         "TextGenerator": "learners.text_generator",
         "__version__": "version",
+        "check": "learners.data_check",
         "tune": "tuning.tune",
     }
 

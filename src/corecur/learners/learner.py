@@ -29,6 +29,7 @@ from corecur.engine.checkpointing import Checkpointing, Interval
 from corecur.engine.monitor import Monitor
 from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
+from corecur.finding import Finding
 from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
 from corecur.learners.run_request import RunRequest, recipe_in
@@ -190,6 +191,10 @@ class Learner(ABC, Generic[D, R, P]):
     def check_loaded(self, bundle: Bundle) -> None:
         """Refuse a bundle whose parts do not fit each other (BundleError)."""
 
+    def doubts(self, data: D, test: Outcome | None) -> list[Finding]:
+        """What the trained network says against held-out samples themselves, after the test."""
+        return []
+
     def next_commands(self, bundle: Path, data: D) -> tuple[str, ...]:
         """Commands to try with a new model."""
         model = quote(str(bundle))
@@ -287,6 +292,10 @@ class Learner(ABC, Generic[D, R, P]):
             self._train(plan, result, keeper, seconds, began, callbacks, verbose)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
             result.test = self.test(data)
+            doubts = self.doubts(data, result.test)
+            result.findings += tuple(doubts)
+            for finding in doubts:
+                tell(f"! {finding}")
             result.seconds = result.seconds_before + time.perf_counter() - began
             self._write_run(data, result, config, report=not trial)
             result.seconds = result.seconds_before + time.perf_counter() - began
