@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from corecur.engine.calibration import Calibration
 from corecur.engine.callback import Logs
 from corecur.run_folder import RunFolder
 
@@ -24,6 +25,7 @@ class FitResult:
     seconds_before: float = 0.0
     run: RunFolder | None = None
     findings: tuple[str, ...] = ()
+    calibration: Calibration | None = None
     next_commands: tuple[str, ...] = ()
 
     @property
@@ -51,5 +53,6 @@ class FitResult:
             "train_seconds": round(self.train_seconds, 3),
             "epochs": len(self.history),
             "findings": list(self.findings),
+            "calibration": None if self.calibration is None else self.calibration.as_json(),
             "test": None if self.test is None else self.test.as_json(),
         }

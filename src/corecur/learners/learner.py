@@ -21,6 +21,7 @@ from corecur import interruption, runtime
 from corecur.bundle.open import Bundle, open_untrusted
 from corecur.data.decoding import Progress
 from corecur.engine.budget import Budget, TimeBudget
+from corecur.engine.calibration import Calibration
 from corecur.engine.callback import Callback
 from corecur.engine.checkpoint import CheckpointFolder
 from corecur.engine.checkpointing import Checkpointing, Interval
@@ -39,6 +40,8 @@ from corecur.run_folder import MetricsLog, RunFolder, check_writable, read_confi
 
 # Seconds kept back from a time budget for the report and the bundle.
 _SECONDS_FOR_REPORT = 4.0
+#: Why probabilities are left as they are.
+NO_VALIDATION = "there is no validation split to fit them on"
 # The kinds of data that were given as values in Python: nobody can read them again.
 _IN_MEMORY = ("arrays", "python")
 
@@ -181,6 +184,10 @@ class Learner(ABC, Generic[D, R, P]):
         """Data that ``read`` gave or the caller made, with the splits that it lacks."""
         return data
 
+    def calibrate(self, data: D) -> Calibration | None:
+        """Fit on the validation split what makes probabilities right, after the training; None where there are none."""
+        return None
+
     def trial(self, data: D) -> Callable[[], object] | None:
         """A piece of the work, a few milliseconds long, that tells how many threads serve this training best."""
         return None
@@ -280,11 +287,18 @@ class Learner(ABC, Generic[D, R, P]):
             plan.trainer.guard.names = getattr(data.train, "names", ())
             self._train(plan, result, keeper, seconds, began, callbacks, verbose)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
-            result.test = self.test(data)
+            self._finish(data, result, tell)
             result.seconds = result.seconds_before + time.perf_counter() - began
             self._write_run(data, result, config)
             result.seconds = result.seconds_before + time.perf_counter() - began
         return result
+
+    def _finish(self, data: D, result: FitResult, tell: Tell) -> None:
+        """What comes after the training and changes no weight: calibration on the validation split, then the test."""
+        result.calibration = self.calibrate(data)
+        if result.calibration is not None:
+            tell(result.calibration.sentence())
+        result.test = self.test(data)
 
     def _reopened(
         self, resume: str | Path | RunFolder | None, opened: contextlib.ExitStack

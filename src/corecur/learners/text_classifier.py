@@ -23,6 +23,7 @@ from corecur.data.text.text_files import AUTO
 from corecur.data.text.text_preparation import token_findings
 from corecur.data.text.text_sets import TextSet, TextSource
 from corecur.data.text.token_arrays import TokenArrays
+from corecur.engine.calibration import Calibration, calibrate, tempered
 from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.clipping import Clipping
 from corecur.engine.trainer import Trainer
@@ -33,7 +34,7 @@ from corecur.learners import text_report
 from corecur.learners.evaluation import Evaluation, evaluate_classifier, probabilities_spreadsheet
 from corecur.learners.fill_splits import fill_splits, share_in
 from corecur.learners.fit_result import FitResult
-from corecur.learners.learner import Learner, name_of
+from corecur.learners.learner import NO_VALIDATION, Learner, name_of
 from corecur.learners.naive_bayes import log_count_ratios
 from corecur.learners.outcome import Listing, Tell
 from corecur.learners.text_answers import TextAnswer, answers_listing, text_answers, texts_to_answer
@@ -196,20 +197,38 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
 
     def _seconds_to_test(self, data: TextSource) -> float:
         """About how long the test will take, from a few texts."""
-        if data.test is None:
+        answered = [part for part in (data.validation, data.test) if part is not None]
+        if not answered:
             return 0.0
-        some = data.test.texts[:32]
+        some = answered[-1].texts[:32]
         self.read_texts(some)
         began = time.perf_counter()
         self.read_texts(some)
-        return 1.25 * (time.perf_counter() - began) / len(some) * len(data.test)
+        return 1.25 * (time.perf_counter() - began) / len(some) * sum(map(len, answered))
+
+    def calibrate(self, data: TextSource) -> Calibration:
+        """Fit the temperature of the probabilities on the validation split."""
+        held = data.validation
+        if held is None:
+            return Calibration(obstacle=NO_VALIDATION)
+        found = calibrate(self.uncalibrated(held.texts), _labels(held))
+        self._preprocess = self.preprocess.model_copy(update={"temperature": found.temperature})
+        return found
 
     def test(self, data: TextSource) -> Evaluation | None:
         return None if data.test is None else self._evaluate_set(data.test)
 
-    @torch.no_grad()
     def read_texts(self, texts: Sequence[str], *, weigh: bool = False) -> ReadTexts:
         """Class probabilities (N, K) of texts, and with ``weigh`` the weight of each token that was read."""
+        read = self._read(texts, weigh=weigh)
+        return read._replace(probabilities=tempered(read.probabilities, self.preprocess.temperature))
+
+    def uncalibrated(self, texts: Sequence[str]) -> Tensor:
+        """Class probabilities (N, K) as the network gives them."""
+        return self._read(texts).probabilities
+
+    @torch.no_grad()
+    def _read(self, texts: Sequence[str], *, weigh: bool = False) -> ReadTexts:
         arrays = self.preprocess.arrays(self._tokens(texts))
         probabilities = torch.empty(len(arrays[0]), len(self.classes))
         weights: list[tuple[float, ...]] = [()] * len(arrays[0])
@@ -243,7 +262,8 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
         return dataclasses.replace(self._evaluate_set(held), findings=findings)
 
     def _evaluate_set(self, held: TextSet) -> Evaluation:
-        return evaluate_classifier(self.read_texts(held.texts).probabilities, _labels(held), self.classes)
+        raw, temperature = self.uncalibrated(held.texts), self.preprocess.temperature
+        return evaluate_classifier(raw, _labels(held), self.classes, temperature=temperature)
 
     def predict(self, source: Any, *, skip_bad: bool = False, progress: Progress | None = None) -> list[TextAnswer]:
         """Answer for a text (a str), for several, or for paths: text files, tables, folders, ``Path("-")``.
