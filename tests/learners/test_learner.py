@@ -22,7 +22,7 @@ def test_the_result_is_json() -> None:
     assert json.loads(json.dumps(found)) == found
     assert found == {
         "run": None, "bundle": None, "report": None, "seconds": 1.235, "train_seconds": 0.0, "epochs": 1,
-        "findings": ["odd"], "calibration": None, "test": None,
+        "findings": ["odd"], "calibration": None, "baselines": [], "test": None,
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -107,6 +107,10 @@ def train(
     size: Annotated[
         int | None, typer.Option(min=4, help="Side to which pictures are resized.", rich_help_panel=DATA)
     ] = None,
+    baseline: Annotated[
+        Literal["auto", "none", "majority", "linear", "all"],
+        typer.Option(help="Simple models beside the result; auto leaves out what takes long.", rich_help_panel=OUTPUT),
+    ] = "auto",
     skip_bad: SkipBad = False,
     show_recipe: Annotated[
         bool, typer.Option("--show-recipe", help="Print what would be done, and stop.", rich_help_panel=OUTPUT)
@@ -161,7 +165,7 @@ def train(
         result = learner.fit(
             data, validation=validation, test=test, seconds=seconds, out=out, name=Path(source).resolve().name,
             command=_command_line(), skip_bad=skip_bad, save_every=save_every, tell=say, verbose=not json_,
-            began=began,
+            began=began, baseline=baseline,
         )  # fmt: skip
         if json_:
             console.say_json({"task": learner.task, **result.as_json()})

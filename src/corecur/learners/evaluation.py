@@ -72,6 +72,11 @@ class Evaluation:
         return int(np.trace(self.confusion))
 
     @property
+    def right(self) -> np.ndarray[Any, Any]:
+        """Which samples were answered rightly, (N,)."""
+        return (self.probabilities.argmax(1) == self.labels).numpy()
+
+    @property
     def accuracy(self) -> float:
         """Share of samples answered rightly."""
         return self.correct / self.samples

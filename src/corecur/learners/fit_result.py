@@ -7,6 +7,7 @@ from typing import Any
 
 from corecur.engine.calibration import Calibration
 from corecur.engine.callback import Logs
+from corecur.learners.simple_models import Baseline
 from corecur.run_folder import RunFolder
 
 
@@ -26,6 +27,7 @@ class FitResult:
     run: RunFolder | None = None
     findings: tuple[str, ...] = ()
     calibration: Calibration | None = None
+    baselines: tuple[Baseline, ...] = ()
     next_commands: tuple[str, ...] = ()
 
     @property
@@ -54,5 +56,6 @@ class FitResult:
             "epochs": len(self.history),
             "findings": list(self.findings),
             "calibration": None if self.calibration is None else self.calibration.as_json(),
+            "baselines": [baseline.as_json() for baseline in self.baselines],
             "test": None if self.test is None else self.test.as_json(),
         }

@@ -47,6 +47,8 @@ from corecur.learners.image_recipe import ImageRecipe, check_settings, choose_re
 from corecur.learners.learner import NO_VALIDATION, Learner, name_of
 from corecur.learners.outcome import Listing, Tell
 from corecur.learners.picture_inputs import read_pictures
+from corecur.learners.simple_features import SIDE, picture_features
+from corecur.learners.simple_models import Contest, class_contest
 from corecur.learners.training import Training
 from corecur.learners.views import average_over_views
 from corecur.report.page import Section
@@ -194,6 +196,15 @@ class ImageClassifier(Learner[ImageSource, ImageRecipe, ImagePreprocess]):
 
     def test(self, data: ImageSource) -> Evaluation | None:
         return None if data.test is None else self._evaluate_set(data.test)
+
+    def contest(self, data: ImageSource, test: Evaluation) -> Contest | None:
+        """The majority class, and logistic regression on small pictures."""
+        train, held = data.train, data.test
+        if train.labels is None or held is None:
+            return None
+        seen, size = train.images, len(train) * min(SIDE**2 * train.images.shape[3], train.images[0].numel())
+        features = {"linear model": lambda: (picture_features(seen), picture_features(held.images))}
+        return class_contest(test.right, train.labels.numpy(), test.labels.numpy(), features, size=size)
 
     def _batches(self, data: ImageSource, recipe: ImageRecipe) -> tuple[TensorBatches, TensorBatches | None]:
         train, normalisation = data.train, self.preprocess.normalisation

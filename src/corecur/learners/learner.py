@@ -32,6 +32,7 @@ from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
 from corecur.learners.run_request import RunRequest, recipe_in
 from corecur.learners.settings import checked_settings, divided
+from corecur.learners.simple_models import Contest, Kind, baseline_section, checked_kind, compete
 from corecur.learners.training import Training
 from corecur.model_file import model_in, save_model
 from corecur.models import Model
@@ -188,6 +189,10 @@ class Learner(ABC, Generic[D, R, P]):
         """Fit on the validation split what makes probabilities right, after the training; None where there are none."""
         return None
 
+    def contest(self, data: D, test: Any) -> Contest | None:
+        """The network's results on the test split and the simple models to set beside them, if there are any."""
+        return None
+
     def trial(self, data: D) -> Callable[[], object] | None:
         """A piece of the work, a few milliseconds long, that tells how many threads serve this training best."""
         return None
@@ -237,6 +242,7 @@ class Learner(ABC, Generic[D, R, P]):
         command: str = "",
         skip_bad: bool = False,
         save_every: str | int = "1m",
+        baseline: str = "auto",
         resume: str | Path | RunFolder | None = None,
         callbacks: Sequence[Callback] = (),
         tell: Tell = silence,
@@ -246,13 +252,14 @@ class Learner(ABC, Generic[D, R, P]):
         """Train on a source, or on what ``read`` returned; test; write the run folder if ``out`` names its parent.
 
         ``seconds`` bounds the whole fit instead of epochs. ``validation`` and ``test`` are sources or shares of the
-        training data. ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
+        training data. ``baseline`` names the simple models that stand beside the result (``baselines.KINDS``).
+        ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
         the run to go on with, or its folder, on the same source and with the same arguments: it ends with the weights
         of a run that was never interrupted. Raises DataError, ConfigError or RunError before any work where something
         is wrong, Stopped where SIGINT or SIGTERM ended a run, or the disk does not take what came of it.
         """
         began = time.perf_counter() if began is None else began
-        every = Interval.parse(save_every)
+        every, beside = Interval.parse(save_every), checked_kind(baseline)
         if out is not None and resume is None:
             check_writable(Path(out), source)
         with contextlib.ExitStack() as opened:
@@ -277,6 +284,7 @@ class Learner(ABC, Generic[D, R, P]):
                 data.origin if is_kept else None, validation=validation, test=test, skip_bad=skip_bad,
                 seconds=seconds, save_every=str(save_every), settings=self._given, seed=self.seed, device=self.device,
                 precision=self.precision, threads=torch.get_num_threads(), deterministic=runtime.is_deterministic(),
+                baseline=beside,
             )  # fmt: skip
             config = self._config(data, command, request)
             if run is None and out is not None:
@@ -287,18 +295,23 @@ class Learner(ABC, Generic[D, R, P]):
             plan.trainer.guard.names = getattr(data.train, "names", ())
             self._train(plan, result, keeper, seconds, began, callbacks, verbose)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
-            self._finish(data, result, tell)
+            self._finish(data, result, beside, tell)
             result.seconds = result.seconds_before + time.perf_counter() - began
             self._write_run(data, result, config)
             result.seconds = result.seconds_before + time.perf_counter() - began
         return result
 
-    def _finish(self, data: D, result: FitResult, tell: Tell) -> None:
-        """What comes after the training and changes no weight: calibration on the validation split, then the test."""
+    def _finish(self, data: D, result: FitResult, beside: Kind, tell: Tell) -> None:
+        """What comes after the training and changes no weight: calibration, the test, simple models beside it."""
         result.calibration = self.calibrate(data)
         if result.calibration is not None:
             tell(result.calibration.sentence())
         result.test = self.test(data)
+        contest = None if result.test is None or beside == "none" else self.contest(data, result.test)
+        if contest is not None:
+            result.baselines, left_out = compete(contest, beside, train_seconds=result.train_seconds)
+            for note in left_out:
+                tell(note)
 
     def _reopened(
         self, resume: str | Path | RunFolder | None, opened: contextlib.ExitStack
@@ -407,7 +420,9 @@ class Learner(ABC, Generic[D, R, P]):
         page = f"{name_of(data.origin)}: {self.task.replace('-', ' ')}"
         with run.ending():
             self.save(run.bundle, card=self.card(data, result, config["command"]))
-            write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), self.report(data, result, config))
+            first, *others = self.report(data, result, config)
+            sections = [first, *([baseline_section(result.baselines)] if result.baselines else []), *others]
+            write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), sections)
             run.write_config(config | {"result": result.as_json()})
 
     def card(self, data: D, result: FitResult, command: str) -> str:
@@ -420,6 +435,7 @@ class Learner(ABC, Generic[D, R, P]):
             *(f"- {name}: {', '.join(map(str, v)) if isinstance(v, list) else v}" for name, v in facts.items()),
             f"- trained {time.strftime('%Y-%m-%d')}",
             f"- {result.test.sentence()}" if result.test is not None else "- not tested",
+            *(f"- {baseline.sentence()}" for baseline in result.baselines),
         ]
         return "\n".join([*lines, f"- command: `{command}`"] if command else lines) + "\n"
 

@@ -58,6 +58,7 @@ def resume_run(
             tell(line)
         result = learner.fit(
             data, **given, seconds=request.seconds, skip_bad=request.skip_bad, command=str(config.get("command", "")),
+            baseline=request.baseline,
             save_every=request.save_every if save_every is None else save_every, resume=run, tell=tell, verbose=verbose,
         )  # fmt: skip
     return learner, result

@@ -35,6 +35,7 @@ class RunRequest(BaseModel):
     precision: str = "auto"
     threads: int | None = None
     deterministic: bool = False
+    baseline: str = "auto"
 
     @field_validator("source", "validation", "test")
     @classmethod

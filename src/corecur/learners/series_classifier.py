@@ -44,6 +44,8 @@ from corecur.learners.learner import NO_VALIDATION, Learner, NoReading, name_of
 from corecur.learners.outcome import Listing, Tell
 from corecur.learners.series_inputs import SeriesPreprocess, ShortenedTransform, read_inputs, shortened
 from corecur.learners.series_recipe import FEW_SERIES, SeriesRecipe, checked_recipe, choose_series
+from corecur.learners.simple_features import STEPS, series_features
+from corecur.learners.simple_models import Contest, class_contest, standardised
 from corecur.learners.text_heads import AverageAccuracy, EachHead
 from corecur.learners.training import Training
 from corecur.models import Model
@@ -227,6 +229,15 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
 
     def test(self, data: SeriesSource) -> Evaluation | None:
         return None if data.test is None else self._evaluate_set(data.test)
+
+    def contest(self, data: SeriesSource, test: Evaluation) -> Contest | None:
+        """The majority class, and logistic regression on few steps and plain statistics of each channel."""
+        train, held = data.train, data.test
+        if train.labels is None or held is None:
+            return None
+        features = {"linear model": lambda: standardised(series_features(train), series_features(held))}
+        size = len(train) * min(STEPS, train.values.shape[1]) * train.values.shape[2]
+        return class_contest(test.right, train.labels.numpy(), test.labels.numpy(), features, size=size)
 
     def probabilities(self, series: SeriesSet) -> Tensor:
         """Class probabilities (N, K) of series, calibrated where a temperature was fitted."""

@@ -37,6 +37,8 @@ from corecur.learners.fit_result import FitResult
 from corecur.learners.learner import NO_VALIDATION, Learner, name_of
 from corecur.learners.naive_bayes import log_count_ratios
 from corecur.learners.outcome import Listing, Tell
+from corecur.learners.simple_features import text_features
+from corecur.learners.simple_models import Contest, class_contest
 from corecur.learners.text_answers import TextAnswer, answers_listing, text_answers, texts_to_answer
 from corecur.learners.text_heads import AverageAccuracy, EachHead
 from corecur.learners.text_inputs import VOTING, WORDS, InSteps, TextPreprocess
@@ -226,6 +228,15 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
     def uncalibrated(self, texts: Sequence[str]) -> Tensor:
         """Class probabilities (N, K) as the network gives them."""
         return self._read(texts).probabilities
+
+    def contest(self, data: TextSource, test: Evaluation) -> Contest | None:
+        """The majority class, and logistic regression on tf-idf of the same tokens."""
+        if data.test is None:
+            return None
+        seen, held = data.train.texts, data.test.texts
+        features = {"linear model": lambda: text_features(self._tokens(seen), self._tokens(held))}
+        size = sum(map(len, seen)) / 2  # terms and pairs that are not 0: about half as many as characters
+        return class_contest(test.right, _labels(data.train).numpy(), test.labels.numpy(), features, size=size)
 
     @torch.no_grad()
     def _read(self, texts: Sequence[str], *, weigh: bool = False) -> ReadTexts:
