@@ -16,6 +16,7 @@ import numpy as np
 from corecur.data.gathered import SPLIT_WORDS, SPLITS, Gathered, Part, natural_key, one_spelling
 from corecur.data.pictures import SUFFIXES
 from corecur.errors import DataError
+from corecur.finding import Finding, remark
 
 WANTED = "one folder per class with pictures in it: photos/cat/1.jpg, photos/dog/2.jpg, …"
 ELSEWHERE = frozenset({".csv", ".tsv", ".npz"})
@@ -43,7 +44,7 @@ def gather_folder(source: Path) -> Gathered:
     """
     listing = list_folder(source)
     split_folders = find_split_folders(source, listing)
-    findings: list[str] = []
+    findings: list[Finding] = []
     if split_folders is None:
         parts = {"train": _gather_classes(source, listing, source, findings)}
         return Gathered("folder", parts, findings=tuple(findings))
@@ -55,8 +56,10 @@ def gather_folder(source: Path) -> Gathered:
         inside = list_folder(folder)
         if split != "train" and not inside.folders and inside.pictures:
             findings.append(
-                f"{folder.name}/ holds {len(inside.pictures):,} pictures without class folders: "
-                "nothing can be measured on them, and they were left out."
+                remark(
+                    f"{folder.name}/ holds {len(inside.pictures):,} pictures without class folders: "
+                    "nothing can be measured on them, and they were left out."
+                )
             )
             continue
         parts[split] = _gather_classes(folder, inside, source, findings)
@@ -157,7 +160,7 @@ def _no_classes(folder: Path, listing: Listing) -> DataError:
     )
 
 
-def _gather_classes(folder: Path, listing: Listing, source: Path, findings: list[str]) -> Part:
+def _gather_classes(folder: Path, listing: Listing, source: Path, findings: list[Finding]) -> Part:
     files: list[Path] = []
     labels: list[str] = []
     left_out: Counter[str] = Counter()
@@ -182,10 +185,12 @@ def _gather_classes(folder: Path, listing: Listing, source: Path, findings: list
         )
     place = "" if folder == source else f" in {folder.name}/"
     if listing.pictures:
-        findings.append(f"{len(listing.pictures):,} pictures{place} lie outside the class folders and were left out.")
+        findings.append(
+            remark(f"{len(listing.pictures):,} pictures{place} lie outside the class folders and were left out.")
+        )
     if left_out:
         kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in left_out.most_common(5))
-        findings.append(f"{left_out.total():,} files of other kinds{place} were left out ({kinds}).")
+        findings.append(remark(f"{left_out.total():,} files of other kinds{place} were left out ({kinds})."))
     return Part(files, np.array(labels), [one_spelling(path.relative_to(source).as_posix()) for path in files])
 
 

@@ -39,6 +39,7 @@ from corecur.data.path_table import gather_table
 from corecur.data.pictures import SUFFIXES, Header
 from corecur.data.samples import SAMPLES, gather_sample
 from corecur.errors import ConfigError, DataError, nearest
+from corecur.finding import Finding, remark
 
 Step = Callable[[int], None]
 
@@ -138,7 +139,7 @@ def load_split(
     split: str = "test",
     skip_bad: bool = False,
     progress: Progress | None = None,
-) -> tuple[ImageSet, tuple[str, ...]]:
+) -> tuple[ImageSet, tuple[Finding, ...]]:
     """Read one split for a model that exists: its classes, its preparation. Returns the images and the findings.
 
     The source's own ``split`` is taken where it has several, else all of it. Raises DataError like `load_images`, and
@@ -201,7 +202,7 @@ def _gather_path(source: str | os.PathLike[str], labels: Any) -> Gathered:
         _refuse_labels(labels, source)
         found = gather_sample(source)
         if os.path.exists(source):
-            note = f"{source!r} is the sample set of that name; for the file or folder here write ./{source}."
+            note = remark(f"{source!r} is the sample set of that name; for the file or folder here write ./{source}.")
             return replace(found, findings=(note, *found.findings))
         return found
     path = Path(source).expanduser()
@@ -276,7 +277,11 @@ def _only_part(gathered: Gathered, split: str, origin: str) -> Part:
 def _with_split(gathered: Gathered, split: str, origin: str, extra: Gathered) -> Gathered:
     part = _only_part(extra, split, origin)
     replaced = gathered.parts.get(split)
-    notes = [f"The source's own {split} split ({len(replaced):,} pictures) gave way to {origin}."] if replaced else []
+    notes = (
+        [remark(f"The source's own {split} split ({len(replaced):,} pictures) gave way to {origin}.")]
+        if replaced
+        else []
+    )
     return replace(
         gathered.with_part(split, part),
         findings=(*gathered.findings, *extra.findings, *notes),
@@ -335,7 +340,7 @@ def _numbers(images: ImageSet) -> Any:
     return labels.numpy()
 
 
-def _set_findings(sets: dict[str, ImageSet], classes: Sequence[str]) -> list[str]:
+def _set_findings(sets: dict[str, ImageSet], classes: Sequence[str]) -> list[Finding]:
     findings = class_findings(_numbers(sets["train"]), classes)
     for split in SPLITS[1:]:
         if split in sets:
@@ -343,15 +348,18 @@ def _set_findings(sets: dict[str, ImageSet], classes: Sequence[str]) -> list[str
     return findings + duplicate_findings(sets)
 
 
-def _reading_findings(bad: Sequence[BadFile], on_disk: bool, sizes: str | None) -> list[str]:
+def _reading_findings(bad: Sequence[BadFile], on_disk: bool, sizes: Finding | None) -> list[Finding]:
     findings = []
     if bad:
-        findings.append(f"{len(bad):,} files could not be read and were set aside: {list_bad_files(bad)}.")
+        verdict = f"{len(bad):,} files could not be read and were set aside: {list_bad_files(bad)}."
+        findings.append(Finding("unreadable", verdict))
     if sizes is not None:
         findings.append(sizes)
     if on_disk:
         findings.append(
-            "The decoded pictures do not fit in memory: they are kept in a temporary file in "
-            f"{tempfile.gettempdir()} (TMPDIR chooses another folder), which makes training slower."
+            remark(
+                "The decoded pictures do not fit in memory: they are kept in a temporary file in "
+                f"{tempfile.gettempdir()} (TMPDIR chooses another folder), which makes training slower."
+            )
         )
     return findings

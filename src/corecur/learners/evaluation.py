@@ -18,6 +18,7 @@ from torch import Tensor
 from corecur.engine.calibration import Bins, Calibration, brier, calibration_bins, nll, tempered
 from corecur.engine.intervals import wilson
 from corecur.errors import DataError
+from corecur.finding import Finding
 from corecur.learners.outcome import Listing
 from corecur.report.charts import ClassScore, percent
 from corecur.report.reliability import Reliability
@@ -57,7 +58,7 @@ class Evaluation:
     probabilities: Tensor  # (N, K)
     labels: Tensor  # (N,)
     loss: float
-    findings: tuple[str, ...] = ()  # what is odd about the samples
+    findings: tuple[Finding, ...] = ()  # what is odd about the samples
     temperature: float = 1.0
     uncalibrated: Tensor | None = None  # (N, K)
 

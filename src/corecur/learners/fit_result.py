@@ -7,6 +7,7 @@ from typing import Any
 
 from corecur.engine.calibration import Calibration
 from corecur.engine.callback import Logs
+from corecur.finding import Finding
 from corecur.learners.simple_models import Baseline
 from corecur.run_folder import RunFolder
 
@@ -25,7 +26,7 @@ class FitResult:
     seconds: float = 0.0
     seconds_before: float = 0.0
     run: RunFolder | None = None
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     calibration: Calibration | None = None
     baselines: tuple[Baseline, ...] = ()
     next_commands: tuple[str, ...] = ()
@@ -54,7 +55,7 @@ class FitResult:
             "seconds": round(self.seconds, 3),
             "train_seconds": round(self.train_seconds, 3),
             "epochs": len(self.history),
-            "findings": list(self.findings),
+            "findings": [found.as_json() for found in self.findings],
             "calibration": None if self.calibration is None else self.calibration.as_json(),
             "baselines": [baseline.as_json() for baseline in self.baselines],
             "test": None if self.test is None else self.test.as_json(),

@@ -403,7 +403,7 @@ class Learner(ABC, Generic[D, R, P]):
             "recipe": {} if self.recipe is None else self.recipe.model_dump(mode="json"),
             "reading": self.reading.model_dump(),
             **self.facts(data),
-            "findings": list(data.findings),
+            "findings": [found.as_json() for found in data.findings],
             "environment": self.environment,
             "deterministic": runtime.CLAIM if request.deterministic else None,
         }

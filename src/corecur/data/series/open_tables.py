@@ -24,6 +24,7 @@ from corecur.data.series.series_samples import SERIES_SAMPLES
 from corecur.data.series.time_choice import choose_times
 from corecur.data.series.time_table import TimeTable
 from corecur.errors import DataError, nearest
+from corecur.finding import Finding, remark
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 GROUP_COLUMNS = (
@@ -49,7 +50,7 @@ class _Sources:
 
     origin: str
     columns: Sequence[Column]
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def load_tables(
@@ -85,7 +86,9 @@ def load_tables(
     if ids is None and chosen.times is not None and len(np.unique(chosen.times)) < len(chosen.times):
         ids = first_named(chosen.others, [name for name in GROUP_COLUMNS if name not in (asked or ())])
         if ids is not None:
-            notes.append(f"Times repeat: the rows are those of several series, told apart by the column {ids.name!r}.")
+            notes.append(
+                remark(f"Times repeat: the rows are those of several series, told apart by the column {ids.name!r}.")
+            )
     others = [column for column in chosen.others if ids is None or column.name != ids.name]
     used = _value_columns(others, columns, asked, found.origin, notes)
     names = tuple(column.name for column in used)
@@ -236,7 +239,7 @@ def _value_columns(
     asked: Sequence[str] | None,
     targets: Sequence[str] | None,
     origin: str,
-    notes: list[str],
+    notes: list[Finding],
 ) -> list[Column]:
     """The columns to use: those asked for, else all of numbers; targets are always among them."""
     wanted = [find_column(columns, name, what="target", where=origin) for name in targets or ()]
@@ -247,7 +250,7 @@ def _value_columns(
     left = [column for column in columns if column not in used]
     if left:
         shown = ", ".join(f"{column.name!r} (row {column.rows[0]}: {column.text[0][:20]!r})" for column in left[:5])
-        notes.append(f"Columns that are not numeric were left out: {shown}{' …' if len(left) > 5 else ''}.")
+        notes.append(remark(f"Columns that are not numeric were left out: {shown}{' …' if len(left) > 5 else ''}."))
     if not used:
         raise DataError(
             "the table has no column of numbers",
