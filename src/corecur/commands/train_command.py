@@ -75,6 +75,12 @@ def train(
     seed: Annotated[
         int, typer.Option(help="Splits, weights and augmentation follow from it.", rich_help_panel=TRAINING)
     ] = 0,
+    split_seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Draws the splits instead of --seed: the same for models to be combined.", rich_help_panel=TRAINING
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="The folder that gets the run folder.", rich_help_panel=OUTPUT)] = Path(
         "runs"
     ),
@@ -150,7 +156,9 @@ def train(
         settings = named_settings(context.args, _option_names(context), kind)
         named = {"model": None if model == "auto" else model, "epochs": epochs, "batch_size": batch_size, "size": size}
         settings |= {k: v for k, v in {**named, "learning_rate": learning_rate}.items() if v is not None}
-        learner = kind(seed=seed, device=device, precision=precision, threads=threads, **settings)
+        learner = kind(
+            seed=seed, split_seed=split_seed, device=device, precision=precision, threads=threads, **settings
+        )
         check_writable(out, None if show_recipe else source)
         progress, say = (None, say_nothing) if json_ else (console.count_files, console.say)
         data = learner.read(source, skip_bad=skip_bad, progress=progress, validation=validation, test=test)

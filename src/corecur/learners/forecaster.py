@@ -221,7 +221,7 @@ class Forecaster(Learner[ForecastData, ForecastRecipe, ForecastPreprocess]):
 
     def test(self, data: ForecastData) -> ForecastEvaluation | None:
         """Bring the intervals to their level on the validation part, and test on the test part."""
-        self._fit_intervals(data)
+        self.fit_intervals(data)
         return self._evaluate(data.test) if data.test else None
 
     def contest(self, data: ForecastData, test: ForecastEvaluation) -> Contest | None:
@@ -240,7 +240,8 @@ class Forecaster(Learner[ForecastData, ForecastRecipe, ForecastPreprocess]):
         )  # fmt: skip
 
     @torch.no_grad()
-    def _fit_intervals(self, data: ForecastData) -> None:
+    def fit_intervals(self, data: ForecastData) -> None:
+        """Bring the intervals to their level on the validation part, where there is one."""
         if not data.validation:
             return
         windows = self.windows(data.validation)

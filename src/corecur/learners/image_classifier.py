@@ -123,7 +123,7 @@ class ImageClassifier(Learner[ImageSource, ImageRecipe, ImagePreprocess]):
         return self.complete(found, validation=validation, test=test)
 
     def complete(self, data: ImageSource, *, validation: Any = None, test: Any = None) -> ImageSource:
-        return fill_splits(data, seed=self.seed, validation=share_in(validation), test=share_in(test))
+        return fill_splits(data, seed=self.split_seed, validation=share_in(validation), test=share_in(test))
 
     def choose(self, data: ImageSource, *, seconds: float | None = None) -> ImageRecipe:
         """The recipe for this data, with this learner's settings in it; within so many seconds if they are given."""

@@ -64,7 +64,8 @@ class Learner(ABC, Generic[D, R, P]):
 
     ``settings`` are settings of the recipe and of how a source is read, by name; the rest follows from the data. The
     same seed, machine, versions and number of threads give the same model; ``threads=None`` takes torch's number, or
-    one where other programs keep the cores busy.
+    one where other programs keep the cores busy. ``split_seed``, by default the seed, draws the splits that a source
+    lacks: learners to be compared or combined share it.
     """
 
     #: The name of the task, as ``--task`` takes it and a bundle keeps it.
@@ -82,17 +83,20 @@ class Learner(ABC, Generic[D, R, P]):
         self,
         *,
         seed: int = 0,
+        split_seed: int | None = None,
         device: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
         **settings: Any,
     ) -> None:
         runtime.check_seed(seed)
+        runtime.check_seed(seed if split_seed is None else split_seed)
         self._given = dict(settings)
         reading, self.settings = divided(settings, self.reading_model, self.recipe_model)
         self.reading: Any = checked_settings(self.reading_model, reading)
         self.check(self.settings)
         self.seed = seed
+        self.split_seed = seed if split_seed is None else split_seed
         self.device = device
         self.precision = precision
         self.threads = threads
@@ -284,7 +288,7 @@ class Learner(ABC, Generic[D, R, P]):
                 data.origin if is_kept else None, validation=validation, test=test, skip_bad=skip_bad,
                 seconds=seconds, save_every=str(save_every), settings=self._given, seed=self.seed, device=self.device,
                 precision=self.precision, threads=torch.get_num_threads(), deterministic=runtime.is_deterministic(),
-                baseline=beside,
+                baseline=beside, split_seed=self.split_seed,
             )  # fmt: skip
             config = self._config(data, command, request)
             if run is None and out is not None:

@@ -41,6 +41,7 @@ def resume_run(
     kind = TASKS[task].learner
     learner = kind(
         seed=request.seed, device=request.device, precision=request.precision, threads=request.threads,
+        split_seed=request.split_seed,
         **request.settings,
     )  # fmt: skip
     if "result" in config:

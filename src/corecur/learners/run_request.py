@@ -36,6 +36,7 @@ class RunRequest(BaseModel):
     threads: int | None = None
     deterministic: bool = False
     baseline: str = "auto"
+    split_seed: int | None = None
 
     @field_validator("source", "validation", "test")
     @classmethod

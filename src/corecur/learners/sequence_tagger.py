@@ -117,7 +117,7 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
             "validation": 0.0 if data.validation is not None else share_in(validation),
         }
         usual = 0.1 if len(data.train) >= 20 else 0.0
-        order = permutation(len(data.train), self.seed, stream="splits")
+        order = permutation(len(data.train), self.split_seed, stream="splits")
         parts: dict[str, Any] = {}
         for name, share in shares.items():
             count = round(len(data.train) * (usual if share is None else share))

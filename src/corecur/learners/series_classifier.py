@@ -107,7 +107,7 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
         share = share_in(validation)
         if share is None and len(data.train) < FEW_SERIES:
             share = 0.0
-        return fill_splits(data, seed=self.seed, validation=share, test=share_in(test))
+        return fill_splits(data, seed=self.split_seed, validation=share, test=share_in(test))
 
     def choose(self, data: SeriesSource, *, seconds: float | None = None) -> SeriesRecipe:
         """The recipe for this data; for so many seconds, with as many members as there is time for."""

@@ -142,11 +142,12 @@ def compete(contest: Contest, kind: Kind, *, train_seconds: float) -> tuple[tupl
             continue
         began = time.perf_counter()
         results = way.results()
-        found.append(Baseline(way.name, _set_against(contest, results), contest.measure, time.perf_counter() - began))
+        found.append(Baseline(way.name, set_against(contest, results), contest.measure, time.perf_counter() - began))
     return tuple(found), tuple(notes)
 
 
-def _set_against(contest: Contest, results: Array) -> Difference:
+def set_against(contest: Contest, results: Array) -> Difference:
+    """The contest's results against others on the same samples, in pairs."""
     if contest.score is None and contest.results.dtype == bool:
         return mcnemar(contest.results, results)
     return paired_difference(contest.results, results, contest.score, block=contest.block, samples=contest.samples)

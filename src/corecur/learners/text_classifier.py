@@ -107,7 +107,7 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
         return self.complete(found, validation=validation, test=test)
 
     def complete(self, data: TextSource, *, validation: Any = None, test: Any = None) -> TextSource:
-        return fill_splits(data, seed=self.seed, validation=share_in(validation), test=share_in(test))
+        return fill_splits(data, seed=self.split_seed, validation=share_in(validation), test=share_in(test))
 
     def describe(self, data: TextSource) -> list[str]:
         splits = {"training": data.train, "validation": data.validation, "test": data.test}
@@ -327,14 +327,20 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
         layers = list(self.network.modules())
         if (
             [(symbol.shape, symbol.dtype) for symbol in symbols] != [((None, None), torch.int64)] * len(sizes)
-            or [layer.input_dim for layer in layers if isinstance(layer, Embedding)] != known
-            or [layer.input_dim for layer in layers if isinstance(layer, EmbeddingBag)] != voting
+            or not _repeats([layer.input_dim for layer in layers if isinstance(layer, Embedding)], known)
+            or not _repeats([layer.input_dim for layer in layers if isinstance(layer, EmbeddingBag)], voting)
         ):
             raise BundleError(
                 "bad-preprocess", "the preprocessing makes other inputs than the network takes", where=bundle.path
             )
         if len(outputs) != 1 or outputs[0].shape != (None, len(self.classes)):
             raise BundleError("bad-labels", "the labels do not fit the network's outputs", where=bundle.path)
+
+
+def _repeats(found: list[int], wanted: list[int]) -> bool:
+    """Whether these sizes are the wanted ones, once for each member of a combination."""
+    members = len(found) // max(1, len(wanted))
+    return found == wanted * members and bool(members or not wanted)
 
 
 def _labels(texts: TextSet) -> Tensor:
