@@ -368,7 +368,10 @@ def _card(found: Combination, source: Any) -> str:
 
 
 def check_out(path: Path) -> None:
-    """Refuse a place where a bundle cannot be written, before any work."""
+    """Refuse a place where a bundle cannot be written, before any work.
+
+    >>> check_out(Path("no such place"))
+    """
     if path.is_dir() and not (path / "manifest.json").exists() and any(path.iterdir()):
         raise ConfigError("there is something else at this place", where=path, do="choose another --out")
     if path.is_file() and path.suffix not in FILE_ENDINGS:

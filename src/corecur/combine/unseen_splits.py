@@ -149,7 +149,14 @@ def _doubts(members: Sequence[Member], source: Any, drawn: Sequence[str]) -> tup
 
 
 def in_order(data: Any, classes: tuple[str, ...]) -> Any:
-    """The same samples with the numbers that a model with another order of the labels gives them."""
+    """The same samples with the numbers that a model with another order of the labels gives them.
+
+    >>> from corecur.data.open_images import load_images
+    >>> digits = load_images("digits")
+    >>> turned = in_order(digits, digits.classes[::-1])
+    >>> int(digits.train.labels[0]), int(turned.train.labels[0])
+    (0, 9)
+    """
     if tuple(data.classes) == tuple(classes):
         return data
     numbers = torch.tensor([classes.index(name) for name in data.classes])

@@ -49,9 +49,10 @@ class Calibration:
         """
         if self.obstacle is not None or self.before is None or self.after is None:
             return f"probabilities are as the network gives them: {self.obstacle}"
-        doubt = "softer" if self.temperature > 1 else "sharper"
+        changed = "softer" if self.temperature > 1 else "sharper"
+        changed = f"made {changed}" if abs(math.log(self.temperature)) > 0.01 else "nearly left as they are"
         return (
-            f"probabilities made {doubt} (temperature {self.temperature:.3f}, fitted on {self.samples:,} validation "
+            f"probabilities {changed} (temperature {self.temperature:.3f}, fitted on {self.samples:,} validation "
             f"samples: negative log-likelihood {self.before:.4f} to {self.after:.4f})"
         )
 

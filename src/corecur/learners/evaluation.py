@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from corecur.data.quality.wrong_labels import wrong_label_findings
 from corecur.engine.calibration import Bins, Calibration, brier, calibration_bins, nll, tempered
 from corecur.engine.intervals import wilson
 from corecur.errors import DataError
 from corecur.finding import Finding
-from corecur.learners.outcome import Listing
+from corecur.learners.outcome import Listing, Outcome
 from corecur.report.charts import ClassScore, percent
 from corecur.report.reliability import Reliability
 
@@ -214,6 +215,24 @@ def evaluate_classifier(
         tuple(classes), confusion.numpy(), probabilities, labels, nll(probabilities, labels), temperature=temperature,
         uncalibrated=None if temperature == 1.0 else given,
     )  # fmt: skip
+
+
+def doubtful_labels(data: Any, test: Outcome | None, judge: Callable[[Any], Evaluation]) -> list[Finding]:
+    """Labels of the validation and test samples of ``data`` that are probably wrong; ``judge`` tests samples.
+
+    Nothing where there is no test: neither is the network then known to be good for anything.
+    """
+    if not isinstance(test, Evaluation) or data.test is None:
+        return []
+    judged = {"validation": None if data.validation is None else judge(data.validation), "test": test}
+    return [
+        finding
+        for split, found in judged.items() if found is not None
+        for finding in wrong_label_findings(
+            found.probabilities.double().numpy(), found.labels.numpy(), getattr(data, split).names, found.classes,
+            split=split,
+        )
+    ]  # fmt: skip
 
 
 def _refuse_no_numbers(probabilities: Tensor, names: Sequence[str]) -> None:

@@ -16,10 +16,12 @@ from corecur.run_folder import RunFolder
 class FitResult:
     """What a training leaves: history, test, times and places; oddities of the data, and commands to try next.
 
+    ``validation`` is what the validation said of the weights the model has: its epoch, counted from 1, and the results.
     Of a run that was resumed the times count ``seconds_before``, the steps before it was stopped.
     """
 
     history: list[Logs] = field(default_factory=list)
+    validation: Logs = field(default_factory=dict)
     test: Any = None
     planned_epochs: int | None = None
     train_seconds: float = 0.0
@@ -58,5 +60,6 @@ class FitResult:
             "findings": [found.as_json() for found in self.findings],
             "calibration": None if self.calibration is None else self.calibration.as_json(),
             "baselines": [baseline.as_json() for baseline in self.baselines],
+            "validation": self.validation,
             "test": None if self.test is None else self.test.as_json(),
         }

@@ -7,6 +7,7 @@ shown; the rest (time budget, run folder, report, bundle) is here, once.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +29,13 @@ from corecur.engine.checkpointing import Checkpointing, Interval
 from corecur.engine.monitor import Monitor
 from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
+from corecur.finding import Finding
+from corecur.learners.aftermath import all_sections, finish, kept_results, model_card
 from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
 from corecur.learners.run_request import RunRequest, recipe_in
 from corecur.learners.settings import checked_settings, divided
-from corecur.learners.simple_models import Contest, Kind, baseline_section, checked_kind, compete
+from corecur.learners.simple_models import Contest, checked_kind
 from corecur.learners.training import Training
 from corecur.model_file import model_in, save_model
 from corecur.models import Model
@@ -204,6 +207,10 @@ class Learner(ABC, Generic[D, R, P]):
     def check_loaded(self, bundle: Bundle) -> None:
         """Refuse a bundle whose parts do not fit each other (BundleError)."""
 
+    def doubts(self, data: D, test: Outcome | None) -> list[Finding]:
+        """What the trained network says against held-out samples themselves, after the test."""
+        return []
+
     def next_commands(self, bundle: Path, data: D) -> tuple[str, ...]:
         """Commands to try with a new model."""
         model = quote(str(bundle))
@@ -252,6 +259,7 @@ class Learner(ABC, Generic[D, R, P]):
         tell: Tell = silence,
         verbose: bool = False,
         began: float | None = None,
+        trial: bool = False,
     ) -> FitResult:
         """Train on a source, or on what ``read`` returned; test; write the run folder if ``out`` names its parent.
 
@@ -259,7 +267,8 @@ class Learner(ABC, Generic[D, R, P]):
         training data. ``baseline`` names the simple models that stand beside the result (``baselines.KINDS``).
         ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
         the run to go on with, or its folder, on the same source and with the same arguments: it ends with the weights
-        of a run that was never interrupted. Raises DataError, ConfigError or RunError before any work where something
+        of a run that was never interrupted. A ``trial`` of a search never sees the test split, and draws no report.
+        Raises DataError, ConfigError or RunError before any work where something
         is wrong, Stopped where SIGINT or SIGTERM ended a run, or the disk does not take what came of it.
         """
         began = time.perf_counter() if began is None else began
@@ -272,6 +281,8 @@ class Learner(ABC, Generic[D, R, P]):
                 data: D = self.complete(source, validation=validation, test=test)
             else:
                 data = self.read(source, labels, validation=validation, test=test, skip_bad=skip_bad)
+            if trial:
+                data = _without_test(data)
             self._settle_threads(data)
             left = None if seconds is None else max(1.0, seconds - (time.perf_counter() - began))
             recipe = self.choose(data, seconds=left) if kept is None else kept
@@ -299,23 +310,11 @@ class Learner(ABC, Generic[D, R, P]):
             plan.trainer.guard.names = getattr(data.train, "names", ())
             self._train(plan, result, keeper, seconds, began, callbacks, verbose)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
-            self._finish(data, result, beside, tell)
+            finish(self, data, result, beside, tell)
             result.seconds = result.seconds_before + time.perf_counter() - began
-            self._write_run(data, result, config)
+            self._write_run(data, result, config, report=not trial)
             result.seconds = result.seconds_before + time.perf_counter() - began
         return result
-
-    def _finish(self, data: D, result: FitResult, beside: Kind, tell: Tell) -> None:
-        """What comes after the training and changes no weight: calibration, the test, simple models beside it."""
-        result.calibration = self.calibrate(data)
-        if result.calibration is not None:
-            tell(result.calibration.sentence())
-        result.test = self.test(data)
-        contest = None if result.test is None or beside == "none" else self.contest(data, result.test)
-        if contest is not None:
-            result.baselines, left_out = compete(contest, beside, train_seconds=result.train_seconds)
-            for note in left_out:
-                tell(note)
 
     def _reopened(
         self, resume: str | Path | RunFolder | None, opened: contextlib.ExitStack
@@ -396,6 +395,7 @@ class Learner(ABC, Generic[D, R, P]):
             checkpoints=keeper,
         )
         result.train_seconds = result.seconds_before + time.perf_counter() - started
+        result.validation = kept_results(result.history, plan.stopping)
 
     def _config(self, data: D, command: str, request: RunRequest) -> dict[str, Any]:
         return {
@@ -412,7 +412,7 @@ class Learner(ABC, Generic[D, R, P]):
             "deterministic": runtime.CLAIM if request.deterministic else None,
         }
 
-    def _write_run(self, data: D, result: FitResult, config: dict[str, Any]) -> None:
+    def _write_run(self, data: D, result: FitResult, config: dict[str, Any], *, report: bool) -> None:
         """Fill the run folder: ``bundle/``, ``report.html``, and the result in ``config.json``."""
         run = result.run
         if run is None:
@@ -424,24 +424,13 @@ class Learner(ABC, Generic[D, R, P]):
         page = f"{name_of(data.origin)}: {self.task.replace('-', ' ')}"
         with run.ending():
             self.save(run.bundle, card=self.card(data, result, config["command"]))
-            first, *others = self.report(data, result, config)
-            sections = [first, *([baseline_section(result.baselines)] if result.baselines else []), *others]
-            write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), sections)
+            if report:
+                write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), all_sections(self, data, result, config))
             run.write_config(config | {"result": result.as_json()})
 
     def card(self, data: D, result: FitResult, command: str) -> str:
         """``card.md``: what the model is, where it comes from and what it can do."""
-        facts = {name: value for name, value in self.facts(data).items() if isinstance(value, (str, int, float, list))}
-        lines = [
-            f"# {self.title.capitalize()}: {name_of(data.origin)}",
-            "",
-            f"- task: {self.task}",
-            *(f"- {name}: {', '.join(map(str, v)) if isinstance(v, list) else v}" for name, v in facts.items()),
-            f"- trained {time.strftime('%Y-%m-%d')}",
-            f"- {result.test.sentence()}" if result.test is not None else "- not tested",
-            *(f"- {baseline.sentence()}" for baseline in result.baselines),
-        ]
-        return "\n".join([*lines, f"- command: `{command}`"] if command else lines) + "\n"
+        return model_card(self, data, result, command)
 
     def save(self, path: str | Path, *, card: str | None = None) -> Path:
         """Write the bundle: network, preprocessing and labels."""
@@ -476,6 +465,11 @@ class Learner(ABC, Generic[D, R, P]):
         learner.classes = tuple(bundle.labels or ())
         learner.check_loaded(bundle)
         return learner
+
+
+def _without_test(data: Any) -> Any:
+    """The same data, as if nobody had a test split."""
+    return dataclasses.replace(data, test=() if isinstance(data.test, tuple) else None)
 
 
 def name_of(origin: str) -> str:

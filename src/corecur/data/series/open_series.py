@@ -95,10 +95,10 @@ def load_series(
     >>> source.train.values.shape, source.classes
     (torch.Size([300, 128, 1]), ('cylinder', 'bell', 'funnel'))
     """
-    origin, gathered = _gather(source, labels)
+    origin, gathered = gather_labelled_series(source, labels)
     for split, extra in (("validation", validation), ("test", test)):
         if extra is not None:
-            gathered = _with_split(gathered, split, *_gather(extra, None))
+            gathered = _with_split(gathered, split, *gather_labelled_series(extra))
     if gathered.parts["train"].labels is None and not gathered.bad:
         raise DataError(
             "the series have no labels: nothing says what they are",
@@ -147,7 +147,7 @@ def load_series_split(
     >>> torch.equal(series.values, known.train.values)
     True
     """
-    origin, gathered = _gather(source, labels, preparation)
+    origin, gathered = gather_labelled_series(source, labels, preparation)
     part = only_part(gathered, split, origin)
     gathered = replace(gathered, parts={split: part if labelled else replace(part, labels=None)})
     parts, bad = _usable(gathered, len(preparation.channels))
@@ -175,8 +175,14 @@ def only_part(gathered: GatheredSeries, split: str, origin: str) -> SeriesPart:
     raise DataError(f"the source has several splits, and none is {split}", where=origin, got=", ".join(gathered.parts))
 
 
-def _gather(source: Any, labels: Any, preparation: SeriesPreparation | None = None) -> tuple[str, GatheredSeries]:
-    """Name of the source, and what it holds."""
+def gather_labelled_series(
+    source: Any, labels: Any = None, preparation: SeriesPreparation | None = None
+) -> tuple[str, GatheredSeries]:
+    """Name of the source, and what it holds, gaps and all; raises DataError like `load_series`.
+
+    >>> gather_labelled_series("waves")[1].kind
+    'sample'
+    """
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source), _gather_path(source, labels, preparation)
     if labels is None and isinstance(source, tuple) and len(source) == 2:

@@ -46,10 +46,10 @@ def load_tagged(
     ('DET', 'NOUN', 'VERB')
     """
     reader = TextReader(encoding, skip_bad)
-    origin, kind, sets = _gather(source, tags, reader)
+    origin, kind, sets = gather_tagged(source, tags, reader)
     for split, extra in (("validation", validation), ("test", test)):
         if extra is not None:
-            sets[split] = _only_set(_gather(extra, None, reader)[2], split, str(extra))
+            sets[split] = _only_set(gather_tagged(extra, None, reader)[2], split, str(extra))
     if "train" not in sets or not len(sets["train"]):
         raise DataError("there is no sentence to train on", where=origin, expected=KNOWN)
     found = {tag for sentence in sets["train"].tags or () for tag in sentence}
@@ -77,13 +77,17 @@ def load_tagged_split(
     ('test[0]',)
     """
     reader = TextReader(encoding, skip_bad)
-    origin, _, sets = _gather(source, tags, reader)
+    origin, _, sets = gather_tagged(source, tags, reader)
     chosen = _with_known_tags(_only_set(sets, split, origin), set(classes), reader, split=split, origin=origin)
     return chosen, tuple(reader.findings())
 
 
-def _gather(source: Any, tags: Any, reader: TextReader) -> tuple[str, str, dict[str, TaggedSet]]:
-    """Name, kind and splits of a source."""
+def gather_tagged(source: Any, tags: Any, reader: TextReader) -> tuple[str, str, dict[str, TaggedSet]]:
+    """Name, kind and splits of a source; raises DataError like `load_tagged`.
+
+    >>> gather_tagged([["go"]], [["VERB"]], TextReader())[1]
+    'python'
+    """
     if not isinstance(source, (str, os.PathLike)):
         if tags is None and isinstance(source, tuple) and len(source) == 2:
             source, tags = source

@@ -174,6 +174,17 @@ def load_texts(
     )
 
 
+def gather_labelled(
+    source: Any, reader: TextReader, *, text_column: str | None = None, label_column: str | None = None
+) -> tuple[str, GatheredTexts]:
+    """Name of a source of labelled texts, and what it holds, as it stands there; raises DataError like `load_texts`.
+
+    >>> gather_labelled((["good", ""], ["+", "-"]), TextReader())[1].parts["train"].texts
+    ['good', '']
+    """
+    return _Reading(text_column, label_column, LONGEST_TEXT, reader).gather(source)
+
+
 def load_text_split(
     source: Any,
     labels: Any = None,

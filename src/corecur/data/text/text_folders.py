@@ -98,12 +98,13 @@ def _read_classes(folder: Path, listing: Listing, source: Path, reader: TextRead
         files, others = _walk(class_folder)
         left_out += others
         if not files:
-            raise DataError(
+            empty = DataError(
                 "a class folder holds no text",
                 where=class_folder,
                 expected=WANTED,
                 do="put text files (.txt) into it, or remove the folder",
             )
+            reader.refuse(empty, place=f"{class_folder.name}/")
         label = one_spelling(class_folder.name)
         for file in files:
             text = reader.read(file)
