@@ -37,7 +37,7 @@ LEVELS = (
     ("model_file",),
     ("report",),
     ("learners",),
-    ("tuning",),
+    ("combine", "tuning"),
     ("console",),
     ("commands",),
     ("corecur", "cli", "tensorflow"),

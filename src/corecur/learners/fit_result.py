@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from corecur.engine.calibration import Calibration
 from corecur.engine.callback import Logs
 from corecur.finding import Finding
+from corecur.learners.simple_models import Baseline
 from corecur.run_folder import RunFolder
 
 
@@ -27,6 +29,8 @@ class FitResult:
     seconds_before: float = 0.0
     run: RunFolder | None = None
     findings: tuple[Finding, ...] = ()
+    calibration: Calibration | None = None
+    baselines: tuple[Baseline, ...] = ()
     next_commands: tuple[str, ...] = ()
 
     @property
@@ -54,6 +58,8 @@ class FitResult:
             "train_seconds": round(self.train_seconds, 3),
             "epochs": len(self.history),
             "findings": [found.as_json() for found in self.findings],
+            "calibration": None if self.calibration is None else self.calibration.as_json(),
+            "baselines": [baseline.as_json() for baseline in self.baselines],
             "validation": self.validation,
             "test": None if self.test is None else self.test.as_json(),
         }

@@ -22,18 +22,20 @@ from corecur import interruption, runtime
 from corecur.bundle.open import Bundle, open_untrusted
 from corecur.data.decoding import Progress
 from corecur.engine.budget import Budget, TimeBudget
-from corecur.engine.callback import Callback, Logs
-from corecur.engine.callbacks import EarlyStopping
+from corecur.engine.calibration import Calibration
+from corecur.engine.callback import Callback
 from corecur.engine.checkpoint import CheckpointFolder
 from corecur.engine.checkpointing import Checkpointing, Interval
 from corecur.engine.monitor import Monitor
 from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
 from corecur.finding import Finding
+from corecur.learners.aftermath import all_sections, finish, kept_results, model_card
 from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
 from corecur.learners.run_request import RunRequest, recipe_in
 from corecur.learners.settings import checked_settings, divided
+from corecur.learners.simple_models import Contest, checked_kind
 from corecur.learners.training import Training
 from corecur.model_file import model_in, save_model
 from corecur.models import Model
@@ -42,6 +44,8 @@ from corecur.run_folder import MetricsLog, RunFolder, check_writable, read_confi
 
 # Seconds kept back from a time budget for the report and the bundle.
 _SECONDS_FOR_REPORT = 4.0
+#: Why probabilities are left as they are.
+NO_VALIDATION = "there is no validation split to fit them on"
 # The kinds of data that were given as values in Python: nobody can read them again.
 _IN_MEMORY = ("arrays", "python")
 
@@ -63,7 +67,8 @@ class Learner(ABC, Generic[D, R, P]):
 
     ``settings`` are settings of the recipe and of how a source is read, by name; the rest follows from the data. The
     same seed, machine, versions and number of threads give the same model; ``threads=None`` takes torch's number, or
-    one where other programs keep the cores busy.
+    one where other programs keep the cores busy. ``split_seed``, by default the seed, draws the splits that a source
+    lacks: learners to be compared or combined share it.
     """
 
     #: The name of the task, as ``--task`` takes it and a bundle keeps it.
@@ -81,17 +86,20 @@ class Learner(ABC, Generic[D, R, P]):
         self,
         *,
         seed: int = 0,
+        split_seed: int | None = None,
         device: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
         **settings: Any,
     ) -> None:
         runtime.check_seed(seed)
+        runtime.check_seed(seed if split_seed is None else split_seed)
         self._given = dict(settings)
         reading, self.settings = divided(settings, self.reading_model, self.recipe_model)
         self.reading: Any = checked_settings(self.reading_model, reading)
         self.check(self.settings)
         self.seed = seed
+        self.split_seed = seed if split_seed is None else split_seed
         self.device = device
         self.precision = precision
         self.threads = threads
@@ -184,6 +192,14 @@ class Learner(ABC, Generic[D, R, P]):
         """Data that ``read`` gave or the caller made, with the splits that it lacks."""
         return data
 
+    def calibrate(self, data: D) -> Calibration | None:
+        """Fit on the validation split what makes probabilities right, after the training; None where there are none."""
+        return None
+
+    def contest(self, data: D, test: Any) -> Contest | None:
+        """The network's results on the test split and the simple models to set beside them, if there are any."""
+        return None
+
     def trial(self, data: D) -> Callable[[], object] | None:
         """A piece of the work, a few milliseconds long, that tells how many threads serve this training best."""
         return None
@@ -237,6 +253,7 @@ class Learner(ABC, Generic[D, R, P]):
         command: str = "",
         skip_bad: bool = False,
         save_every: str | int = "1m",
+        baseline: str = "auto",
         resume: str | Path | RunFolder | None = None,
         callbacks: Sequence[Callback] = (),
         tell: Tell = silence,
@@ -247,14 +264,15 @@ class Learner(ABC, Generic[D, R, P]):
         """Train on a source, or on what ``read`` returned; test; write the run folder if ``out`` names its parent.
 
         ``seconds`` bounds the whole fit instead of epochs. ``validation`` and ``test`` are sources or shares of the
-        training data. ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
+        training data. ``baseline`` names the simple models that stand beside the result (``baselines.KINDS``).
+        ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
         the run to go on with, or its folder, on the same source and with the same arguments: it ends with the weights
         of a run that was never interrupted. A ``trial`` of a search never sees the test split, and draws no report.
         Raises DataError, ConfigError or RunError before any work where something
         is wrong, Stopped where SIGINT or SIGTERM ended a run, or the disk does not take what came of it.
         """
         began = time.perf_counter() if began is None else began
-        every = Interval.parse(save_every)
+        every, beside = Interval.parse(save_every), checked_kind(baseline)
         if out is not None and resume is None:
             check_writable(Path(out), source)
         with contextlib.ExitStack() as opened:
@@ -281,6 +299,7 @@ class Learner(ABC, Generic[D, R, P]):
                 data.origin if is_kept else None, validation=validation, test=test, skip_bad=skip_bad,
                 seconds=seconds, save_every=str(save_every), settings=self._given, seed=self.seed, device=self.device,
                 precision=self.precision, threads=torch.get_num_threads(), deterministic=runtime.is_deterministic(),
+                baseline=beside, split_seed=self.split_seed,
             )  # fmt: skip
             config = self._config(data, command, request)
             if run is None and out is not None:
@@ -291,11 +310,7 @@ class Learner(ABC, Generic[D, R, P]):
             plan.trainer.guard.names = getattr(data.train, "names", ())
             self._train(plan, result, keeper, seconds, began, callbacks, verbose)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
-            result.test = self.test(data)
-            doubts = self.doubts(data, result.test)
-            result.findings += tuple(doubts)
-            for finding in doubts:
-                tell(f"! {finding}")
+            finish(self, data, result, beside, tell)
             result.seconds = result.seconds_before + time.perf_counter() - began
             self._write_run(data, result, config, report=not trial)
             result.seconds = result.seconds_before + time.perf_counter() - began
@@ -380,7 +395,7 @@ class Learner(ABC, Generic[D, R, P]):
             checkpoints=keeper,
         )
         result.train_seconds = result.seconds_before + time.perf_counter() - started
-        result.validation = _kept_results(result.history, plan.stopping)
+        result.validation = kept_results(result.history, plan.stopping)
 
     def _config(self, data: D, command: str, request: RunRequest) -> dict[str, Any]:
         return {
@@ -410,21 +425,12 @@ class Learner(ABC, Generic[D, R, P]):
         with run.ending():
             self.save(run.bundle, card=self.card(data, result, config["command"]))
             if report:
-                write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), self.report(data, result, config))
+                write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), all_sections(self, data, result, config))
             run.write_config(config | {"result": result.as_json()})
 
     def card(self, data: D, result: FitResult, command: str) -> str:
         """``card.md``: what the model is, where it comes from and what it can do."""
-        facts = {name: value for name, value in self.facts(data).items() if isinstance(value, (str, int, float, list))}
-        lines = [
-            f"# {self.title.capitalize()}: {name_of(data.origin)}",
-            "",
-            f"- task: {self.task}",
-            *(f"- {name}: {', '.join(map(str, v)) if isinstance(v, list) else v}" for name, v in facts.items()),
-            f"- trained {time.strftime('%Y-%m-%d')}",
-            f"- {result.test.sentence()}" if result.test is not None else "- not tested",
-        ]
-        return "\n".join([*lines, f"- command: `{command}`"] if command else lines) + "\n"
+        return model_card(self, data, result, command)
 
     def save(self, path: str | Path, *, card: str | None = None) -> Path:
         """Write the bundle: network, preprocessing and labels."""
@@ -464,17 +470,6 @@ class Learner(ABC, Generic[D, R, P]):
 def _without_test(data: Any) -> Any:
     """The same data, as if nobody had a test split."""
     return dataclasses.replace(data, test=() if isinstance(data.test, tuple) else None)
-
-
-def _kept_results(history: Sequence[Logs], stopping: EarlyStopping | None) -> Logs:
-    """What the validation said of the weights that a training leaves: those of its last epoch, or the best restored."""
-    if not history:
-        return {}
-    restored = stopping is not None and (stopping.stopped_epoch is not None or not stopping.only_when_stopped)
-    kept = stopping.best_epoch if stopping is not None and restored and stopping.restore_best_weights else -1
-    return {"epoch": (kept if kept >= 0 else len(history) - 1) + 1} | {
-        name: value for name, value in history[kept].items() if name.startswith("val_")
-    }
 
 
 def name_of(origin: str) -> str:
