@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.table import Table
 
+    from corecur.finding import Finding
     from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome
 
@@ -110,6 +111,16 @@ def say_result(result: FitResult) -> None:
         say(f"time:   {clock(result.seconds)}, of which training {clock(result.train_seconds)}\n\nnext:")
         for command in result.next_commands:
             say(f"  {command}")
+
+
+def say_diagnosis(findings: Sequence[Finding]) -> None:
+    """What a doctor found, a block for each: verdict, evidence, remedy."""
+    for finding in findings:
+        say(f"{finding.level}: {finding.verdict} [{finding.kind}]")
+        for line in finding.evidence:
+            say(f"  {line}")
+        if finding.remedy:
+            say(f"  do this: {finding.remedy}")
 
 
 def say_stream(beginning: str, pieces: Iterable[str]) -> None:

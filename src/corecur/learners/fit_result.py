@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corecur.engine.callback import Logs
+from corecur.finding import Finding
 from corecur.run_folder import RunFolder
 
 
@@ -25,6 +26,9 @@ class FitResult:
     run: RunFolder | None = None
     findings: tuple[str, ...] = ()
     next_commands: tuple[str, ...] = ()
+    #: What the doctor says of the training, the gravest first, and what it healed on the way.
+    diagnosis: tuple[Finding, ...] = ()
+    healed: tuple[str, ...] = ()
 
     @property
     def stopped_early(self) -> bool:
@@ -51,5 +55,7 @@ class FitResult:
             "train_seconds": round(self.train_seconds, 3),
             "epochs": len(self.history),
             "findings": list(self.findings),
+            "diagnosis": [finding.as_json() for finding in self.diagnosis],
+            "healed": list(self.healed),
             "test": None if self.test is None else self.test.as_json(),
         }

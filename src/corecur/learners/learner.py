@@ -27,6 +27,7 @@ from corecur.engine.checkpointing import Checkpointing, Interval
 from corecur.engine.monitor import Monitor
 from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
+from corecur.learners.examination import doctor_for, with_doctor
 from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
 from corecur.learners.run_request import RunRequest, recipe_in
@@ -34,6 +35,7 @@ from corecur.learners.settings import checked_settings, divided
 from corecur.learners.training import Training
 from corecur.model_file import model_in, save_model
 from corecur.models import Model
+from corecur.report.doctor_section import doctor_section
 from corecur.report.page import Section, write_page
 from corecur.run_folder import MetricsLog, RunFolder, check_writable, read_config
 
@@ -230,6 +232,7 @@ class Learner(ABC, Generic[D, R, P]):
         command: str = "",
         skip_bad: bool = False,
         save_every: str | int = "1m",
+        heal: bool = False,
         resume: str | Path | RunFolder | None = None,
         callbacks: Sequence[Callback] = (),
         tell: Tell = silence,
@@ -241,8 +244,9 @@ class Learner(ABC, Generic[D, R, P]):
         ``seconds`` bounds the whole fit instead of epochs. ``validation`` and ``test`` are sources or shares of the
         training data. ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
         the run to go on with, or its folder, on the same source and with the same arguments: it ends with the weights
-        of a run that was never interrupted. Raises DataError, ConfigError or RunError before any work where something
-        is wrong, Stopped where SIGINT or SIGTERM ended a run, or the disk does not take what came of it.
+        of a run that was never interrupted. A doctor watches; with ``heal`` it bounds gradients, lowers the rate and
+        goes back to good weights where a training runs away. Raises DataError, ConfigError or RunError before any work
+        where something is wrong, Stopped where a signal ended a run, or the disk does not take what came of it.
         """
         began = time.perf_counter() if began is None else began
         every = Interval.parse(save_every)
@@ -268,8 +272,9 @@ class Learner(ABC, Generic[D, R, P]):
             is_kept = labels is None and data.kind not in _IN_MEMORY
             request = RunRequest.of(
                 data.origin if is_kept else None, validation=validation, test=test, skip_bad=skip_bad,
-                seconds=seconds, save_every=str(save_every), settings=self._given, seed=self.seed, device=self.device,
-                precision=self.precision, threads=torch.get_num_threads(), deterministic=runtime.is_deterministic(),
+                seconds=seconds, save_every=str(save_every), heal=heal, settings=self._given, seed=self.seed,
+                device=self.device, precision=self.precision, threads=torch.get_num_threads(),
+                deterministic=runtime.is_deterministic(),
             )  # fmt: skip
             config = self._config(data, command, request)
             if run is None and out is not None:
@@ -278,11 +283,13 @@ class Learner(ABC, Generic[D, R, P]):
             result = FitResult(run=run, findings=data.findings, planned_epochs=plan.epochs if seconds is None else None)
             keeper = None if run is None else self._keeper(plan, run, every, tell, anew=resume is None)
             plan.trainer.guard.names = getattr(data.train, "names", ())
-            self._train(plan, result, keeper, seconds, began, callbacks, verbose)
+            doctor = doctor_for(callbacks, config, run=run, heal=heal, tell=plan.trainer.tell)
+            self._train(plan, result, keeper, seconds, began, with_doctor(callbacks, doctor), verbose)
+            result.diagnosis, result.healed = doctor.findings, tuple(doctor.done)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
             result.test = self.test(data)
             result.seconds = result.seconds_before + time.perf_counter() - began
-            self._write_run(data, result, config)
+            self._write_run(data, result, config, doctor_section(doctor.findings, doctor.rows))
             result.seconds = result.seconds_before + time.perf_counter() - began
         return result
 
@@ -381,7 +388,7 @@ class Learner(ABC, Generic[D, R, P]):
             "deterministic": runtime.CLAIM if request.deterministic else None,
         }
 
-    def _write_run(self, data: D, result: FitResult, config: dict[str, Any]) -> None:
+    def _write_run(self, data: D, result: FitResult, config: dict[str, Any], *more: Section) -> None:
         """Fill the run folder: ``bundle/``, ``report.html``, and the result in ``config.json``."""
         run = result.run
         if run is None:
@@ -393,7 +400,7 @@ class Learner(ABC, Generic[D, R, P]):
         page = f"{name_of(data.origin)}: {self.task.replace('-', ' ')}"
         with run.ending():
             self.save(run.bundle, card=self.card(data, result, config["command"]))
-            write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), self.report(data, result, config))
+            write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), [*self.report(data, result, config), *more])
             run.write_config(config | {"result": result.as_json()})
 
     def card(self, data: D, result: FitResult, command: str) -> str:
