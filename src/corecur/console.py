@@ -26,6 +26,7 @@ from corecur.learners.outcome import Listing, Outcome
 
 # Where nobody sees a screen, a table's lines are as long as what they hold.
 _ENDLESS = 100_000
+_EVIDENCE = 10
 # Names and texts of files and models may hold anything: control characters but line end and tab, changes of direction.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # Beginnings of formulas, the wide forms of East Asian keyboards included.
@@ -121,6 +122,19 @@ def say_diagnosis(findings: Sequence[Finding]) -> None:
             say(f"  {line}")
         if finding.remedy:
             say(f"  do this: {finding.remedy}")
+
+
+def say_check(findings: Sequence[Finding], sentence: str) -> None:
+    """What a check found, each with its level before it, and the result in a sentence."""
+    for found in findings:
+        say(f"{found.level}: {found.verdict}")
+        for line in found.evidence[:_EVIDENCE]:
+            say(f"    {line}")
+        if len(found.evidence) > _EVIDENCE:
+            say(f"    … and {len(found.evidence) - _EVIDENCE:,} more; --json and --report have them all")
+        if found.remedy:
+            say(f"    do this: {found.remedy}")
+    say(sentence)
 
 
 def say_stream(beginning: str, pieces: Iterable[str]) -> None:

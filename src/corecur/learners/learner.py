@@ -7,6 +7,7 @@ shown; the rest (time budget, run folder, report, bundle) is here, once.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +22,14 @@ from corecur import interruption, runtime
 from corecur.bundle.open import Bundle, open_untrusted
 from corecur.data.decoding import Progress
 from corecur.engine.budget import Budget, TimeBudget
-from corecur.engine.callback import Callback
+from corecur.engine.callback import Callback, Logs
+from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.checkpoint import CheckpointFolder
 from corecur.engine.checkpointing import Checkpointing, Interval
 from corecur.engine.monitor import Monitor
 from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
+from corecur.finding import Finding
 from corecur.learners.examination import doctor_for, with_doctor
 from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
@@ -190,6 +193,10 @@ class Learner(ABC, Generic[D, R, P]):
     def check_loaded(self, bundle: Bundle) -> None:
         """Refuse a bundle whose parts do not fit each other (BundleError)."""
 
+    def doubts(self, data: D, test: Outcome | None) -> list[Finding]:
+        """What the trained network says against held-out samples themselves, after the test."""
+        return []
+
     def next_commands(self, bundle: Path, data: D) -> tuple[str, ...]:
         """Commands to try with a new model."""
         model = quote(str(bundle))
@@ -238,6 +245,7 @@ class Learner(ABC, Generic[D, R, P]):
         tell: Tell = silence,
         verbose: bool = False,
         began: float | None = None,
+        trial: bool = False,
     ) -> FitResult:
         """Train on a source, or on what ``read`` returned; test; write the run folder if ``out`` names its parent.
 
@@ -245,8 +253,9 @@ class Learner(ABC, Generic[D, R, P]):
         training data. ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
         the run to go on with, or its folder, on the same source and with the same arguments: it ends with the weights
         of a run that was never interrupted. A doctor watches; with ``heal`` it bounds gradients, lowers the rate and
-        goes back to good weights where a training runs away. Raises DataError, ConfigError or RunError before any work
-        where something is wrong, Stopped where a signal ended a run, or the disk does not take what came of it.
+        goes back to good weights where a training runs away. A ``trial`` of a search never sees the test split, and
+        draws no report. Raises DataError, ConfigError or RunError before any work where something is wrong, Stopped
+        where a signal ended a run, or the disk does not take what came of it.
         """
         began = time.perf_counter() if began is None else began
         every = Interval.parse(save_every)
@@ -258,6 +267,8 @@ class Learner(ABC, Generic[D, R, P]):
                 data: D = self.complete(source, validation=validation, test=test)
             else:
                 data = self.read(source, labels, validation=validation, test=test, skip_bad=skip_bad)
+            if trial:
+                data = _without_test(data)
             self._settle_threads(data)
             left = None if seconds is None else max(1.0, seconds - (time.perf_counter() - began))
             recipe = self.choose(data, seconds=left) if kept is None else kept
@@ -288,8 +299,13 @@ class Learner(ABC, Generic[D, R, P]):
             result.diagnosis, result.healed = doctor.findings, tuple(doctor.done)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
             result.test = self.test(data)
+            doubts = self.doubts(data, result.test)
+            result.findings += tuple(doubts)
+            for finding in doubts:
+                tell(f"! {finding}")
             result.seconds = result.seconds_before + time.perf_counter() - began
-            self._write_run(data, result, config, doctor_section(doctor.findings, doctor.rows))
+            more = () if trial else (doctor_section(doctor.findings, doctor.rows),)
+            self._write_run(data, result, config, report=not trial, more=more)
             result.seconds = result.seconds_before + time.perf_counter() - began
         return result
 
@@ -372,6 +388,7 @@ class Learner(ABC, Generic[D, R, P]):
             checkpoints=keeper,
         )
         result.train_seconds = result.seconds_before + time.perf_counter() - started
+        result.validation = _kept_results(result.history, plan.stopping)
 
     def _config(self, data: D, command: str, request: RunRequest) -> dict[str, Any]:
         return {
@@ -383,12 +400,14 @@ class Learner(ABC, Generic[D, R, P]):
             "recipe": {} if self.recipe is None else self.recipe.model_dump(mode="json"),
             "reading": self.reading.model_dump(),
             **self.facts(data),
-            "findings": list(data.findings),
+            "findings": [found.as_json() for found in data.findings],
             "environment": self.environment,
             "deterministic": runtime.CLAIM if request.deterministic else None,
         }
 
-    def _write_run(self, data: D, result: FitResult, config: dict[str, Any], *more: Section) -> None:
+    def _write_run(
+        self, data: D, result: FitResult, config: dict[str, Any], *, report: bool, more: Sequence[Section] = ()
+    ) -> None:
         """Fill the run folder: ``bundle/``, ``report.html``, and the result in ``config.json``."""
         run = result.run
         if run is None:
@@ -400,7 +419,9 @@ class Learner(ABC, Generic[D, R, P]):
         page = f"{name_of(data.origin)}: {self.task.replace('-', ' ')}"
         with run.ending():
             self.save(run.bundle, card=self.card(data, result, config["command"]))
-            write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), [*self.report(data, result, config), *more])
+            if report:
+                sections = [*self.report(data, result, config), *more]
+                write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), sections)
             run.write_config(config | {"result": result.as_json()})
 
     def card(self, data: D, result: FitResult, command: str) -> str:
@@ -449,6 +470,22 @@ class Learner(ABC, Generic[D, R, P]):
         learner.classes = tuple(bundle.labels or ())
         learner.check_loaded(bundle)
         return learner
+
+
+def _without_test(data: Any) -> Any:
+    """The same data, as if nobody had a test split."""
+    return dataclasses.replace(data, test=() if isinstance(data.test, tuple) else None)
+
+
+def _kept_results(history: Sequence[Logs], stopping: EarlyStopping | None) -> Logs:
+    """What the validation said of the weights that a training leaves: those of its last epoch, or the best restored."""
+    if not history:
+        return {}
+    restored = stopping is not None and (stopping.stopped_epoch is not None or not stopping.only_when_stopped)
+    kept = stopping.best_epoch if stopping is not None and restored and stopping.restore_best_weights else -1
+    return {"epoch": (kept if kept >= 0 else len(history) - 1) + 1} | {
+        name: value for name, value in history[kept].items() if name.startswith("val_")
+    }
 
 
 def name_of(origin: str) -> str:

@@ -69,6 +69,9 @@ class Doctor(Callback):
         self.rows: list[Row] = []
         self.findings: tuple[Finding, ...] = ()
         self.done: list[str] = []
+        self._healer: Healer | None = None
+        self._losses: list[float] = []
+        self._norms: list[float] = []
         self._tell, self._write, self._rewrite, self._remedy = tell, write, rewrite, remedy
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -88,8 +91,7 @@ class Doctor(Callback):
         self._add(_facts(self.trainer, self._probe))
 
     def _begin_epoch(self) -> None:
-        self._losses: list[float] = []
-        self._norms: list[float] = []
+        self._losses, self._norms = [], []
         self._refused = 0
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
