@@ -31,6 +31,7 @@ from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
 from corecur.finding import Finding
 from corecur.learners.aftermath import all_sections, finish, kept_results, model_card
+from corecur.learners.examination import doctor_for, with_doctor
 from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
 from corecur.learners.run_request import RunRequest, recipe_in
@@ -39,6 +40,7 @@ from corecur.learners.simple_models import Contest, checked_kind
 from corecur.learners.training import Training
 from corecur.model_file import model_in, save_model
 from corecur.models import Model
+from corecur.report.doctor_section import doctor_section
 from corecur.report.page import Section, write_page
 from corecur.run_folder import MetricsLog, RunFolder, check_writable, read_config
 
@@ -254,6 +256,7 @@ class Learner(ABC, Generic[D, R, P]):
         skip_bad: bool = False,
         save_every: str | int = "1m",
         baseline: str = "auto",
+        heal: bool = False,
         resume: str | Path | RunFolder | None = None,
         callbacks: Sequence[Callback] = (),
         tell: Tell = silence,
@@ -267,9 +270,10 @@ class Learner(ABC, Generic[D, R, P]):
         training data. ``baseline`` names the simple models that stand beside the result (``baselines.KINDS``).
         ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
         the run to go on with, or its folder, on the same source and with the same arguments: it ends with the weights
-        of a run that was never interrupted. A ``trial`` of a search never sees the test split, and draws no report.
-        Raises DataError, ConfigError or RunError before any work where something
-        is wrong, Stopped where SIGINT or SIGTERM ended a run, or the disk does not take what came of it.
+        of a run that was never interrupted. A doctor watches; with ``heal`` it bounds gradients, lowers the rate and
+        goes back to good weights where a training runs away. A ``trial`` of a search never sees the test split, and
+        draws no report. Raises DataError, ConfigError or RunError before any work where something is wrong, Stopped
+        where a signal ended a run, or the disk does not take what came of it.
         """
         began = time.perf_counter() if began is None else began
         every, beside = Interval.parse(save_every), checked_kind(baseline)
@@ -297,9 +301,9 @@ class Learner(ABC, Generic[D, R, P]):
             is_kept = labels is None and data.kind not in _IN_MEMORY
             request = RunRequest.of(
                 data.origin if is_kept else None, validation=validation, test=test, skip_bad=skip_bad,
-                seconds=seconds, save_every=str(save_every), settings=self._given, seed=self.seed, device=self.device,
-                precision=self.precision, threads=torch.get_num_threads(), deterministic=runtime.is_deterministic(),
-                baseline=beside, split_seed=self.split_seed,
+                seconds=seconds, save_every=str(save_every), heal=heal, settings=self._given, seed=self.seed,
+                device=self.device, precision=self.precision, threads=torch.get_num_threads(),
+                deterministic=runtime.is_deterministic(), baseline=beside, split_seed=self.split_seed,
             )  # fmt: skip
             config = self._config(data, command, request)
             if run is None and out is not None:
@@ -308,11 +312,14 @@ class Learner(ABC, Generic[D, R, P]):
             result = FitResult(run=run, findings=data.findings, planned_epochs=plan.epochs if seconds is None else None)
             keeper = None if run is None else self._keeper(plan, run, every, tell, anew=resume is None)
             plan.trainer.guard.names = getattr(data.train, "names", ())
-            self._train(plan, result, keeper, seconds, began, callbacks, verbose)
+            doctor = doctor_for(callbacks, config, run=run, heal=heal, tell=plan.trainer.tell)
+            self._train(plan, result, keeper, seconds, began, with_doctor(callbacks, doctor), verbose)
+            result.diagnosis, result.healed = doctor.findings, tuple(doctor.done)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
             finish(self, data, result, beside, tell)
             result.seconds = result.seconds_before + time.perf_counter() - began
-            self._write_run(data, result, config, report=not trial)
+            more = () if trial else (doctor_section(doctor.findings, doctor.rows),)
+            self._write_run(data, result, config, report=not trial, more=more)
             result.seconds = result.seconds_before + time.perf_counter() - began
         return result
 
@@ -412,7 +419,9 @@ class Learner(ABC, Generic[D, R, P]):
             "deterministic": runtime.CLAIM if request.deterministic else None,
         }
 
-    def _write_run(self, data: D, result: FitResult, config: dict[str, Any], *, report: bool) -> None:
+    def _write_run(
+        self, data: D, result: FitResult, config: dict[str, Any], *, report: bool, more: Sequence[Section] = ()
+    ) -> None:
         """Fill the run folder: ``bundle/``, ``report.html``, and the result in ``config.json``."""
         run = result.run
         if run is None:
@@ -425,7 +434,8 @@ class Learner(ABC, Generic[D, R, P]):
         with run.ending():
             self.save(run.bundle, card=self.card(data, result, config["command"]))
             if report:
-                write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), all_sections(self, data, result, config))
+                sections = [*all_sections(self, data, result, config), *more]
+                write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), sections)
             run.write_config(config | {"result": result.as_json()})
 
     def card(self, data: D, result: FitResult, command: str) -> str:
