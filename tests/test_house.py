@@ -37,6 +37,7 @@ LEVELS = (
     ("model_file",),
     ("report",),
     ("learners",),
+    ("comparison",),
     ("console",),
     ("commands",),
     ("corecur", "cli", "tensorflow"),

@@ -23,6 +23,7 @@ __all__ = [
     "TextGenerator",
     "__version__",
     "callbacks",
+    "compare",
     "layers",
     "losses",
     "metrics",
@@ -33,6 +34,7 @@ __all__ = [
 # Names are loaded at first use: the command must watch for signals before torch is imported, which takes seconds.
 if TYPE_CHECKING:
     from corecur import layers
+    from corecur.comparison.compare import compare
     from corecur.engine import callbacks, losses, metrics, optimizers, schedules
     from corecur.errors import BundleError, ConfigError, CorecurError, DataError, RunError, ShapeError, Stopped
     from corecur.learners.forecaster import Forecaster
@@ -56,6 +58,7 @@ else:
         "TextClassifier": "learners.text_classifier",
         "TextGenerator": "learners.text_generator",
         "__version__": "version",
+        "compare": "comparison.compare",
     }
 
     def __getattr__(name: str) -> object:

@@ -27,6 +27,7 @@ from corecur.engine.checkpointing import Checkpointing, Interval
 from corecur.engine.monitor import Monitor
 from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
+from corecur.learners.answer_record import AnswerRecord
 from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
 from corecur.learners.run_request import RunRequest, recipe_in
@@ -171,6 +172,24 @@ class Learner(ABC, Generic[D, R, P]):
     @abstractmethod
     def spreadsheet(self, answers: Sequence[Any]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """Answers as header and rows of a CSV file."""
+
+    @abstractmethod
+    def record(self, data: D, outcome: Any) -> AnswerRecord:
+        """What the test of ``data`` came to, sample by sample; ``outcome`` is what ``test`` gave."""
+
+    @abstractmethod
+    def examine(
+        self, source: Any, *, split: str = "test", skip_bad: bool = False, progress: Progress | None = None
+    ) -> AnswerRecord:
+        """The same for a labelled source: its test split if it has one, else all of it."""
+
+    def drawing(self, part: Any) -> Callable[[int], str] | None:
+        """What draws a sample of a split, by its place, as a data URI or an SVG element; None where none is drawn."""
+        return None
+
+    @abstractmethod
+    def once(self, size: int) -> Callable[[], object]:
+        """Answers for one made-up sample of so many steps, words or tokens where it has them: to be timed."""
 
     @classmethod
     def check(cls, settings: Mapping[str, Any]) -> None:
@@ -393,6 +412,8 @@ class Learner(ABC, Generic[D, R, P]):
         page = f"{name_of(data.origin)}: {self.task.replace('-', ' ')}"
         with run.ending():
             self.save(run.bundle, card=self.card(data, result, config["command"]))
+            if result.test is not None:
+                run.write_answers(self.record(data, result.test).as_json())
             write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), self.report(data, result, config))
             run.write_config(config | {"result": result.as_json()})
 
