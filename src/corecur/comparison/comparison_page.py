@@ -31,19 +31,26 @@ def _verdict(found: Comparison) -> Section:
     return Section("Verdict", blocks, note=f"{found.task}, {found.samples:,} test {found.noun} in common")
 
 
+def _letters(found: Comparison) -> dict[str, str]:
+    """A letter for each model, or a number where there are more models than letters: long names fill no tables."""
+    names = [row.name for row in found.standings]
+    return {name: _LETTERS[place] if place < len(_LETTERS) else str(place + 1) for place, name in enumerate(names)}
+
+
 def _models(found: Comparison) -> Section:
-    measure = found.measure
-    rows = [(row.name, row.figure, row.interval) for row in found.standings]
+    measure, letters = found.measure, _letters(found)
+    rows = [(f"{letters[row.name]}  {row.name}", row.figure, row.interval) for row in found.standings]
     chart = interval_chart(rows, title=measure.name, show=lambda value: measure.show(value))
     header, cells, _ = found.listing()
-    blocks: list[Block] = [chart, Rows(header, cells)]
+    table = [(letters[row.name], *cell) for row, cell in zip(found.standings, cells, strict=True)]
+    blocks: list[Block] = [chart, Rows(("", *header), table)]
     if found.standings[0].others:
-        table = [
-            (row.name, *(part for m, f, i in row.others for part in (m.show(f), interval_in_words(i, m))))
+        others = [
+            (letters[row.name], *(part for m, f, i in row.others for part in (m.show(f), interval_in_words(i, m))))
             for row in found.standings
         ]
         names = [part for m, _, _ in found.standings[0].others for part in (m.name, "95 % interval")]
-        blocks.append(Rows(("model", *names), table, caption="other figures of the same answers"))
+        blocks.append(Rows(("", *names), others, caption="other figures of the same answers"))
     several = [row for row in found.standings if len(row.runs) > 1]
     if several:
         runs = [(row.name, names_in_words(row.runs, 20)) for row in several]
@@ -64,7 +71,8 @@ def _slices(found: Comparison) -> Section:
     if found.slices:
         a, b = found.slices[0].a, found.slices[0].b
         blocks.append(_table(found.slices, found, titled=True))
-        note = f"{a} and {b}; p is corrected for {len(found.slices):,} parts (Holm)"
+        letters = _letters(found)
+        note = f"{letters[a]} and {letters[b]}, the two best; p is corrected for {len(found.slices):,} parts (Holm)"
     else:
         note = "no part of the test is large enough to be looked at by itself"
     if found.too_small:
@@ -73,24 +81,28 @@ def _slices(found: Comparison) -> Section:
 
 
 def _table(verdicts: Sequence[Verdict], found: Comparison, *, titled: bool = False) -> Rows:
-    measure, rows = found.measure, []
+    measure, letters, rows = found.measure, _letters(found), []
+    scale, unit = (100, " in points") if measure.percent else (1, "")
     for one in verdicts:
         diff = one.difference
         places = measure.decimals(diff.high - diff.low)
-        scale, unit = (100, " points") if measure.percent else (1, "")
-        gap = f"{scale * diff.difference:+.{places}f}{unit}".replace("-", "−")
-        ends = f"{scale * diff.low:+.{places}f} to {scale * diff.high:+.{places}f}".replace("-", "−")
+        gap, low, high = (
+            f"{scale * value:+.{places}f}".replace("-", "−") for value in (diff.difference, diff.low, diff.high)
+        )
         p = "< 0.001" if one.corrected < 0.001 else f"{one.corrected:.3f}"
         better = one.a if (diff.difference > 0) == measure.higher_is_better else one.b
-        said = f"{better} is better" if one.is_shown else "no difference shown"
-        head = (one.title,) if titled else (one.a, one.b)
-        rows.append((*head, measure.show(diff.a, places), measure.show(diff.b, places), gap, ends, p, said))
-    names = ("part", verdicts[0].a, verdicts[0].b) if titled else ("first", "second", "first’s", "second’s")
-    return Rows((*names, "difference", "95 % interval", "p", "verdict"), rows)
+        said = f"{letters[better]} is better" if one.is_shown else "no difference shown"
+        head = one.title if titled else f"{letters[one.a]} and {letters[one.b]}"
+        rows.append(
+            (head, measure.show(diff.a, places), measure.show(diff.b, places), gap, f"{low} to {high}", p, said)
+        )
+    a, b = (letters[verdicts[0].a], letters[verdicts[0].b]) if titled else ("first", "second")
+    return Rows(("part" if titled else "pair", a, b, f"difference{unit}", "95 % interval", "p", "verdict"), rows)
 
 
 def _apart(found: Comparison) -> Section:
-    columns = found.columns[:_MOST_COLUMNS]
+    letters, names = _letters(found), found.columns[:_MOST_COLUMNS]
+    columns = [letters.get(name, name) for name in names]
     blocks: list[Block] = []
     tiles = [
         Picture(

@@ -204,7 +204,7 @@ def classification_record(
         sizes=tuple(sizes),
         counts={"right": (chosen == labels).double().numpy(), "nats": of_truth.numpy()},
         form=form,
-        findings=outcome.findings,
+        findings=tuple(map(str, outcome.findings)),
         **more,
     )
 
@@ -225,7 +225,7 @@ def tagging_record(task: str, part: Any, outcome: TaggingEvaluation, labels: Seq
         sizes=tuple(map(len, part.sentences)),
         counts=counts,
         parts={kind: _tag_counts(outcome, kind) for kind in kinds},
-        findings=outcome.findings,
+        findings=tuple(map(str, outcome.findings)),
     )
 
 

@@ -60,5 +60,5 @@ def forecast_record(
             "units": [float(f"{value:.7g}") for value in preprocess.scaling.std],
         },
         block=outcome.block,
-        findings=outcome.findings,
+        findings=tuple(map(str, outcome.findings)),
     )

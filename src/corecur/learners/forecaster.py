@@ -26,6 +26,7 @@ from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.evaluating import evaluating
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, CorecurError, DataError
+from corecur.finding import Finding, remark
 from corecur.learners import forecast_report
 from corecur.learners.answer_record import AnswerRecord
 from corecur.learners.fit_result import FitResult
@@ -241,7 +242,7 @@ class Forecaster(Learner[ForecastData, ForecastRecipe, ForecastPreprocess]):
             answers: Tensor = self.network(inputs.to(self._device)).float()
         return widen(answers, torch.tensor(self.preprocess.widening, device=answers.device))
 
-    def _evaluate(self, stretches: Sequence[Stretch], findings: Sequence[str] = ()) -> ForecastEvaluation:
+    def _evaluate(self, stretches: Sequence[Stretch], findings: Sequence[Finding] = ()) -> ForecastEvaluation:
         preprocess = self.preprocess
         return measure(
             self.answers,
@@ -269,7 +270,7 @@ class Forecaster(Learner[ForecastData, ForecastRecipe, ForecastPreprocess]):
         """
         return self._evaluate(*self._unseen(source, split))
 
-    def _unseen(self, source: Any, split: str) -> tuple[Sequence[Stretch], tuple[str, ...]]:
+    def _unseen(self, source: Any, split: str) -> tuple[Sequence[Stretch], tuple[Finding, ...]]:
         """The rows of a source to be tested on, and the findings."""
         tables = self._read_like(source)
         findings = [finding for table in tables for finding in table.findings]
@@ -307,7 +308,7 @@ class Forecaster(Learner[ForecastData, ForecastRecipe, ForecastPreprocess]):
                 bad.append(error)
         if not found:
             raise bad[0]
-        notes = tuple(f"Set aside: {error.what}." for error in bad)
+        notes = tuple(remark(f"Set aside: {error.what}.", kind="set-aside") for error in bad)
         return [dataclasses.replace(one, findings=(*one.findings, *notes)) for one in found] if notes else found
 
     def _forecast(self, table: TimeTable) -> Forecast:

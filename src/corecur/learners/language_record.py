@@ -53,7 +53,7 @@ def language_record(preprocess: GeneratorPreprocess, text: str, score: LanguageS
         sizes=(),
         same={"vocabulary": digest(preprocess.vocabulary.tokens)} if by_word else {},
         block=max(1, round(least / _PIECE)),
-        findings=score.findings,
+        findings=tuple(map(str, score.findings)),
     )
 
 

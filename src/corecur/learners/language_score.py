@@ -15,6 +15,7 @@ from torch import Tensor
 
 from corecur.engine.block_bootstrap import block_interval
 from corecur.errors import DataError
+from corecur.finding import Finding
 from corecur.learners.generator_tokens import NOUNS, Level
 from corecur.learners.outcome import Listing
 
@@ -39,7 +40,7 @@ class LanguageScore:
     nats: float
     interval: tuple[float, float] | None
     unknown: int = 0
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     losses: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -7,6 +7,7 @@ shown; the rest (time budget, run folder, report, bundle) is here, once.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +22,14 @@ from corecur import interruption, runtime
 from corecur.bundle.open import Bundle, open_untrusted
 from corecur.data.decoding import Progress
 from corecur.engine.budget import Budget, TimeBudget
-from corecur.engine.callback import Callback
+from corecur.engine.callback import Callback, Logs
+from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.checkpoint import CheckpointFolder
 from corecur.engine.checkpointing import Checkpointing, Interval
 from corecur.engine.monitor import Monitor
 from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
+from corecur.finding import Finding
 from corecur.learners.answer_record import AnswerRecord
 from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
@@ -207,6 +210,10 @@ class Learner(ABC, Generic[D, R, P]):
     def check_loaded(self, bundle: Bundle) -> None:
         """Refuse a bundle whose parts do not fit each other (BundleError)."""
 
+    def doubts(self, data: D, test: Outcome | None) -> list[Finding]:
+        """What the trained network says against held-out samples themselves, after the test."""
+        return []
+
     def next_commands(self, bundle: Path, data: D) -> tuple[str, ...]:
         """Commands to try with a new model."""
         model = quote(str(bundle))
@@ -254,13 +261,15 @@ class Learner(ABC, Generic[D, R, P]):
         tell: Tell = silence,
         verbose: bool = False,
         began: float | None = None,
+        trial: bool = False,
     ) -> FitResult:
         """Train on a source, or on what ``read`` returned; test; write the run folder if ``out`` names its parent.
 
         ``seconds`` bounds the whole fit instead of epochs. ``validation`` and ``test`` are sources or shares of the
         training data. ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
         the run to go on with, or its folder, on the same source and with the same arguments: it ends with the weights
-        of a run that was never interrupted. Raises DataError, ConfigError or RunError before any work where something
+        of a run that was never interrupted. A ``trial`` of a search never sees the test split, and draws no report.
+        Raises DataError, ConfigError or RunError before any work where something
         is wrong, Stopped where SIGINT or SIGTERM ended a run, or the disk does not take what came of it.
         """
         began = time.perf_counter() if began is None else began
@@ -273,6 +282,8 @@ class Learner(ABC, Generic[D, R, P]):
                 data: D = self.complete(source, validation=validation, test=test)
             else:
                 data = self.read(source, labels, validation=validation, test=test, skip_bad=skip_bad)
+            if trial:
+                data = _without_test(data)
             self._settle_threads(data)
             left = None if seconds is None else max(1.0, seconds - (time.perf_counter() - began))
             recipe = self.choose(data, seconds=left) if kept is None else kept
@@ -300,8 +311,12 @@ class Learner(ABC, Generic[D, R, P]):
             self._train(plan, result, keeper, seconds, began, callbacks, verbose)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
             result.test = self.test(data)
+            doubts = self.doubts(data, result.test)
+            result.findings += tuple(doubts)
+            for finding in doubts:
+                tell(f"! {finding}")
             result.seconds = result.seconds_before + time.perf_counter() - began
-            self._write_run(data, result, config)
+            self._write_run(data, result, config, report=not trial)
             result.seconds = result.seconds_before + time.perf_counter() - began
         return result
 
@@ -384,6 +399,7 @@ class Learner(ABC, Generic[D, R, P]):
             checkpoints=keeper,
         )
         result.train_seconds = result.seconds_before + time.perf_counter() - started
+        result.validation = _kept_results(result.history, plan.stopping)
 
     def _config(self, data: D, command: str, request: RunRequest) -> dict[str, Any]:
         return {
@@ -395,12 +411,12 @@ class Learner(ABC, Generic[D, R, P]):
             "recipe": {} if self.recipe is None else self.recipe.model_dump(mode="json"),
             "reading": self.reading.model_dump(),
             **self.facts(data),
-            "findings": list(data.findings),
+            "findings": [found.as_json() for found in data.findings],
             "environment": self.environment,
             "deterministic": runtime.CLAIM if request.deterministic else None,
         }
 
-    def _write_run(self, data: D, result: FitResult, config: dict[str, Any]) -> None:
+    def _write_run(self, data: D, result: FitResult, config: dict[str, Any], *, report: bool) -> None:
         """Fill the run folder: ``bundle/``, ``report.html``, and the result in ``config.json``."""
         run = result.run
         if run is None:
@@ -414,7 +430,8 @@ class Learner(ABC, Generic[D, R, P]):
             self.save(run.bundle, card=self.card(data, result, config["command"]))
             if result.test is not None:
                 run.write_answers(self.record(data, result.test).as_json())
-            write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), self.report(data, result, config))
+            if report:
+                write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), self.report(data, result, config))
             run.write_config(config | {"result": result.as_json()})
 
     def card(self, data: D, result: FitResult, command: str) -> str:
@@ -463,6 +480,22 @@ class Learner(ABC, Generic[D, R, P]):
         learner.classes = tuple(bundle.labels or ())
         learner.check_loaded(bundle)
         return learner
+
+
+def _without_test(data: Any) -> Any:
+    """The same data, as if nobody had a test split."""
+    return dataclasses.replace(data, test=() if isinstance(data.test, tuple) else None)
+
+
+def _kept_results(history: Sequence[Logs], stopping: EarlyStopping | None) -> Logs:
+    """What the validation said of the weights that a training leaves: those of its last epoch, or the best restored."""
+    if not history:
+        return {}
+    restored = stopping is not None and (stopping.stopped_epoch is not None or not stopping.only_when_stopped)
+    kept = stopping.best_epoch if stopping is not None and restored and stopping.restore_best_weights else -1
+    return {"epoch": (kept if kept >= 0 else len(history) - 1) + 1} | {
+        name: value for name, value in history[kept].items() if name.startswith("val_")
+    }
 
 
 def name_of(origin: str) -> str:
