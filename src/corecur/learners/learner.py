@@ -31,6 +31,7 @@ from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
 from corecur.finding import Finding
 from corecur.learners.aftermath import all_sections, finish, kept_results, model_card
+from corecur.learners.answer_record import AnswerRecord
 from corecur.learners.examination import doctor_for, with_doctor
 from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
@@ -184,6 +185,24 @@ class Learner(ABC, Generic[D, R, P]):
     @abstractmethod
     def spreadsheet(self, answers: Sequence[Any]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """Answers as header and rows of a CSV file."""
+
+    @abstractmethod
+    def record(self, data: D, outcome: Any) -> AnswerRecord:
+        """What the test of ``data`` came to, sample by sample; ``outcome`` is what ``test`` gave."""
+
+    @abstractmethod
+    def examine(
+        self, source: Any, *, split: str = "test", skip_bad: bool = False, progress: Progress | None = None
+    ) -> AnswerRecord:
+        """The same for a labelled source: its test split if it has one, else all of it."""
+
+    def drawing(self, part: Any) -> Callable[[int], str] | None:
+        """What draws a sample of a split, by its place, as a data URI or an SVG element; None where none is drawn."""
+        return None
+
+    @abstractmethod
+    def once(self, size: int) -> Callable[[], object]:
+        """Answers for one made-up sample of so many steps, words or tokens where it has them: to be timed."""
 
     @classmethod
     def check(cls, settings: Mapping[str, Any]) -> None:
@@ -433,6 +452,8 @@ class Learner(ABC, Generic[D, R, P]):
         page = f"{name_of(data.origin)}: {self.task.replace('-', ' ')}"
         with run.ending():
             self.save(run.bundle, card=self.card(data, result, config["command"]))
+            if result.test is not None:
+                run.write_answers(self.record(data, result.test).as_json())
             if report:
                 sections = [*all_sections(self, data, result, config), *more]
                 write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), sections)
