@@ -18,15 +18,13 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from corecur import interruption, runtime
+from corecur import runtime
 from corecur.bundle.open import Bundle, open_untrusted
 from corecur.data.decoding import Progress
 from corecur.engine.budget import Budget, TimeBudget
 from corecur.engine.calibration import Calibration
 from corecur.engine.callback import Callback
-from corecur.engine.checkpoint import CheckpointFolder
 from corecur.engine.checkpointing import Checkpointing, Interval
-from corecur.engine.monitor import Monitor
 from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
 from corecur.finding import Finding
@@ -35,6 +33,7 @@ from corecur.learners.answer_record import AnswerRecord
 from corecur.learners.examination import doctor_for, with_doctor
 from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
+from corecur.learners.run_keeping import keep_run
 from corecur.learners.run_request import RunRequest, recipe_in
 from corecur.learners.settings import checked_settings, divided
 from corecur.learners.simple_models import Contest, checked_kind
@@ -329,7 +328,7 @@ class Learner(ABC, Generic[D, R, P]):
                 run = opened.enter_context(RunFolder.create(Path(out), name or self.task, config))
                 run.log(f"training on {data.origin}")
             result = FitResult(run=run, findings=data.findings, planned_epochs=plan.epochs if seconds is None else None)
-            keeper = None if run is None else self._keeper(plan, run, every, tell, anew=resume is None)
+            keeper = None if run is None else keep_run(self, plan, run, every, tell, anew=resume is None)
             plan.trainer.guard.names = getattr(data.train, "names", ())
             doctor = doctor_for(callbacks, config, run=run, heal=heal, tell=plan.trainer.tell)
             self._train(plan, result, keeper, seconds, began, with_doctor(callbacks, doctor), verbose)
@@ -352,33 +351,6 @@ class Learner(ABC, Generic[D, R, P]):
         recipe: Any = checked_settings(self.recipe_model, recipe_in(read_config(path), task=self.task, where=path))
         run = resume if isinstance(resume, RunFolder) else opened.enter_context(RunFolder.open(path))
         return run, cast("R", recipe)
-
-    def _keeper(self, plan: Training, run: RunFolder, every: Interval, tell: Tell, *, anew: bool) -> Checkpointing:
-        """What keeps a run on disk, and the state in it to go on from."""
-        again = f"corecur train --resume {quote(str(run.path))}"
-        interruption.hint(again)
-
-        def heard(line: str) -> None:
-            run.log(line.removeprefix("! "))
-            plan.trainer.tell(line)
-
-        folder = CheckpointFolder(run.checkpoints, tell=heard)
-        saved = None if anew else folder.newest()
-        if not anew:
-            folder.clean()
-            where = "nothing was saved: the training begins anew" if saved is None else f"going on at step {saved.step}"
-            run.log(where)
-            tell(f"{run.path}: {where}")
-        stopping = plan.stopping if plan.validation is not None else None
-        return Checkpointing(
-            folder,
-            every=every,
-            identity={"task": self.task, "seed": self.seed},
-            monitor=None if stopping is None else Monitor(stopping.monitor, stopping.mode),
-            resume=saved,
-            how_to_resume=again,
-            tell=heard,
-        )
 
     def advise(self, data: D, recipe: R, *, timed: bool, tell: Tell) -> None:
         """Say what is odd about the settings for this data, before training."""
