@@ -9,6 +9,7 @@ import typer
 
 from corecur import console
 from corecur.commands.answer_commands import evaluate, generate, predict
+from corecur.commands.explain_command import explain
 from corecur.commands.model_file_commands import info, sign, verify
 from corecur.commands.train_command import train
 from corecur.version import __version__
@@ -41,7 +42,7 @@ def corecur(
 
 # In the order in which --help shows them.
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
-for _command in (evaluate, predict, generate, info, verify, sign):
+for _command in (evaluate, predict, explain, generate, info, verify, sign):
     app.command()(_command)
 
 

@@ -27,6 +27,7 @@ from corecur.engine.checkpointing import Checkpointing, Interval
 from corecur.engine.monitor import Monitor
 from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
+from corecur.explain.attribution import Explanation
 from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
 from corecur.learners.run_request import RunRequest, recipe_in
@@ -194,6 +195,32 @@ class Learner(ABC, Generic[D, R, P]):
         return f"corecur predict {model} SOURCE", f"corecur evaluate {model} SOURCE", f"corecur info {model}"
 
     # What is the same for all
+
+    def explain(
+        self,
+        source: Any,
+        *,
+        method: str = "auto",
+        target: str | None = None,
+        limit: int | None = None,
+        known: Any = None,
+        skip_bad: bool = False,
+        **effort: Any,
+    ) -> list[Explanation]:
+        """What each answer to a source, as `predict` takes it, rests on; see ``docs/explanations.md``.
+
+        ``method`` is a name of ``METHODS`` (`corecur.explain.methods`) or ``"auto"``. ``target`` is the class to
+        explain in place of the answer (a tagger's word, or ``word=tag``; a forecaster's column; a generator's token).
+        ``known`` is the training source, for ``"neighbours"``. ``effort`` are fields of `Effort`: ``samples``,
+        ``steps``, ``layer``, ``seed``, ``check``, ``rankings``. Weights, their gradients, modes and random numbers are
+        afterwards as they were. Raises ConfigError for a method that is unknown or does not fit, and for an unknown
+        target.
+        """
+        from corecur.learners.explanations import explain_answers
+
+        return explain_answers(
+            self, source, method=method, target=target, limit=limit, known=known, skip_bad=skip_bad, **effort
+        )
 
     @property
     def network(self) -> Model:
@@ -383,6 +410,8 @@ class Learner(ABC, Generic[D, R, P]):
 
     def _write_run(self, data: D, result: FitResult, config: dict[str, Any]) -> None:
         """Fill the run folder: ``bundle/``, ``report.html``, and the result in ``config.json``."""
+        from corecur.learners.explanation_section import with_explanations
+
         run = result.run
         if run is None:
             return
@@ -393,7 +422,11 @@ class Learner(ABC, Generic[D, R, P]):
         page = f"{name_of(data.origin)}: {self.task.replace('-', ' ')}"
         with run.ending():
             self.save(run.bundle, card=self.card(data, result, config["command"]))
-            write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), self.report(data, result, config))
+            sections = with_explanations(
+                list(self.report(data, result, config)), self, data, trained=result.train_seconds,
+                seconds=config["request"]["seconds"],
+            )  # fmt: skip
+            write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), sections)
             run.write_config(config | {"result": result.as_json()})
 
     def card(self, data: D, result: FitResult, command: str) -> str:
