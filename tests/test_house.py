@@ -37,6 +37,7 @@ LEVELS = (
     ("model_file",),
     ("explain", "report"),
     ("learners",),
+    ("tuning",),
     ("console",),
     ("commands",),
     ("corecur", "cli", "tensorflow"),

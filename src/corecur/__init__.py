@@ -23,11 +23,13 @@ __all__ = [
     "TextGenerator",
     "__version__",
     "callbacks",
+    "check",
     "layers",
     "losses",
     "metrics",
     "optimizers",
     "schedules",
+    "tune",
 ]
 
 # Names are loaded at first use: the command must watch for signals before torch is imported, which takes seconds.
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from corecur import layers
     from corecur.engine import callbacks, losses, metrics, optimizers, schedules
     from corecur.errors import BundleError, ConfigError, CorecurError, DataError, RunError, ShapeError, Stopped
+    from corecur.learners.data_check import check
     from corecur.learners.forecaster import Forecaster
     from corecur.learners.image_classifier import ImageClassifier
     from corecur.learners.sequence_tagger import SequenceTagger
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from corecur.learners.text_classifier import TextClassifier
     from corecur.learners.text_generator import TextGenerator
     from corecur.models import Input, Model, Sequential
+    from corecur.tuning.tune import tune
     from corecur.version import __version__
 else:
     _HOMES = {
@@ -56,6 +60,8 @@ else:
         "TextClassifier": "learners.text_classifier",
         "TextGenerator": "learners.text_generator",
         "__version__": "version",
+        "check": "learners.data_check",
+        "tune": "tuning.tune",
     }
 
     def __getattr__(name: str) -> object:

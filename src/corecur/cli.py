@@ -9,9 +9,11 @@ import typer
 
 from corecur import console
 from corecur.commands.answer_commands import evaluate, generate, predict
+from corecur.commands.check_command import check
 from corecur.commands.explain_command import explain
 from corecur.commands.model_file_commands import info, sign, verify
 from corecur.commands.train_command import train
+from corecur.commands.tune_command import tune
 from corecur.version import __version__
 
 app = typer.Typer(
@@ -40,8 +42,12 @@ def corecur(
     """Convolutional and recurrent networks from raw data to a served model."""
 
 
+# Settings of a recipe are options that the command does not know itself.
+_WITH_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 # In the order in which --help shows them.
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
+app.command()(check)
+app.command(context_settings=_WITH_SETTINGS)(train)
+app.command(context_settings=_WITH_SETTINGS)(tune)
 for _command in (evaluate, predict, explain, generate, info, verify, sign):
     app.command()(_command)
 

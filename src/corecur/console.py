@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.table import Table
 
+    from corecur.finding import Finding
     from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome
 
 # Where nobody sees a screen, a table's lines are as long as what they hold.
 _ENDLESS = 100_000
+_EVIDENCE = 10
 # Names and texts of files and models may hold anything: control characters but line end and tab, changes of direction.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # Beginnings of formulas, the wide forms of East Asian keyboards included.
@@ -110,6 +112,19 @@ def say_result(result: FitResult) -> None:
         say(f"time:   {clock(result.seconds)}, of which training {clock(result.train_seconds)}\n\nnext:")
         for command in result.next_commands:
             say(f"  {command}")
+
+
+def say_check(findings: Sequence[Finding], sentence: str) -> None:
+    """What a check found, each with its level before it, and the result in a sentence."""
+    for found in findings:
+        say(f"{found.level}: {found.verdict}")
+        for line in found.evidence[:_EVIDENCE]:
+            say(f"    {line}")
+        if len(found.evidence) > _EVIDENCE:
+            say(f"    … and {len(found.evidence) - _EVIDENCE:,} more; --json and --report have them all")
+        if found.remedy:
+            say(f"    do this: {found.remedy}")
+    say(sentence)
 
 
 def say_stream(beginning: str, pieces: Iterable[str]) -> None:

@@ -50,7 +50,7 @@ class CorecurError(Exception):
         do: str | None = None,
     ) -> None:
         super().__init__(phrase(what, where=where, got=got, expected=expected, do=do))
-        self.what = what
+        self.what, self.where, self.got, self.do = what, where, got, do
 
 
 class ConfigError(CorecurError, ValueError):

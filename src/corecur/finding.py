@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ class Finding:
     level: Level = "warning"
 
     def __str__(self) -> str:
-        shown = f" ({'; '.join(self.evidence)})" if self.evidence else ""
+        shown = f" ({listed(self.evidence)})" if self.evidence else ""
         return f"{self.verdict}{shown}" + (f" Remedy: {self.remedy.rstrip('.')}." if self.remedy else "")
 
     def as_json(self) -> dict[str, Any]:
@@ -45,3 +45,22 @@ def by_gravity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     ['problem', 'warning']
     """
     return tuple(sorted(findings, key=lambda found: GRAVITY.index(found.level)))
+
+
+def listed(evidence: Sequence[str], most: int = 5) -> str:
+    """The first lines of some evidence, and the number of the others.
+
+    >>> listed(("a", "b", "c"), most=2)
+    'a; b and 1 more'
+    """
+    more = f" and {len(evidence) - most:,} more" if len(evidence) > most else ""
+    return "; ".join(evidence[:most]) + more
+
+
+def remark(verdict: str, *evidence: str, kind: str = "reading") -> Finding:
+    """A note on how data were read: nothing is wrong, but a person should know.
+
+    >>> remark("Rows are steps.").level
+    'note'
+    """
+    return Finding(kind, verdict, evidence, level="note")

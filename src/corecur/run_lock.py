@@ -79,13 +79,13 @@ class RunLock:
             locked = _flock(descriptor)
             self._owner = _read(descriptor)
             if locked is None:
-                taken = not _lives(self._owner) and _settle(descriptor)
+                taken = not is_alive(self._owner) and _settle(descriptor)
             else:
                 taken = locked and _is_at(descriptor, self.path)
-                if taken and _is_elsewhere(self._owner):
+                if taken and is_elsewhere(self._owner):
                     raise self._refusal()
                 if taken:
-                    _write(descriptor, _myself())
+                    _write(descriptor, this_process())
             if taken:
                 self.stale = _in_words(self._owner) if self._owner else None
                 self._descriptor, descriptor = descriptor, -1
@@ -120,9 +120,9 @@ class RunLock:
 
     def _refusal(self) -> RunError:
         owner = self._owner
-        if _is_elsewhere(owner):
+        if is_elsewhere(owner):
             what, do = "this run may be written on another machine", f"see there; if it is not, remove {self.path}"
-        elif not owner or _lives(owner):
+        elif not owner or is_alive(owner):
             what, do = "another process writes this run", "wait until it ends, or stop it"
             if sys.platform == "win32":
                 do += f"; if it has ended, remove {self.path}"
@@ -143,7 +143,7 @@ def is_running(run: Path) -> bool:
         return False
     try:
         free, owner = _flock(descriptor, shared=True), _read(descriptor)
-        return free is False or _is_elsewhere(owner) or (free is None and bool(owner) and _lives(owner))
+        return free is False or is_elsewhere(owner) or (free is None and bool(owner) and is_alive(owner))
     finally:
         os.close(descriptor)
 
@@ -169,7 +169,7 @@ def _flock(descriptor: int, *, shared: bool = False) -> bool | None:
 
 def _settle(descriptor: int) -> bool:
     """Where there are no locks: write who wants it, and see who stands there a moment later."""
-    mine = _myself() | {"of_several": secrets.token_hex(8)}
+    mine = this_process() | {"of_several": secrets.token_hex(8)}
     _write(descriptor, mine)
     time.sleep(_SECONDS_TO_SETTLE)
     return _read(descriptor) == mine
@@ -192,7 +192,12 @@ def _read(descriptor: int) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _myself() -> dict[str, Any]:
+def this_process() -> dict[str, Any]:
+    """Who this process is, in plain values: its number, machine, the start of both.
+
+    >>> is_alive(this_process())
+    True
+    """
     pid = os.getpid()
     return {
         "pid": pid,
@@ -203,18 +208,18 @@ def _myself() -> dict[str, Any]:
     }
 
 
-def _is_elsewhere(owner: dict[str, Any]) -> bool:
+def is_elsewhere(owner: dict[str, Any]) -> bool:
     """Whether an owner is of another machine, whose locks may not reach here; containers share their machine's boot."""
     host, boot = owner.get("host"), owner.get("boot_id")
     return host is not None and host != socket.gethostname() and (boot is None or boot != _boot_id())
 
 
-def _lives(owner: dict[str, Any]) -> bool:
+def is_alive(owner: dict[str, Any]) -> bool:
     """Whether the process that an owner names is running; where that cannot be seen, it is taken for granted."""
     pid = owner.get("pid")
     if not owner:
         return False
-    if _is_elsewhere(owner) or sys.platform == "win32" or type(pid) is not int:
+    if is_elsewhere(owner) or sys.platform == "win32" or type(pid) is not int:
         return True
     if owner.get("boot_id") != _boot_id():
         return False

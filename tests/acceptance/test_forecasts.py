@@ -47,7 +47,7 @@ def test_etth1_ninety_six_hours_ahead(
     assert len(rows) == 7 * 96
     assert all(float(row["low"]) <= float(row["forecast"]) <= float(row["high"]) for row in rows)
     newer = answer("evaluate", found["bundle"], source)
-    assert "2017-10-24 00:00 on" in newer["findings"][-1]  # what training and validation never saw
+    assert "2017-10-24 00:00 on" in str(newer["findings"][-1])  # what training and validation never saw
     assert newer["test"]["windows"] == 17_420 - 11_520 - 96 + 1
 
 

@@ -43,7 +43,7 @@ def test_many_channels_of_many_lengths(answer: Answer, data: Callable[[str], Pat
     source = data("series") / "JapaneseVowels"
     found = answer("train", source, "--epochs", 15)
     check_run(found, tmp_path, bar=JAPANESE_VOWELS_BAR)
-    assert any("differ in length: 7 to 29 steps" in finding for finding in found["findings"])
+    assert any("differ in length: 7 to 29 steps" in str(finding) for finding in found["findings"])
 
 
 def test_the_sample_and_the_hybrid_for_series(answer: Answer, tmp_path: Path) -> None:

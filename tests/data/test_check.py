@@ -40,21 +40,21 @@ def test_balanced_classes_give_no_finding() -> None:
 
 
 def test_few_samples_and_imbalance_are_told() -> None:
-    few, imbalance = class_findings(np.repeat([0, 1, 2], [90, 30, 3]), ("a", "b", "c"))
+    few, imbalance = map(str, class_findings(np.repeat([0, 1, 2], [90, 30, 3]), ("a", "b", "c")))
     assert "'c' (3)" in few
     assert "'b'" not in few
-    assert imbalance == "Imbalance: 'a' has 90 training pictures, 'c' has 3."
+    assert imbalance.startswith("Imbalance: 'a' has 90 training pictures, 'c' has 3.")
 
 
 def test_long_lists_are_cut() -> None:
-    assert "and 95 more" in class_findings(np.arange(200) % 100, tuple(map(str, range(100))))[0]
-    assert "and 94 more" in missing_findings(np.array([0]), tuple(map(str, range(100))), split="test")[0]
+    assert "and 95 more" in str(class_findings(np.arange(200) % 100, tuple(map(str, range(100))))[0])
+    assert "and 94 more" in str(missing_findings(np.array([0]), tuple(map(str, range(100))), split="test")[0])
 
 
 def test_copies_are_found_within_and_across_splits() -> None:
     train = image_set([1, 2, 1, 3, 1], [0, 0, 0, 1, 1], "train/")
     test = image_set([9, 3, 2], [0, 1, 0], "test/")
-    assert duplicate_findings({"train": train, "test": test}) == [
+    assert list(map(str, duplicate_findings({"train": train, "test": test}))) == [
         "2 train pictures are exact copies of others (the first: train/2 of train/0).",
         "1 train picture has a copy with another label (train/4 of train/0).",
         "2 test pictures are in the train split too (the first: test/1 of train/3).",

@@ -43,7 +43,7 @@ def test_binary_batches_are_joined_in_order(tmp_path: Path) -> None:
     assert np.array_equal(found.parts["train"].pictures, np.concatenate([first, second]))
     assert np.array_equal(found.parts["test"].pictures, test)
     assert found.parts["train"].labels.tolist() == [NAMES[n] for n in (0, 1, 2, 3)] * 2
-    assert found.findings == ("2 of the 5 official training files of CIFAR-10 are here: 8 images.",)
+    assert tuple(map(str, found.findings)) == ("2 of the 5 official training files of CIFAR-10 are here: 8 images.",)
 
 
 def test_without_a_file_of_names_labels_stay_numbers(tmp_path: Path) -> None:

@@ -46,12 +46,12 @@ def test_hidden_files_are_passed_over_and_others_are_told(tmp_path: Path) -> Non
         (tmp_path / name).touch()
     found = gather_folder(tmp_path)
     assert len(found.parts["train"]) == 4
-    assert found.findings == ("3 files of other kinds were left out (2 .tif, 1 .txt).",)
+    assert tuple(map(str, found.findings)) == ("3 files of other kinds were left out (2 .tif, 1 .txt).",)
 
 
 def test_loose_pictures_are_told(tmp_path: Path) -> None:
     class_folders(tmp_path, {"cat": 2, "dog": 2, ".": 3})
-    assert "3 pictures lie outside" in gather_folder(tmp_path).findings[0]
+    assert "3 pictures lie outside" in str(gather_folder(tmp_path).findings[0])
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_unlabelled_test_pictures_are_told(tmp_path: Path) -> None:
     class_folders(tmp_path, {"test": 4})
     found = gather_folder(tmp_path)
     assert list(found.parts) == ["train"]
-    assert "test/ holds 4 pictures without class folders" in found.findings[0]
+    assert "test/ holds 4 pictures without class folders" in str(found.findings[0])
 
 
 @pytest.mark.parametrize(

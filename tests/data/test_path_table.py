@@ -62,7 +62,7 @@ def test_missing_pictures_are_bad_files_with_their_row(folder: Path) -> None:
 
 
 def test_a_picture_named_twice_is_told(folder: Path) -> None:
-    assert "more than once" in gather_table(write(folder, "path,label\na.png,x\na.png,y\n")).findings[0]
+    assert "more than once" in str(gather_table(write(folder, "path,label\na.png,x\na.png,y\n")).findings[0])
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_the_protocol_of_twelve_four_and_four_months() -> None:
     assert bounds(split_tables(data, horizon=96, reading=reading(), validation="2880", test="2880")) == [
         (0, 8640), (8640, 11_520), (11_520, 14_400),
     ]  # fmt: skip
-    assert data.tables[0].findings[-1] == "The first 14,400 of 17,420 rows are used."
+    assert str(data.tables[0].findings[-1]) == "The first 14,400 of 17,420 rows are used."
     with pytest.raises(DataError, match="fewer rows"):
         read_tables({"x": np.arange(5.0)}, reading(rows=6))
 
@@ -72,7 +72,7 @@ def test_columns_that_never_change_while_learning() -> None:
     data = of({"x": rows, "c": late}, horizon=10)
     kept = without_constants(data, named=False)
     assert kept.columns == ("x",) and kept.test[0].table.names == ("x",)
-    assert "'c'" in kept.findings[-1]
+    assert "'c'" in str(kept.findings[-1])
     assert without_constants(of({"x": rows}, horizon=10), named=True).columns == ("x",)
     with pytest.raises(DataError, match="'c' is 7 in every row"):
         without_constants(data, named=True)
@@ -89,7 +89,7 @@ def test_series_of_a_panel_that_are_too_short(tmp_path: Path) -> None:
     data = split_tables(ForecastData("a", "csv", tables), horizon=7, reading=reading())
     assert [stretch.table.name for stretch in data.train] == ["a", "c"]
     assert [len(stretch.rows) for stretch in data.test] == [12, 10]
-    assert "'b'" in data.findings[-1]
+    assert "'b'" in str(data.findings[-1])
 
 
 def test_what_is_no_part() -> None:

@@ -76,7 +76,7 @@ def test_a_bundle_gives_the_same_answers_and_figures(table: Path, tmp_path: Path
     assert np.array_equal(again.predict(table)[0].values, learner.predict(table)[0].values)
     found = again.evaluate(table)
     assert found.model.mse == pytest.approx(result.test.model.mse, rel=1e-9)
-    assert "from 2024-01-11 00:00 on" in found.findings[-1]
+    assert "from 2024-01-11 00:00 on" in str(found.findings[-1])
     assert isinstance(load_learner(tmp_path / "bundle"), Forecaster)
 
 
@@ -139,7 +139,7 @@ def test_intervals_are_brought_to_their_level(table: Path) -> None:
 def test_rows_that_training_saw_are_named(bundle: Path, table: Path, tmp_path: Path) -> None:
     learner = Forecaster.load(bundle)
     old = write(tmp_path / "old.csv", lines(waves(200)))
-    assert "will be larger" in learner.evaluate(old).findings[-1]
+    assert "will be larger" in str(learner.evaluate(old).findings[-1])
     assert learner.evaluate(table, split="all").windows > learner.evaluate(table).windows
     new = write(tmp_path / "new.csv", lines(waves(200), start="2025-01-01"))
     found = learner.evaluate(new)
@@ -201,7 +201,7 @@ def test_gaps_disorder_and_constants_are_handled_and_told(tmp_path: Path) -> Non
     del odd[100:110]
     learner = Forecaster(horizon=6, **QUICK)
     result = learner.fit(write(tmp_path / "odd.csv", odd[::-1], "time,load,wind,flag"))
-    told = " ".join(result.findings)
+    told = " ".join(map(str, result.findings))
     for words in ("were sorted", "10 rows are missing", "missing values repeat the last one", "left out: 'flag'"):
         assert words in told
     assert all(np.isfinite(row["loss"]) for row in result.history)
@@ -221,7 +221,7 @@ def test_other_tables_are_refused(bundle: Path, tmp_path: Path) -> None:
             answer(tmp_path / "nothing.csv")
     good = write(tmp_path / "good.csv", rows)
     (answered,) = learner.predict([narrow, good], skip_bad=True)
-    assert answered.name == "good.csv" and "Set aside" in answered.findings[-1]
+    assert answered.name == "good.csv" and "Set aside" in str(answered.findings[-1])
     with pytest.raises(DataError, match="'wind'"):
         learner.predict([narrow], skip_bad=True)
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from corecur.finding import Finding
 from corecur.learners.fit_result import FitResult
 from corecur.learners.learner import Learner
 
@@ -18,11 +19,11 @@ def test_epochs_in_words(epochs: int, planned: int | None, words: str) -> None:
 
 
 def test_the_result_is_json() -> None:
-    found = FitResult(history=[{}], findings=("odd",), seconds=1.23456).as_json()
+    found = FitResult(history=[{}], findings=(Finding("odd", "Odd."),), seconds=1.23456).as_json()
     assert json.loads(json.dumps(found)) == found
     assert found == {
         "run": None, "bundle": None, "report": None, "seconds": 1.235, "train_seconds": 0.0, "epochs": 1,
-        "findings": ["odd"], "test": None,
+        "findings": [Finding("odd", "Odd.").as_json()], "test": None,
     }  # fmt: skip
 
 

@@ -168,7 +168,7 @@ def test_odd_texts_are_set_aside_or_learned_from_without_nan() -> None:
     learner = TextClassifier(**QUICK)
     result = learner.fit(texts, labels)
     assert all(np.isfinite(row["loss"]) for row in result.history)
-    assert any("2 of 60 train texts are empty and were set aside" in finding for finding in result.findings)
+    assert any("2 of 60 train texts are empty and were set aside" in str(finding) for finding in result.findings)
 
 
 FILES = {

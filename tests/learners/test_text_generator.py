@@ -227,7 +227,8 @@ def test_generate_as_json(command: Any, bundle: Path) -> None:
     found = json.loads(result.stdout)
     settings = {"length": 20, "temperature": 0.5, "top_k": 5, "top_p": 0.9, "seed": 4, "prompt": "Anna\u20ac"}
     assert settings.items() <= found.items()
-    assert len(found["text"]) == 20 and found["tokens_per_second"] > 0 and "\u20ac (left out)" in found["findings"][0]
+    assert len(found["text"]) == 20 and found["tokens_per_second"] > 0
+    assert "\u20ac (left out)" in found["findings"][0]["verdict"]
     plain = command("generate", bundle, *words)
     assert plain.stdout == f"Anna\u20ac{found['text']}\n" and "left out" in plain.stderr
     seeds = {json.loads(command("generate", bundle, "--length", 1, "--json").stdout)["seed"] for _ in range(3)}

@@ -31,7 +31,13 @@ def evaluate(
         learner = load_learner(bundle, device=device)
         result = learner.evaluate(source, skip_bad=skip_bad, progress=None if json_ else console.count_files)
         if json_:
-            console.say_json({"task": learner.task, "findings": list(result.findings), "test": result.as_json()})
+            console.say_json(
+                {
+                    "task": learner.task,
+                    "findings": [found.as_json() for found in result.findings],
+                    "test": result.as_json(),
+                }
+            )
             return
         for finding in result.findings:
             console.say(f"! {finding}")
@@ -113,6 +119,6 @@ def generate(
             return
         written = "".join(pieces)
         speed = length / (time.perf_counter() - started)
-        findings = [] if finding is None else [finding]
+        findings = [] if finding is None else [finding.as_json()]
         found = {"task": learner.task, "prompt": began, "text": written, **settings}
         console.say_json(found | {"findings": findings, "tokens_per_second": round(speed, 1)})

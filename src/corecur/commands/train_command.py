@@ -143,7 +143,7 @@ def train(
         if deterministic:
             runtime.use_determinism()
         kind = TASKS[find_task(source) if task == "auto" else task].learner
-        settings = named_settings(context.args, _option_names(context), kind)
+        settings = named_settings(context.args, option_names(context), kind)
         named = {"model": None if model == "auto" else model, "epochs": epochs, "batch_size": batch_size, "size": size}
         settings |= {k: v for k, v in {**named, "learning_rate": learning_rate}.items() if v is not None}
         learner = kind(seed=seed, device=device, precision=precision, threads=threads, **settings)
@@ -227,7 +227,7 @@ def named_settings(extra: list[str], options: list[str], kind: type[Learner[Any,
     return settings
 
 
-def _option_names(context: typer.Context) -> list[str]:
+def option_names(context: typer.Context) -> list[str]:
     """The long options of the running command, without their dashes."""
     names = (name for option in context.command.params for name in option.opts)
     return [name[2:] for name in names if name.startswith("--")]

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from corecur.data.images import ImageSet
 from corecur.errors import DataError
+from corecur.finding import Finding
 
-IMBALANCE = 3
-FEW = 20
+IMBALANCE, GRAVE_IMBALANCE = 3, 10
+FEW, TINY = 20, 10
 NAMED = 5
 MISSING_WORDS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "missing"})
 
@@ -53,32 +54,38 @@ def refuse_classes(numbers: NDArray[np.int64], classes: Sequence[str], *, where:
     )
 
 
-def class_findings(numbers: NDArray[np.int64], classes: Sequence[str], *, noun: str = "picture") -> list[str]:
+def class_findings(numbers: NDArray[np.int64], classes: Sequence[str], *, noun: str = "picture") -> list[Finding]:
     """Sentences on classes with few samples and on imbalance.
 
-    >>> class_findings(np.repeat([0, 1], [100, 20]), ("cat", "dog"))
-    ["Imbalance: 'cat' has 100 training pictures, 'dog' has 20."]
+    >>> print(*class_findings(np.repeat([0, 1], [100, 20]), ("cat", "dog")))
+    Imbalance: 'cat' has 100 training pictures, 'dog' has 20.
     """
     counts = np.bincount(numbers, minlength=len(classes))  # (K,)
     findings = []
     few = [f"{classes[k]!r} ({counts[k]})" for k in np.argsort(counts, kind="stable").tolist() if counts[k] < FEW]
     if few:
         shown = ", ".join(few[:NAMED]) + (f" and {len(few) - NAMED:,} more" if len(few) > NAMED else "")
-        findings.append(f"Few training {noun}s, so results will be uncertain: {shown}.")
+        verdict = f"Few training {noun}s, so results will be uncertain: {shown}."
+        tiny = bool(counts.min() < TINY)
+        remedy = "collect more of these classes, or merge them" if tiny else ""
+        findings.append(Finding("few", verdict, remedy=remedy, level="warning" if tiny else "note"))
     most, least = int(counts.argmax()), int(counts.argmin())
     if counts[most] >= IMBALANCE * counts[least]:
-        findings.append(
+        verdict = (
             f"Imbalance: {classes[most]!r} has {counts[most]:,} training {noun}s, "
             f"{classes[least]!r} has {counts[least]:,}."
         )
+        grave = bool(counts[most] >= GRAVE_IMBALANCE * counts[least])
+        remedy = "collect more of the rare classes; look at the recall of each class, not at accuracy alone"
+        findings.append(Finding("imbalance", verdict, (), remedy if grave else "", "warning" if grave else "note"))
     return findings + label_findings(numbers, classes, noun=noun)
 
 
-def label_findings(numbers: NDArray[np.int64], classes: Sequence[str], *, noun: str = "picture") -> list[str]:
+def label_findings(numbers: NDArray[np.int64], classes: Sequence[str], *, noun: str = "picture") -> list[Finding]:
     """Sentences on labels that tables write for a missing value, and on labels that are one word or number but for case
     or decimals: both are read as classes of their own.
 
-    >>> label_findings(np.array([0, 1, 2]), ("1", "1.0", "NA"))[0]
+    >>> label_findings(np.array([0, 1, 2]), ("1", "1.0", "NA"))[0].verdict
     "1 training picture is labelled 'NA', which may stand for a missing label: it is read as a class."
     """
     counts = np.bincount(numbers, minlength=len(classes))  # (K,)
@@ -87,13 +94,20 @@ def label_findings(numbers: NDArray[np.int64], classes: Sequence[str], *, noun: 
         if name.casefold() in MISSING_WORDS:
             verb = f"{noun} is" if counts[number] == 1 else f"{noun}s are"
             doubt = "which may stand for a missing label: it is read as a class"
-            findings.append(f"{counts[number]:,} training {verb} labelled {name!r}, {doubt}.")
+            verdict = f"{counts[number]:,} training {verb} labelled {name!r}, {doubt}."
+            findings.append(Finding("missing-label", verdict, remedy="fill these labels in, or remove the samples"))
     spellings: dict[str, list[str]] = {}
     for name in classes:
         spellings.setdefault(_plain_word(name), []).append(repr(name))
     alike = [names for names in spellings.values() if len(names) > 1]
-    findings += [f"The classes {' and '.join(names)} differ in writing only: are they one?" for names in alike[:NAMED]]
-    return findings
+    return findings + [
+        Finding(
+            "alike-classes",
+            f"The classes {' and '.join(names)} differ in writing only: are they one?",
+            remedy="write each class in one way",
+        )
+        for names in alike[:NAMED]
+    ]
 
 
 def _plain_word(name: str) -> str:
@@ -103,18 +117,18 @@ def _plain_word(name: str) -> str:
 
 def missing_findings(
     numbers: NDArray[np.int64], classes: Sequence[str], *, split: str, noun: str = "picture"
-) -> list[str]:
+) -> list[Finding]:
     """A sentence on classes that a split has no sample of.
 
-    >>> missing_findings(np.array([0, 0]), ("cat", "dog"), split="test")
-    ["The test split has no picture of 'dog'."]
+    >>> print(*missing_findings(np.array([0, 0]), ("cat", "dog"), split="test"))
+    The test split has no picture of 'dog'.
     """
     empty = np.flatnonzero(np.bincount(numbers, minlength=len(classes)) == 0).tolist()
     missing = [repr(classes[k]) for k in empty]
     if not missing:
         return []
     shown = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED:,} more classes" if len(missing) > NAMED else "")
-    return [f"The {split} split has no {noun} of {shown}."]
+    return [Finding("missing-class", f"The {split} split has no {noun} of {shown}.")]
 
 
 class Contents(Protocol):
@@ -128,34 +142,36 @@ class Contents(Protocol):
         """What each sample is, without its label; equal where two samples are."""
 
 
-def drawn_findings(train: Contents, held: Contents, *, split: str) -> list[str]:
+def drawn_findings(train: Contents, held: Contents, *, split: str) -> list[Finding]:
     """A sentence on samples of a split, drawn from the training data, that have copies of themselves left in it.
 
     >>> import torch
     >>> pictures = ImageSet(torch.zeros(2, 4, 4, 1, dtype=torch.uint8), None, ("a", "b"))
-    >>> drawn_findings(pictures.take(torch.tensor([0])), pictures.take(torch.tensor([1])), split="test")
-    ['1 of 1 test samples is a copy of a training sample (b of a): the test result will be too good by such samples.']
+    >>> print(*drawn_findings(pictures.take(torch.tensor([0])), pictures.take(torch.tensor([1])), split="test"))
+    1 of 1 test samples is a copy of a training sample (b of a): the test result will be too good by such samples.
     """
     known = dict(zip(train.contents(), train.names, strict=True))
     pairs = [(name, known[key]) for name, key in zip(held.names, held.contents(), strict=True) if key in known]
     if not pairs:
         return []
     verb = "is a copy of a training sample (" if len(pairs) == 1 else "are copies of training samples (the first: "
-    return [
+    verdict = (
         f"{len(pairs):,} of {len(held.names):,} {split} samples {verb}{pairs[0][0]} of {pairs[0][1]}): the {split} "
         "result will be too good by such samples."
-    ]
+    )
+    return [Finding("leak", verdict)]
 
 
-def duplicate_findings(splits: Mapping[str, ImageSet]) -> list[str]:
+def duplicate_findings(splits: Mapping[str, ImageSet]) -> list[Finding]:
     """Sentences on pictures that are equal pixel for pixel, within a split, across splits, and under different labels.
 
     >>> import torch
     >>> twice = ImageSet(torch.zeros(2, 4, 4, 1, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"))
-    >>> duplicate_findings({"train": twice})
-    ['1 train picture is an exact copy of another (b of a).', '1 train picture has a copy with another label (b of a).']
+    >>> print(*duplicate_findings({"train": twice}), sep="\\n")
+    1 train picture is an exact copy of another (b of a).
+    1 train picture has a copy with another label (b of a).
     """
-    findings = []
+    findings: list[Finding] = []
     first: dict[str, dict[bytes, int]] = {}
     for split, images in splits.items():
         seen: dict[bytes, int] = {}
@@ -171,10 +187,22 @@ def duplicate_findings(splits: Mapping[str, ImageSet]) -> list[str]:
                 if images.labels is not None and images.labels[row] != images.labels[original]:
                     disputed.append((row, original))
         findings += _sentence(
-            copies, images, images, f"{split} picture", "an exact copy of another", "exact copies of others"
+            copies,
+            images,
+            images,
+            f"{split} picture",
+            "an exact copy of another",
+            "exact copies of others",
+            kind="copies",
         )
         findings += _sentence(
-            disputed, images, images, f"{split} picture", *["a copy with another label"] * 2, verb=("has", "have")
+            disputed,
+            images,
+            images,
+            f"{split} picture",
+            *["a copy with another label"] * 2,
+            verb=("has", "have"),
+            kind="disputed",
         )
         for earlier, pairs in leaks.items():
             findings += _sentence(
@@ -184,6 +212,7 @@ def duplicate_findings(splits: Mapping[str, ImageSet]) -> list[str]:
                 f"{split} picture",
                 f"in the {earlier} split too",
                 f"in the {earlier} split too",
+                kind="leak",
             )
         first[split] = seen
     return findings
@@ -197,12 +226,13 @@ def _sentence(
     one: str,
     many: str,
     *,
+    kind: str,
     verb: tuple[str, str] = ("is", "are"),
-) -> list[str]:
+) -> list[Finding]:
     if not pairs:
         return []
     row, original = pairs[0]
     example = f"{images.names[row]} of {others.names[original]}"
     if len(pairs) == 1:
-        return [f"1 {noun} {verb[0]} {one} ({example})."]
-    return [f"{len(pairs):,} {noun}s {verb[1]} {many} (the first: {example})."]
+        return [Finding(kind, f"1 {noun} {verb[0]} {one} ({example}).")]
+    return [Finding(kind, f"{len(pairs):,} {noun}s {verb[1]} {many} (the first: {example}).")]

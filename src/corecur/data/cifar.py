@@ -21,6 +21,7 @@ from corecur.data.gathered import Gathered, Part
 from corecur.data.memory import refuse_larger_than_memory
 from corecur.data.plain_pickle import read_plain_pickle
 from corecur.errors import DataError
+from corecur.finding import remark
 
 PIXELS = 3072
 
@@ -133,8 +134,10 @@ def _gather(
     findings = []
     if len(here) < len(layout.train):
         findings.append(
-            f"{len(here)} of the {len(layout.train)} official training files of {layout.title} are here: "
-            f"{len(parts['train']):,} images."
+            remark(
+                f"{len(here)} of the {len(layout.train)} official training files of {layout.title} are here: "
+                f"{len(parts['train']):,} images."
+            )
         )
     classes = None
     if (folder / layout.names).is_file():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 from corecur.data.gathered import SPLIT_WORDS, SPLITS, Gathered, Part, natural_key, one_spelling
 from corecur.data.pictures import SUFFIXES
 from corecur.errors import DataError
+from corecur.finding import Finding, remark
 
 WANTED = "one folder per class with pictures in it: photos/cat/1.jpg, photos/dog/2.jpg, …"
 ELSEWHERE = frozenset({".csv", ".tsv", ".npz"})
@@ -30,8 +32,19 @@ class Listing:
     others: tuple[Path, ...]
 
 
-def gather_folder(source: Path) -> Gathered:
+#: What is done about an error that does not end a reading: raise it, or keep it and go on.
+Refuse = Callable[[DataError], None]
+
+
+def refuse_at_once(error: DataError) -> None:
+    """Raise the error: a reading ends with the first."""
+    raise error
+
+
+def gather_folder(source: Path, refuse: Refuse = refuse_at_once) -> Gathered:
     """Look through a folder of class folders; raises DataError where it is none, is empty, or its splits disagree.
+
+    ``refuse`` is told of empty classes and of splits that disagree.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -43,9 +56,9 @@ def gather_folder(source: Path) -> Gathered:
     """
     listing = list_folder(source)
     split_folders = find_split_folders(source, listing)
-    findings: list[str] = []
+    findings: list[Finding] = []
     if split_folders is None:
-        parts = {"train": _gather_classes(source, listing, source, findings)}
+        parts = {"train": _gather_classes(source, listing, source, findings, refuse)}
         return Gathered("folder", parts, findings=tuple(findings))
     parts = {}
     for split in SPLITS:
@@ -55,12 +68,14 @@ def gather_folder(source: Path) -> Gathered:
         inside = list_folder(folder)
         if split != "train" and not inside.folders and inside.pictures:
             findings.append(
-                f"{folder.name}/ holds {len(inside.pictures):,} pictures without class folders: "
-                "nothing can be measured on them, and they were left out."
+                remark(
+                    f"{folder.name}/ holds {len(inside.pictures):,} pictures without class folders: "
+                    "nothing can be measured on them, and they were left out."
+                )
             )
             continue
-        parts[split] = _gather_classes(folder, inside, source, findings)
-    _refuse_different_classes(parts, split_folders)
+        parts[split] = _gather_classes(folder, inside, source, findings, refuse)
+    _refuse_different_classes(parts, split_folders, refuse)
     return Gathered("folder", parts, findings=tuple(findings))
 
 
@@ -157,7 +172,7 @@ def _no_classes(folder: Path, listing: Listing) -> DataError:
     )
 
 
-def _gather_classes(folder: Path, listing: Listing, source: Path, findings: list[str]) -> Part:
+def _gather_classes(folder: Path, listing: Listing, source: Path, findings: list[Finding], refuse: Refuse) -> Part:
     files: list[Path] = []
     labels: list[str] = []
     left_out: Counter[str] = Counter()
@@ -173,19 +188,23 @@ def _gather_classes(folder: Path, listing: Listing, source: Path, findings: list
         raise _no_classes(folder, listing)
     _refuse_one_level_up(folder, listing)
     if empty:
-        raise DataError(
-            "a class folder holds no picture",
-            where=folder,
-            got=", ".join(f"{name}/" for name in empty[:10]),
-            expected="PNG, JPEG, BMP, GIF or WebP files",
-            do="put pictures into it, or remove the folder",
+        refuse(
+            DataError(
+                "a class folder holds no picture",
+                where=folder,
+                got=", ".join(f"{name}/" for name in empty[:10]),
+                expected="PNG, JPEG, BMP, GIF or WebP files",
+                do="put pictures into it, or remove the folder",
+            )
         )
     place = "" if folder == source else f" in {folder.name}/"
     if listing.pictures:
-        findings.append(f"{len(listing.pictures):,} pictures{place} lie outside the class folders and were left out.")
+        findings.append(
+            remark(f"{len(listing.pictures):,} pictures{place} lie outside the class folders and were left out.")
+        )
     if left_out:
         kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in left_out.most_common(5))
-        findings.append(f"{left_out.total():,} files of other kinds{place} were left out ({kinds}).")
+        findings.append(remark(f"{left_out.total():,} files of other kinds{place} were left out ({kinds})."))
     return Part(files, np.array(labels), [one_spelling(path.relative_to(source).as_posix()) for path in files])
 
 
@@ -214,17 +233,19 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
     return pictures, others
 
 
-def _refuse_different_classes(parts: dict[str, Part], folders: dict[str, Path]) -> None:
+def _refuse_different_classes(parts: dict[str, Part], folders: dict[str, Path], refuse: Refuse) -> None:
     wanted = set(parts["train"].labels.tolist())
     for split, part in parts.items():
         found = set(part.labels.tolist())
         if found != wanted:
             missing, extra = sorted(wanted - found, key=natural_key), sorted(found - wanted, key=natural_key)
             got = [f"without {', '.join(missing[:5])}"] * bool(missing) + [f"with {', '.join(extra[:5])}"] * bool(extra)
-            raise DataError(
-                f"the classes of {folders[split].name}/ are not those of {folders['train'].name}/",
-                where=folders[split],
-                got=" and ".join(got),
-                expected="the same class folders in each split",
-                do="add, rename or remove class folders",
+            refuse(
+                DataError(
+                    f"the classes of {folders[split].name}/ are not those of {folders['train'].name}/",
+                    where=folders[split],
+                    got=" and ".join(got),
+                    expected="the same class folders in each split",
+                    do="add, rename or remove class folders",
+                )
             )

@@ -40,7 +40,7 @@ def read_headers(paths: Sequence[Path], *, step: Callable[[int], None] | None = 
         except DataError as error:
             found[row] = error
 
-    _each(len(paths), read, step)
+    each(len(paths), read, step)
     return found
 
 
@@ -71,7 +71,7 @@ def decode_files(
         except DataError as error:
             reasons[row] = error.what
 
-    _each(len(paths), decode, step)
+    each(len(paths), decode, step)
     kept = [row for row in range(len(paths)) if row not in reasons]
     if reasons:
         pictures = gather(pictures, torch.tensor(kept, dtype=torch.int64))
@@ -135,8 +135,13 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _each(count: int, work: Callable[[int], None], step: Callable[[int], None] | None) -> None:
-    """Run ``work(row)`` for every row on all cores. Threads suffice: Pillow decodes without the interpreter's lock."""
+def each(count: int, work: Callable[[int], None], step: Callable[[int], None] | None) -> None:
+    """Run ``work(row)`` for every row on all cores. Threads suffice: Pillow decodes without the interpreter's lock.
+
+    >>> seen = set()
+    >>> each(3, seen.add, None); sorted(seen)
+    [0, 1, 2]
+    """
     chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
 
     def run(rows: range) -> int:

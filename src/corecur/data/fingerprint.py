@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from corecur.data.batches import Batches
-
 # Of larger tensors only pieces are read, evenly spread: half a second of reading at most.
 _MOST_BYTES, _PIECE = 1 << 28, 1 << 20
 
 
-def fingerprint(batches: Batches) -> str | None:
-    """A hash over everything the batches hold in memory; None for a loader, whose data nobody has seen yet.
+def fingerprint(data: object) -> str | None:
+    """A hash over every array that batches, or another object, hold in memory; None where there is none.
+
+    There is none in a loader, whose data nobody has seen yet.
 
     >>> from corecur.data.batches import TensorBatches
     >>> a, b = (fingerprint(TensorBatches(torch.full((4, 2), fill))) for fill in (0.0, 1.0))
@@ -26,7 +26,7 @@ def fingerprint(batches: Batches) -> str | None:
     (True, 16)
     """
     digest, found = hashlib.blake2b(digest_size=8), False
-    for name, value in sorted(vars(batches).items()):
+    for name, value in sorted(vars(data).items()):
         for array in _arrays_in(value):
             found = True
             digest.update(f"{name} {tuple(array.shape)} {array.dtype}\n".encode())

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corecur.errors import DataError, nearest
+from corecur.finding import Finding
 
 SPLITS = ("train", "validation", "test")
 SPLIT_WORDS = {
@@ -53,7 +54,7 @@ class Gathered:
     kind: str
     parts: dict[str, Part]
     classes: tuple[str, ...] | None = None
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     bad: tuple[tuple[Path, str], ...] = ()
 
     def with_part(self, split: str, part: Part) -> Gathered:

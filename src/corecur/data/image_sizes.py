@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from corecur.errors import ConfigError
+from corecur.finding import Finding, remark
 
 # A small network on two cores learns from 96 pixels in minutes; detail beyond that costs more than it brings.
 LONGEST = 96
@@ -34,11 +35,11 @@ def choose_size(sizes: Sequence[Size]) -> Size:
     return _rounded(height * scale), _rounded(width * scale)
 
 
-def size_finding(sizes: Sequence[Size], size: Size) -> str | None:
-    """A sentence on pictures that do not all have the size they are trained at, or None.
+def size_finding(sizes: Sequence[Size], size: Size) -> Finding | None:
+    """What is said of pictures that do not all have the size they are trained at, or None.
 
-    >>> size_finding([(30, 40), (300, 400)], (96, 96))
-    'The pictures have 2 sizes, from 30×40 to 300×400 (height × width); each is scaled and cut to 96×96.'
+    >>> print(size_finding([(30, 40), (300, 400)], (96, 96)))
+    The pictures have 2 sizes, from 30×40 to 300×400 (height × width); each is scaled and cut to 96×96.
     """
     different = sorted(set(sizes), key=lambda pair: (pair[0] * pair[1], pair))
     if different == [size]:
@@ -46,10 +47,11 @@ def size_finding(sizes: Sequence[Size], size: Size) -> str | None:
     target = f"{size[0]}×{size[1]}"
     least, most = (f"{h}×{w}" for h, w in (different[0], different[-1]))
     if len(different) == 1:
-        return f"The pictures are {least} (height × width); each is scaled and cut to {target}."
-    return (
+        return remark(f"The pictures are {least} (height × width); each is scaled and cut to {target}.", kind="sizes")
+    return remark(
         f"The pictures have {len(different):,} sizes, from {least} to {most} (height × width); "
-        f"each is scaled and cut to {target}."
+        f"each is scaled and cut to {target}.",
+        kind="sizes",
     )
 
 

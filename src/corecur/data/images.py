@@ -20,6 +20,7 @@ from corecur.data.image_arrays import prepare_arrays, to_array
 from corecur.data.memory import fits_in_memory, gather
 from corecur.data.pictures import quiet_pillow, read_picture
 from corecur.errors import ConfigError, DataError
+from corecur.finding import Finding
 
 MAX_SIDE = 8192
 
@@ -142,4 +143,4 @@ class ImageSource:
     validation: ImageSet | None
     test: ImageSet | None
     preparation: Preparation
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from corecur.data.check import class_findings, duplicate_findings, missing_findings, refuse_classes
 from corecur.data.cifar import gather_cifar_binary, gather_cifar_pickle, is_cifar_binary, is_cifar_pickle
-from corecur.data.class_folders import gather_folder, list_folder
+from corecur.data.class_folders import Refuse, gather_folder, list_folder, refuse_at_once
 from corecur.data.decoding import (
     BadFile,
     Progress,
@@ -39,6 +39,7 @@ from corecur.data.path_table import gather_table
 from corecur.data.pictures import SUFFIXES, Header
 from corecur.data.samples import SAMPLES, gather_sample
 from corecur.errors import ConfigError, DataError, nearest
+from corecur.finding import Finding, remark
 
 Step = Callable[[int], None]
 
@@ -96,10 +97,10 @@ def load_images(
     >>> source.train.images.shape, source.classes[:3]
     (torch.Size([1797, 8, 8, 1]), ('0', '1', '2'))
     """
-    origin, gathered = _gather(source, labels)
+    origin, gathered = gather_images(source, labels)
     for split, extra in (("validation", validation), ("test", test)):
         if extra is not None:
-            gathered = _with_split(gathered, split, *_gather(extra, None))
+            gathered = _with_split(gathered, split, *gather_images(extra))
     classes = classes_of(gathered)
     numbers = {split: class_numbers(part.labels, classes, where=split) for split, part in gathered.parts.items()}
     if not gathered.bad:
@@ -138,7 +139,7 @@ def load_split(
     split: str = "test",
     skip_bad: bool = False,
     progress: Progress | None = None,
-) -> tuple[ImageSet, tuple[str, ...]]:
+) -> tuple[ImageSet, tuple[Finding, ...]]:
     """Read one split for a model that exists: its classes, its preparation. Returns the images and the findings.
 
     The source's own ``split`` is taken where it has several, else all of it. Raises DataError like `load_images`, and
@@ -149,8 +150,8 @@ def load_split(
     >>> torch.equal(images.images, digits.train.images)
     True
     """
-    origin, gathered = _gather(source, labels)
-    part = _only_part(gathered, split, origin)
+    origin, gathered = gather_images(source, labels)
+    part = only_images(gathered, split, origin)
     numbers = class_numbers(part.labels, classes, where=origin)
     sets, bad, on_disk = _prepare(
         {split: part}, {split: numbers}, preparation, origin, count_steps(progress, len(part))
@@ -180,10 +181,14 @@ def image_kind(source: str | os.PathLike[str]) -> str | None:
     return next((kind.name for kind in KINDS if kind.recognises(path)), None)
 
 
-def _gather(source: Any, labels: Any) -> tuple[str, Gathered]:
-    """Name of the source, and what it holds."""
+def gather_images(source: Any, labels: Any = None, refuse: Refuse = refuse_at_once) -> tuple[str, Gathered]:
+    """Name of the source, and what it holds, not yet decoded; ``refuse`` is told of what a reading can go on after.
+
+    >>> gather_images("digits")[1].kind
+    'sample'
+    """
     if isinstance(source, (str, os.PathLike)):
-        return os.fspath(source), _gather_path(source, labels)
+        return os.fspath(source), _gather_path(source, labels, refuse)
     if isinstance(source, (tuple, list)) and len(source) == 2 and labels is None:
         return "arrays", _gather_pairs(source)
     if labels is None:
@@ -196,12 +201,12 @@ def _gather(source: Any, labels: Any) -> tuple[str, Gathered]:
     return "arrays", Gathered("arrays", {"train": array_part(source, labels, split="train", where="arrays")})
 
 
-def _gather_path(source: str | os.PathLike[str], labels: Any) -> Gathered:
+def _gather_path(source: str | os.PathLike[str], labels: Any, refuse: Refuse) -> Gathered:
     if isinstance(source, str) and source in SAMPLES:
         _refuse_labels(labels, source)
         found = gather_sample(source)
         if os.path.exists(source):
-            note = f"{source!r} is the sample set of that name; for the file or folder here write ./{source}."
+            note = remark(f"{source!r} is the sample set of that name; for the file or folder here write ./{source}.")
             return replace(found, findings=(note, *found.findings))
         return found
     path = Path(source).expanduser()
@@ -218,7 +223,7 @@ def _gather_path(source: str | os.PathLike[str], labels: Any) -> Gathered:
             raise DataError("a single picture is nothing to learn from", where=path, do=advice)
         known = ", ".join(f"{kind.name} ({kind.example})" for kind in KINDS)
         raise DataError("this kind of file is not known", where=path, expected=known)
-    return kind.gather(path)
+    return gather_folder(path, refuse) if kind.name == "folder" else kind.gather(path)
 
 
 def _gather_pairs(source: Sequence[Any]) -> Gathered:
@@ -260,7 +265,7 @@ def _refuse_no_path(path: Path) -> None:
     raise DataError("no such file or folder", where=path, do=do or "sample sets are " + ", ".join(SAMPLES))
 
 
-def _only_part(gathered: Gathered, split: str, origin: str) -> Part:
+def only_images(gathered: Gathered, split: str, origin: str) -> Part:
     """The part of a source that stands for one split: its own, or, where it has no splits, all of it."""
     if split in gathered.parts:
         return gathered.parts[split]
@@ -274,9 +279,13 @@ def _only_part(gathered: Gathered, split: str, origin: str) -> Part:
 
 
 def _with_split(gathered: Gathered, split: str, origin: str, extra: Gathered) -> Gathered:
-    part = _only_part(extra, split, origin)
+    part = only_images(extra, split, origin)
     replaced = gathered.parts.get(split)
-    notes = [f"The source's own {split} split ({len(replaced):,} pictures) gave way to {origin}."] if replaced else []
+    notes = (
+        [remark(f"The source's own {split} split ({len(replaced):,} pictures) gave way to {origin}.")]
+        if replaced
+        else []
+    )
     return replace(
         gathered.with_part(split, part),
         findings=(*gathered.findings, *extra.findings, *notes),
@@ -335,7 +344,7 @@ def _numbers(images: ImageSet) -> Any:
     return labels.numpy()
 
 
-def _set_findings(sets: dict[str, ImageSet], classes: Sequence[str]) -> list[str]:
+def _set_findings(sets: dict[str, ImageSet], classes: Sequence[str]) -> list[Finding]:
     findings = class_findings(_numbers(sets["train"]), classes)
     for split in SPLITS[1:]:
         if split in sets:
@@ -343,15 +352,18 @@ def _set_findings(sets: dict[str, ImageSet], classes: Sequence[str]) -> list[str
     return findings + duplicate_findings(sets)
 
 
-def _reading_findings(bad: Sequence[BadFile], on_disk: bool, sizes: str | None) -> list[str]:
+def _reading_findings(bad: Sequence[BadFile], on_disk: bool, sizes: Finding | None) -> list[Finding]:
     findings = []
     if bad:
-        findings.append(f"{len(bad):,} files could not be read and were set aside: {list_bad_files(bad)}.")
+        verdict = f"{len(bad):,} files could not be read and were set aside: {list_bad_files(bad)}."
+        findings.append(Finding("unreadable", verdict))
     if sizes is not None:
         findings.append(sizes)
     if on_disk:
         findings.append(
-            "The decoded pictures do not fit in memory: they are kept in a temporary file in "
-            f"{tempfile.gettempdir()} (TMPDIR chooses another folder), which makes training slower."
+            remark(
+                "The decoded pictures do not fit in memory: they are kept in a temporary file in "
+                f"{tempfile.gettempdir()} (TMPDIR chooses another folder), which makes training slower."
+            )
         )
     return findings

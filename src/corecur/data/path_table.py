@@ -18,6 +18,7 @@ import numpy as np
 from corecur.data.file_bytes import read_bytes
 from corecur.data.gathered import SPLIT_WORDS, SPLITS, Gathered, Part, one_spelling
 from corecur.errors import DataError
+from corecur.finding import Finding
 
 PATH_COLUMNS = ("path", "file", "filename", "image")
 LABEL_COLUMNS = ("label", "class", "target", "category")
@@ -80,12 +81,13 @@ def _part(source: Path, rows: Sequence[Row]) -> Part:
     )
 
 
-def _repeated(rows: Sequence[Row]) -> tuple[str, ...]:
+def _repeated(rows: Sequence[Row]) -> tuple[Finding, ...]:
     counts = Counter(row.path for row in rows)
     repeated = [path for path, count in counts.items() if count > 1]
     if not repeated:
         return ()
-    return (f"{len(repeated):,} pictures stand in the table more than once (the first: {repeated[0]}).",)
+    verdict = f"{len(repeated):,} pictures stand in the table more than once (the first: {repeated[0]})."
+    return (Finding("copies", verdict, tuple(repeated), "keep one row for each picture"),)
 
 
 def _read_rows(source: Path) -> list[Row]:

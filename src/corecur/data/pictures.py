@@ -125,6 +125,31 @@ def read_picture(path: str | Path, *, height: int, width: int, channels: int) ->
             return fit(flat, height=height, width=width)
 
 
+@contextlib.contextmanager
+def upright(path: str | Path, *, least: int) -> Iterator[tuple[Image.Image, Header, str]]:
+    """A picture in mode L or RGB, upright, its header and the form of its file (PNG, JPEG, …); all of it is decoded.
+
+    JPEG files may come smaller, but not below ``least`` pixels a side. Raises DataError like `read_picture`.
+
+    >>> import tempfile; from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("L", (7, 5)).save(f"{folder}/a.jpg", "PNG")
+    ...     with upright(f"{folder}/a.jpg", least=4) as (image, header, form):
+    ...         image.size, header.grey, form
+    ((7, 5), True, 'PNG')
+    """
+    with _opened(Path(path)) as image:
+        turn, grey, form = _orientation(image), _is_grey(image), str(image.format).replace("MPO", "JPEG")
+        height, width = (image.width, image.height) if turn >= 5 else (image.height, image.width)
+        _draft(image, least, least)
+        with _LARGE if image.width * image.height > LARGE_PIXELS else contextlib.nullcontext():
+            image.load()
+            flat = as_channels(image, 1 if grey else 3)
+            if turn in UPRIGHT:
+                flat = flat.transpose(_transposition(UPRIGHT[turn]))
+            yield flat, Header(height, width, grey), form
+
+
 def as_channels(image: Image.Image, channels: int) -> Image.Image:
     """The picture in mode L (1 channel) or RGB (3 channels), transparent parts on white.
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from corecur.engine.loss import Loss, Reduction, aligned, first_index
 from corecur.errors import ConfigError, DataError, ShapeError
+from corecur.kernels import native_softmax
 
 EPSILON = 1e-7  # Keras' backend.epsilon()
 NO_LABEL = -(2**62)  # torch ignores the label -100 unless told another one; no label is to be ignored unasked
@@ -51,15 +52,30 @@ def _wide(values: Tensor) -> Tensor:
 
 def class_losses(scores: Tensor, target: Tensor, *, smoothing: float, ignore: int, reduction: Reduction) -> Tensor:
     """-Σ_k q_k log softmax(scores)_k at each position; target is labels (…) or distributions (…, K)."""
+    swapped = native_softmax.time_first(scores)
+    if swapped:  # the mean is one of the same losses, read as they lie in memory
+        scores, target = scores.transpose(0, 1), target.transpose(0, 1)
     inner, classes = scores.shape[:-1], scores.shape[-1]
     if scores.dim() != 2:
         scores = scores.reshape(-1, classes)  # (B, T, K) -> (P, K)
         target = target.reshape(-1, classes) if target.is_floating_point() else target.reshape(-1)
     try:
-        losses = F.cross_entropy(scores, target, reduction=reduction, label_smoothing=smoothing, ignore_index=ignore)
+        losses = _row_losses(scores, target, smoothing, ignore, reduction)
     except IndexError as error:  # torch's word for a label out of range, on a CPU; CUDA stops with a device assertion
         raise label_error(target, classes, ignore) from error
-    return losses if reduction == "mean" or len(inner) == 1 else losses.reshape(inner)
+    if reduction == "mean" or len(inner) == 1:
+        return losses
+    losses = losses.reshape(inner)
+    return losses.transpose(0, 1) if swapped else losses
+
+
+def _row_losses(scores: Tensor, target: Tensor, smoothing: float, ignore: int, reduction: Reduction) -> Tensor:
+    if target.is_floating_point() or not native_softmax.serves(scores):
+        return F.cross_entropy(scores, target, reduction=reduction, label_smoothing=smoothing, ignore_index=ignore)
+    losses = native_softmax.class_losses(scores, target, smoothing, ignore)
+    if reduction == "none":
+        return losses
+    return losses.mean() if ignore == NO_LABEL else losses.sum() / (target != ignore).sum()
 
 
 def label_error(target: Tensor, classes: int, ignore: int = NO_LABEL) -> DataError:

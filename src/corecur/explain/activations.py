@@ -21,7 +21,15 @@ _MOST_LAYERS, _MOST_MAPS = 3, 64
 
 
 def activation_maps(question: Question, *, layer: str | None = None) -> tuple[Panel, ...]:
-    """What the filters of a layer find in the sample, a map each; of the first three convolutions by default."""
+    """What the filters of a layer find in the sample, a map each; of the first three convolutions by default.
+
+    >>> from corecur.explain.question import plain_question
+    >>> network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU()).eval()
+    >>> score = lambda x: network(x.permute(0, 3, 1, 2)).mean((1, 2, 3))
+    >>> question = plain_question(score, torch.rand(6, 6, 1), network=network, kind="image")
+    >>> activation_maps(question)[0].title
+    '0: 2 maps of 6 × 6'
+    """
     chosen = [find_layer(question.network, layer)] if layer is not None else _convolutions(question.network)
     kept: dict[str, tuple[nn.Module, Tensor]] = {}
     hooks = []
@@ -50,7 +58,15 @@ def activation_maps(question: Question, *, layer: str | None = None) -> tuple[Pa
 
 
 def filters(question: Question, *, layer: str | None = None) -> tuple[Panel, ...]:
-    """The weights of the filters of convolutions, the mean over input channels of each."""
+    """The weights of the filters of convolutions, the mean over input channels of each.
+
+    >>> from corecur.explain.question import plain_question
+    >>> network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU()).eval()
+    >>> score = lambda x: network(x.permute(0, 3, 1, 2)).mean((1, 2, 3))
+    >>> question = plain_question(score, torch.rand(6, 6, 1), network=network, kind="image")
+    >>> filters(question)[0].title
+    '0: 2 filters of 3 × 3'
+    """
     chosen = [find_layer(question.network, layer)] if layer is not None else _convolutions(question.network)
     panels = []
     for path, module in chosen[:_MOST_LAYERS]:
@@ -99,6 +115,11 @@ def last_features(question: Question, variants: Tensor | None = None) -> Tensor:
     """What the last dense layer of a network is shown of N variants of a sample, by default of it alone: (N, F).
 
     Samples that are alike for the network lie near each other there.
+
+    >>> from corecur.explain.question import plain_question
+    >>> network = nn.Linear(3, 2)
+    >>> last_features(plain_question(lambda x: network(x)[:, 0], torch.ones(3), network=network))
+    tensor([[1., 1., 1.]])
     """
     inputs = question.inputs[None] if variants is None else variants
     kept: dict[int, Tensor] = {}

@@ -76,6 +76,11 @@ class Attribution:
 
     A ``signed`` score says what a place adds to the answer, any other how much it matters. ``total`` is what the
     scores add up to by the method's own rule, where it has one; ``gap`` how far they are from it.
+
+    >>> shown = Shown(words=("so", "good"))
+    >>> scores, parts = np.array([0.1, 2.0]), np.arange(2)
+    >>> Attribution("a", "text", "lime", "+", "", scores, parts, True, "", shown, 0.1).top(1)
+    [('good', 2.0)]
     """
 
     name: str
@@ -151,7 +156,11 @@ class Attribution:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a look inside: values (rows, columns), or pixels (H, W, C) uint8, or words."""
+    """One picture of a look inside: values (rows, columns), or pixels (H, W, C) uint8, or words.
+
+    >>> Panel("states", np.zeros((1, 2))).as_json()
+    {'title': 'states', 'values': [[0.0, 0.0]]}
+    """
 
     title: str
     values: Array | None = None
@@ -174,6 +183,9 @@ class Look:
     """What goes on inside a network for one sample: filters, activation maps, hidden states and gates, neighbours.
 
     It ranks nothing, so there is no faithfulness to measure.
+
+    >>> Look("a", "filters", "taken for b", (), 0.1).heading()
+    'taken for b; filters'
     """
 
     name: str

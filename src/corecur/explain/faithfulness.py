@@ -36,6 +36,12 @@ def measure(
 
     Parts are taken away, and put back, in the order of the scores and in ``rankings`` random orders (Petsiuk et al.
     2018). A value is explained by what moves it, either way: parts go by the size of their scores.
+
+    >>> from corecur.explain.question import plain_question
+    >>> weights = torch.arange(8.0)
+    >>> question = plain_question(lambda x: x @ weights - 9, torch.ones(8))
+    >>> measure(question, weights, signed=True).is_faithful, measure(question, -weights, signed=True).is_faithful
+    (True, False)
     """
     began = time.perf_counter()
     parts = question.by_part(scores)
@@ -74,6 +80,12 @@ def curves(question: Question, orders: Tensor, *, steps: int = STEPS) -> tuple[T
     """Areas under the curves of deletion and insertion for orders of parts (R, P): (R,) and (R,).
 
     At each of the steps a further share of the parts, the first of the order first, is away (or there).
+
+    >>> from corecur.explain.question import plain_question
+    >>> question = plain_question(lambda x: x @ torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0]))
+    >>> deletion, insertion = curves(question, torch.tensor([[0, 1], [1, 0]]))
+    >>> bool(deletion[0] < deletion[1]), bool(insertion[0] > insertion[1])
+    (True, True)
     """
     count = orders.shape[1]
     taken = torch.linspace(0, count, min(steps, count) + 1).round().long()  # (K,)
@@ -92,6 +104,11 @@ def shuffled_correlation(
     """The rank correlation of scores (P,) with those of the same network whose weights are shuffled.
 
     Each weight tensor keeps its values and loses their places (Adebayo et al. 2018, "Sanity Checks for Saliency Maps").
+
+    >>> from corecur.explain.question import plain_question
+    >>> question = plain_question(lambda x: x @ torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0]))
+    >>> shuffled_correlation(question, torch.tensor([1.0, 2.0]), lambda other: other.inputs, signed=True)
+    1.0
     """
     with shuffled_weights(question.network, seed=seed):
         other = question.by_part(again(question))

@@ -23,6 +23,13 @@ def grad_cam(question: Question, *, layer: str | None = None) -> Tensor:
     ``layer`` is the name of any layer, a nested one with its path (``blocks.2.conv``); by default `last_maps`. Of a
     network that is called several times for one answer, the first call is looked at. Raises ConfigError where there is
     no such layer, or its output has no places.
+
+    >>> from corecur.explain.question import plain_question
+    >>> network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU()).eval()
+    >>> score = lambda x: network(x.permute(0, 3, 1, 2)).mean((1, 2, 3))
+    >>> question = plain_question(score, torch.rand(6, 6, 1), network=network, kind="image")
+    >>> grad_cam(question).shape
+    torch.Size([6, 6])
     """
     name, module = find_layer(question.network, layer) if layer is not None else last_maps(question)
     kept: list[Tensor] = []
@@ -70,6 +77,13 @@ def last_maps(question: Question) -> tuple[str, nn.Module]:
 
     Where no layer gives one, the largest map's; ConfigError where none gives a map at all, as in a network without
     convolutions.
+
+    >>> from corecur.explain.question import plain_question
+    >>> network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU()).eval()
+    >>> score = lambda x: network(x.permute(0, 3, 1, 2)).mean((1, 2, 3))
+    >>> question = plain_question(score, torch.rand(6, 6, 1), network=network, kind="image")
+    >>> last_maps(question)
+    ('1', ReLU())
     """
     seen: dict[str, tuple[nn.Module, int]] = {}
     hooks = []

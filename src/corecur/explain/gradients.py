@@ -15,13 +15,25 @@ _FIRST_STEPS, _MOST_STEPS, _CLOSE = 32, 512, 5e-4
 
 
 def gradient(question: Question) -> Tensor:
-    """``|∂F/∂x|``, added up over the channels of a place (Simonyan et al. 2014): how sharply the answer reacts."""
+    """``|∂F/∂x|``, added up over the channels of a place (Simonyan et al. 2014): how sharply the answer reacts.
+
+    >>> from corecur.explain.question import plain_question
+    >>> question = plain_question(lambda x: x @ torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0]))
+    >>> gradient(question)
+    tensor([2., 1.])
+    """
     _, found = question.gradients(question.inputs[None])
     return question.by_place(found[0].abs())
 
 
 def input_gradient(question: Question) -> Tensor:
-    """``∂F/∂x · (x - x')``: what taking each place away would change if the network were linear."""
+    """``∂F/∂x · (x - x')``: what taking each place away would change if the network were linear.
+
+    >>> from corecur.explain.question import plain_question
+    >>> question = plain_question(lambda x: x @ torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0]))
+    >>> input_gradient(question)
+    tensor([ 2., -3.])
+    """
     _, found = question.gradients(question.inputs[None])
     return question.by_place(found[0] * (question.inputs - question.baseline))
 
@@ -30,6 +42,11 @@ def smooth_grad(question: Question, *, samples: int = 32, noise: float = 0.15, s
     """The gradient averaged over noisy copies, then as ``gradient`` (Smilkov et al. 2017).
 
     The noise is a share of the input's range.
+
+    >>> from corecur.explain.question import plain_question
+    >>> question = plain_question(lambda x: x @ torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0]))
+    >>> smooth_grad(question).round(decimals=4)
+    tensor([2., 1.])
     """
     generator = torch.Generator().manual_seed(seed)
     inputs = question.inputs
@@ -44,12 +61,23 @@ def integrated_gradients(question: Question, *, steps: int | None = None) -> Ten
     """``(x - x') · ∫ ∂F/∂x (x' + α (x - x')) dα`` (Sundararajan et al. 2017): the scores add up to ``F(x) - F(x')``.
 
     The midpoint rule over as many steps as that takes, 512 at most; ``steps`` fixes their number.
+
+    >>> from corecur.explain.question import plain_question
+    >>> question = plain_question(lambda x: x @ torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0]))
+    >>> integrated_gradients(question).round(decimals=4)
+    tensor([ 2., -3.])
     """
     return question.by_place(path_gradients(question, question.baseline[None], steps=steps))
 
 
 def path_gradients(question: Question, baselines: Tensor, *, steps: int | None = None) -> Tensor:
-    """Integrated gradients from each of M baselines (M, *S) to the input, their mean (*S)."""
+    """Integrated gradients from each of M baselines (M, *S) to the input, their mean (*S).
+
+    >>> from corecur.explain.question import plain_question
+    >>> question = plain_question(lambda x: x @ torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0]))
+    >>> path_gradients(question, torch.tensor([[1.0, 1.0]])).round(decimals=4)
+    tensor([ 0., -2.])
+    """
     inputs = question.inputs
     whole = float(question.scores(inputs[None])[0] - question.scores(baselines).mean())
     count = steps or _FIRST_STEPS

@@ -18,6 +18,11 @@ def lime(question: Question, *, samples: int | None = None, seed: int = 0) -> Te
 
     Variants with parts left out at random count the more, the more of the sample is there: ``exp(-d² / 0.75²)`` with d
     the share that is missing.
+
+    >>> from corecur.explain.question import plain_question
+    >>> question = plain_question(lambda x: x @ torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0]))
+    >>> lime(question).round(decimals=1)
+    tensor([ 2., -3.], dtype=torch.float64)
     """
     count = question.count
     drawn = samples or max(_SAMPLES, 4 * count)

@@ -29,7 +29,11 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Effort:
-    """How an explanation is to be made: draws, steps of a path, the layer to look at, and how well it is checked."""
+    """How an explanation is to be made: draws, steps of a path, the layer to look at, and how well it is checked.
+
+    >>> Effort(seed=3).check
+    True
+    """
 
     samples: int | None = None
     steps: int | None = None
@@ -43,7 +47,11 @@ class Effort:
 
 @dataclass(frozen=True)
 class Ranking:
-    """A method that gives each place a score; ``total`` is what the scores add up to, where they add up."""
+    """A method that gives each place a score; ``total`` is what the scores add up to, where they add up.
+
+    >>> METHODS["occlusion"].signed, METHODS["gradient"].signed
+    (True, False)
+    """
 
     what: str
     run: Callable[[Question, Effort], Tensor]
@@ -54,7 +62,11 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Inside:
-    """A method that shows what goes on inside and ranks nothing."""
+    """A method that shows what goes on inside and ranks nothing.
+
+    >>> METHODS["states"].what
+    'hidden states and gates of recurrent layers over time'
+    """
 
     what: str
     run: Callable[[Question, Effort], tuple[Panel, ...]]
@@ -148,12 +160,24 @@ BY_KIND: dict[str, str] = {"image": "occlusion", "text": "occlusion", "series": 
 
 
 def fitting(question: Question, effort: Effort) -> list[str]:
-    """The names of the methods that fit a question."""
+    """The names of the methods that fit a question.
+
+    >>> from corecur.explain.question import plain_question
+    >>> question = plain_question(lambda x: x @ torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0]))
+    >>> "grad-cam" in fitting(question, Effort()), "lime" in fitting(question, Effort())
+    (False, True)
+    """
     return [name for name, method in METHODS.items() if method.refuses(question, effort) is None]
 
 
 def find_method(question: Question, name: str, effort: Effort) -> str:
-    """The name of the method asked for; ConfigError, with those that fit, where there is none or it does not fit."""
+    """The name of the method asked for; ConfigError, with those that fit, where there is none or it does not fit.
+
+    >>> from corecur.explain.question import plain_question
+    >>> question = plain_question(lambda x: x @ torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0]))
+    >>> find_method(question, "shap", Effort())
+    'kernel-shap'
+    """
     if name == AUTO:
         return BY_KIND[question.kind]
     expected = "one of " + ", ".join([AUTO, *fitting(question, effort)])
@@ -170,7 +194,13 @@ def find_method(question: Question, name: str, effort: Effort) -> str:
 
 
 def explain(question: Question, method: str = AUTO, effort: Effort | None = None) -> Explanation:
-    """The explanation of one answer; ConfigError where the method does not fit it."""
+    """The explanation of one answer; ConfigError where the method does not fit it.
+
+    >>> from corecur.explain.question import plain_question
+    >>> question = plain_question(lambda x: x @ torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0]))
+    >>> explain(question, "occlusion", Effort(check=False)).scores
+    array([ 2., -3.])
+    """
     effort = effort or Effort()
     name = find_method(question, method, effort)
     row = METHODS[name]

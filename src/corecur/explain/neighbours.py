@@ -24,7 +24,14 @@ class Known:
 
 
 def neighbours(question: Question, known: Sequence[Known], *, nearest: int = NEAREST) -> tuple[Panel, ...]:
-    """The nearest of the known samples by the angle between their features, nearest first."""
+    """The nearest of the known samples by the angle between their features, nearest first.
+
+    >>> from corecur.explain.question import plain_question
+    >>> network = torch.nn.Linear(2, 2)
+    >>> ask = lambda *x: plain_question(lambda v: network(v)[:, 0], torch.tensor(x), network=network)
+    >>> [panel.title for panel in neighbours(ask(1.0, 0.0), [Known(ask(0.0, 1.0), "b"), Known(ask(2.0, 0.1), "a")])]
+    ['a (likeness 0.999): sample', 'b (likeness 0.000): sample']
+    """
     likeness = torch.nn.functional.cosine_similarity(_features(known), last_features(question), dim=1)
     panels = []
     for place in likeness.argsort(descending=True, stable=True)[:nearest].tolist():

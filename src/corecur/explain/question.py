@@ -25,7 +25,11 @@ _LEAST = 1e-30
 
 @dataclass(frozen=True)
 class Shown:
-    """The sample as people know it: pixels (H, W, C), words, or values (T, C) with the names of columns and rows."""
+    """The sample as people know it: pixels (H, W, C), words, or values (T, C) with the names of columns and rows.
+
+    >>> Shown(words=("a", "film")).spaced
+    True
+    """
 
     picture: NDArray[np.uint8] | None = None
     words: tuple[str, ...] = ()
@@ -43,6 +47,10 @@ class Question:
     log-odds of a class (`log_odds`), or a value. ``parts`` numbers the places (the leading axes of ``inputs``) from 0:
     those of one number are taken away together, which means that ``baseline`` stands there; ``removed`` says so in
     words. ``unit`` is None for a class; for a value it is what counts as a large change.
+
+    >>> question = plain_question(lambda x: x @ torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0]))
+    >>> question.count, question.scores_of(torch.tensor([[True, False]]))
+    (2, tensor([2.], dtype=torch.float64))
     """
 
     name: str
@@ -118,6 +126,23 @@ class Question:
         places = self.parts.cpu()
         sizes = torch.bincount(places.flatten(), minlength=self.count)
         return (scores.double().cpu() / sizes)[places]
+
+
+def plain_question(score: Callable[[Tensor], Tensor], inputs: Tensor, **fields: Any) -> Question:
+    """A question about a score of one's own for variants (N, *S) of one input (*S).
+
+    Every place of the first axis is a part of its own, every pixel of a picture (H, W, C), and to take it away means
+    zeros. ``fields`` of `Question` say otherwise; ``network`` is the module that is put in evaluation mode.
+
+    >>> plain_question(lambda x: x.sum(1), torch.ones(3)).parts
+    tensor([0, 1, 2])
+    """
+    axes = inputs.shape[:2] if fields.get("kind") == "image" else inputs.shape[:1]
+    usual: dict[str, Any] = {
+        "name": "sample", "kind": "text", "network": nn.Identity(), "baseline": torch.zeros_like(inputs),
+        "parts": torch.arange(axes.numel()).view(axes), "target": "the score", "answer": "", "removed": "zero",
+    }  # fmt: skip
+    return Question(score=score, inputs=inputs, **(usual | fields))
 
 
 @contextlib.contextmanager

@@ -22,6 +22,13 @@ def hidden_states(question: Question) -> tuple[Panel, ...]:
     """A panel for each state and each gate of every recurrent layer the sample goes through, (H, T).
 
     Steps come in the order in which the layer reads them put back into that of the sample.
+
+    >>> from corecur.explain.question import plain_question
+    >>> from corecur.layers.gru import GRU
+    >>> network = nn.Sequential(GRU(3))
+    >>> question = plain_question(lambda x: network(x)[:, 0], torch.zeros(5, 2), network=network)
+    >>> [(panel.title, panel.values.shape) for panel in hidden_states(question)][0]
+    ('0: hidden state', (3, 5))
     """
     inputs: dict[str, tuple[GatedLayer, Tensor]] = {}
     hooks = []

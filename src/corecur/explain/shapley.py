@@ -24,6 +24,11 @@ def kernel_shap(question: Question, *, samples: int | None = None, seed: int = 0
 
     Of ten parts or fewer all coalitions are asked for, and the values are exact; of more, coalitions are drawn with
     their complements.
+
+    >>> from corecur.explain.question import plain_question
+    >>> question = plain_question(lambda x: x[:, 0] * x[:, 1], torch.tensor([1.0, 3.0]))
+    >>> kernel_shap(question).round(decimals=4)
+    tensor([1.5000, 1.5000], dtype=torch.float64)
     """
     count = question.count
     if count < 2:
@@ -40,12 +45,23 @@ def gradient_shap(question: Question, *, samples: int | None = None, seed: int =
 
     Each baseline keeps up to three tenths of every part, drawn at random. The scores add up to F(x) less the mean of F
     over the baselines; paths are integrated by rule and not by draw, so that they really do.
+
+    >>> from corecur.explain.question import plain_question
+    >>> question = plain_question(lambda x: x @ torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0]))
+    >>> bool(gradient_shap(question)[0] < 2)
+    True
     """
     return question.by_place(path_gradients(question, near_baselines(question, samples=samples, seed=seed)))
 
 
 def near_baselines(question: Question, *, samples: int | None = None, seed: int = 0) -> Tensor:
-    """The baselines (M, *S) of ``gradient_shap``."""
+    """The baselines (M, *S) of ``gradient_shap``.
+
+    >>> from corecur.explain.question import plain_question
+    >>> question = plain_question(lambda x: x @ torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0]))
+    >>> near_baselines(question).shape
+    torch.Size([4, 2])
+    """
     generator = torch.Generator().manual_seed(seed)
     return question.keeping(_NEARNESS * torch.rand(samples or _BASELINES, question.count, generator=generator))
 

@@ -54,6 +54,9 @@ class Table(ctypes.Structure):
         ("convolution_room", ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)),
         ("convolution_forward", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
         ("convolution_backward", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
+        ("softmax", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)),
+        ("cross_entropy", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)),
+        ("cross_entropy_backward", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)),
     ]
 
 

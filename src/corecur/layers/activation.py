@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from corecur.errors import ConfigError, ShapeError
+from corecur.kernels.native_softmax import probabilities
 from corecur.layers.initializers import Initializer
 from corecur.layers.layer import Layer, LayerOptions
 from corecur.layers.masks import blank
@@ -31,7 +32,7 @@ def softmax(x: Tensor) -> Tensor:
     >>> y, y.logits
     (tensor([[0.5000, 0.5000]]), tensor([[0., 0.]]))
     """
-    return _with_logits(torch.softmax(x, dim=-1), x, of="softmax")
+    return _with_logits(probabilities(x), x, of="softmax")
 
 
 def sigmoid(x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corecur.errors import ConfigError
+from corecur.kernels.native_softmax import time_first
 from corecur.layers.activation import Function, find_activation, in_place
 from corecur.layers.initializers import Initializer
 from corecur.layers.layer import Layer, LayerOptions
@@ -53,8 +54,8 @@ class Dense(Layer):
         self.bias_initializer = bias_initializer
         self.kernel_regularizer = kernel_regularizer
         self.bias_regularizer = bias_regularizer
-        function = find_activation(activation)
-        self._activate = in_place(function) or function
+        self._function = find_activation(activation)
+        self._activate = in_place(self._function) or self._function
         self.bias: nn.Parameter | None
         self.register_parameter("weight", None)  # first, as in torch.nn
         self.register_parameter("bias", None)
@@ -72,6 +73,8 @@ class Dense(Layer):
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
         if mask is not None:  # the gradient of the weights would take up a NaN there, times 0
             x = blank(x, mask)
+        if time_first(x):  # without a copy; in place on a view would cost one on the way back
+            return self._function(F.linear(x.transpose(0, 1), self.weight, self.bias).transpose(0, 1))
         return self._activate(F.linear(x, self.weight, self.bias))  # (…, C) -> (…, U)
 
     def window(self) -> tuple[int, int] | None:

@@ -90,7 +90,8 @@ class Recurrent(Layer):
         raise ConfigError(f"{type(self).__name__} has no recurrence", do="define over_time(self, x, state, …)")
 
     def ends_at_lengths(self) -> bool:
-        """Whether ``over_time`` stops at each row's end: it reads nothing after it, and its states are always right."""
+        """Whether ``over_time`` stops at each row's end: it reads nothing after it, gives zeros there, and its last
+        states are always right."""
         return False
 
     def over_shapes(self, x: Tensor) -> Tensor:
@@ -107,10 +108,10 @@ class Recurrent(Layer):
             x, mask = x.new_zeros(len(x), 1, *x.shape[2:]), x.new_zeros(len(x), 1, dtype=torch.bool)
         if self.go_backwards:
             x, mask = x.flip(1), None if mask is None else mask.flip(1)
-        real = find_real_steps(mask)
+        exact = mask is not None and self.ends_at_lengths()
+        real = find_real_steps(mask, spare=exact and self.return_sequences)
         lengths = None if real is None else real.lengths
         carries = self._carries
-        exact = real is not None and self.ends_at_lengths()
         if real is not None:
             x = real.to_front(x, blank=not exact)
         y, last = self.over_time(x, state, lengths, need_state=self.return_state or carries)  # (B, L, …)
@@ -118,7 +119,7 @@ class Recurrent(Layer):
             self._carried = [s.detach() for s in last]
         if self.return_sequences:
             if real is not None:
-                y = real.to_places(y, zeros=self.zero_output_for_mask)  # (B, L, …) -> (B, T, …)
+                y = real.to_places(y, zeros=self.zero_output_for_mask, ended=exact)  # (B, L, …) -> (B, T, …)
             return self._result(y[:, :steps], last)
         if lengths is None:
             return self._result(last[0] if self.output_is_state else y[:, -1], last)

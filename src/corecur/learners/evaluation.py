@@ -6,7 +6,7 @@ N samples, K classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from corecur.data.quality.wrong_labels import wrong_label_findings
 from corecur.engine.intervals import wilson
 from corecur.errors import DataError
-from corecur.learners.outcome import Listing
+from corecur.finding import Finding
+from corecur.learners.outcome import Listing, Outcome
 from corecur.report.charts import ClassScore, percent
 
 LEVEL = 0.95
@@ -51,7 +53,7 @@ class Evaluation:
     probabilities: Tensor  # (N, K)
     labels: Tensor  # (N,)
     loss: float
-    findings: tuple[str, ...] = ()  # what is odd about the samples
+    findings: tuple[Finding, ...] = ()  # what is odd about the samples
 
     @property
     def samples(self) -> int:
@@ -142,6 +144,24 @@ def evaluate_classifier(probabilities: Tensor, labels: Tensor, classes: Sequence
     confusion = torch.bincount(pairs, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
     of_truth = probabilities.gather(1, labels[:, None]).double().clamp_min(1e-12)
     return Evaluation(tuple(classes), confusion.numpy(), probabilities, labels, float(-of_truth.log().mean()))
+
+
+def doubtful_labels(data: Any, test: Outcome | None, judge: Callable[[Any], Evaluation]) -> list[Finding]:
+    """Labels of the validation and test samples of ``data`` that are probably wrong; ``judge`` tests samples.
+
+    Nothing where there is no test: neither is the network then known to be good for anything.
+    """
+    if not isinstance(test, Evaluation) or data.test is None:
+        return []
+    judged = {"validation": None if data.validation is None else judge(data.validation), "test": test}
+    return [
+        finding
+        for split, found in judged.items() if found is not None
+        for finding in wrong_label_findings(
+            found.probabilities.double().numpy(), found.labels.numpy(), getattr(data, split).names, found.classes,
+            split=split,
+        )
+    ]  # fmt: skip
 
 
 def _refuse_no_numbers(probabilities: Tensor, names: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from corecur.explain.drawing import over_picture
 from corecur.explain.methods import AUTO, Effort, explain
 from corecur.explain.question import Question
 from corecur.learners.explanations import ASKING
+from corecur.learners.fit_result import FitResult
 from corecur.report.line_charts import line_chart
 from corecur.report.page import Block, Figure, Gallery, Picture, Section, Text
 from corecur.report.shaded_text import ShadedText
@@ -20,20 +21,19 @@ from corecur.report.thumbnails import data_uri
 
 # Explanations take this share of the training time, within these seconds; and none where the time was short.
 _SHARE, _LEAST, _MOST, _SHORT = 0.05, 0.3, 3.0, 60.0
-_SAMPLES, _EFFORT = 4, Effort(rankings=8, curve_steps=8, samples=128)
+_SAMPLES, _EFFORT = 4, Effort(rankings=8, curve_steps=8)
 TITLE = "What answers rest on"
 _FOLLOWING = "Network"
 
 
 def with_explanations(
-    sections: list[Section], learner: Any, data: Any, *, trained: float, seconds: float | None
-) -> list[Section]:
-    """The sections with one more before the network, for a training of so many seconds.
-
-    ``seconds`` is the time that was given for all of it; where it was short, nothing is explained.
-    """
+    sections: Sequence[Section], learner: Any, data: Any, result: FitResult, config: Mapping[str, Any]
+) -> Sequence[Section]:
+    """The sections of a report with one more before the network; where the time given was short, as they are."""
+    seconds = config["request"]["seconds"]
     if seconds is not None and seconds < _SHORT:
         return sections
+    trained = result.train_seconds
     made = explanation_section(learner, data, seconds=min(_MOST, max(_LEAST, _SHARE * trained)))
     if made is None:
         return sections

@@ -12,12 +12,12 @@ from corecur.explain.attribution import Explanation
 from corecur.explain.methods import AUTO, Effort, explain
 from corecur.explain.neighbours import Known
 from corecur.explain.question import Question
-from corecur.learners.forecast_questions import forecast_questions, tested_forecasts
-from corecur.learners.generator_questions import generator_questions, tested_prompts
-from corecur.learners.image_questions import image_questions, known_pictures, tested_pictures
-from corecur.learners.series_questions import known_series, series_questions, tested_series
-from corecur.learners.tagger_questions import tagger_questions, tested_sentences
-from corecur.learners.text_questions import known_texts, tested_texts, text_questions
+from corecur.learners.forecast_questions import forecast_questions, held_out_forecasts
+from corecur.learners.generator_questions import generator_questions, held_out_prompts
+from corecur.learners.image_questions import held_out_pictures, image_questions, known_pictures
+from corecur.learners.series_questions import held_out_series, known_series, series_questions
+from corecur.learners.tagger_questions import held_out_sentences, tagger_questions
+from corecur.learners.text_questions import held_out_texts, known_texts, text_questions
 from corecur.names import Table
 
 #: Training samples that neighbours are looked for in, at most.
@@ -38,12 +38,12 @@ class Asking:
 ASKING: Table[Asking] = Table(
     "task",
     {
-        "forecasting": Asking(forecast_questions, tested_forecasts),
-        "image-classification": Asking(image_questions, tested_pictures, known_pictures),
-        "sequence-tagging": Asking(tagger_questions, tested_sentences),
-        "series-classification": Asking(series_questions, tested_series, known_series),
-        "text-classification": Asking(text_questions, tested_texts, known_texts),
-        "text-generation": Asking(generator_questions, tested_prompts),
+        "forecasting": Asking(forecast_questions, held_out_forecasts),
+        "image-classification": Asking(image_questions, held_out_pictures, known_pictures),
+        "sequence-tagging": Asking(tagger_questions, held_out_sentences),
+        "series-classification": Asking(series_questions, held_out_series, known_series),
+        "text-classification": Asking(text_questions, held_out_texts, known_texts),
+        "text-generation": Asking(generator_questions, held_out_prompts),
     },
 )
 
@@ -64,9 +64,13 @@ def explain_answers(
     skip_bad: bool = False,
     **effort: Any,
 ) -> list[Explanation]:
-    """The explanations of a learner's answers to a source.
+    """What each answer of a learner to a source, as ``predict`` takes it, rests on; see ``docs/explanations.md``.
 
-    ``known`` is a source of training samples, ``effort`` are fields of `Effort`. Raises ConfigError for an unknown one.
+    ``method`` is a name of ``METHODS`` (`corecur.explain.methods`) or ``"auto"``. ``target`` is the class to explain in
+    place of the answer (a tagger's word, or ``word=tag``; a forecaster's column; a generator's next token). ``known``
+    is the training source, for ``"neighbours"``. ``effort`` are fields of `Effort`: ``samples``, ``steps``, ``layer``,
+    ``seed``, ``check``, ``rankings``. Weights, their gradients, modes and random numbers are afterwards as they were.
+    Raises ConfigError for a method or a target that is unknown or does not fit.
     """
     for name in effort:
         if name not in Effort.__dataclass_fields__:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corecur.engine.callback import Logs
+from corecur.finding import Finding
 from corecur.run_folder import RunFolder
 
 
@@ -13,17 +14,19 @@ from corecur.run_folder import RunFolder
 class FitResult:
     """What a training leaves: history, test, times and places; oddities of the data, and commands to try next.
 
+    ``validation`` is what the validation said of the weights the model has: its epoch, counted from 1, and the results.
     Of a run that was resumed the times count ``seconds_before``, the steps before it was stopped.
     """
 
     history: list[Logs] = field(default_factory=list)
+    validation: Logs = field(default_factory=dict)
     test: Any = None
     planned_epochs: int | None = None
     train_seconds: float = 0.0
     seconds: float = 0.0
     seconds_before: float = 0.0
     run: RunFolder | None = None
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     next_commands: tuple[str, ...] = ()
 
     @property
@@ -50,6 +53,7 @@ class FitResult:
             "seconds": round(self.seconds, 3),
             "train_seconds": round(self.train_seconds, 3),
             "epochs": len(self.history),
-            "findings": list(self.findings),
+            "findings": [found.as_json() for found in self.findings],
+            "validation": self.validation,
             "test": None if self.test is None else self.test.as_json(),
         }

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corecur.finding import Finding
 from corecur.learners.outcome import Listing
 from corecur.report.charts import percent
 
@@ -33,7 +34,7 @@ class Forecast:
     columns: tuple[str, ...]
     quantiles: tuple[float, ...]
     values: NDArray[np.float64]
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def level(self) -> float:
@@ -60,7 +61,7 @@ class Forecast:
                 }
                 for place, name in enumerate(self.columns)
             },
-            "findings": list(self.findings),
+            "findings": [found.as_json() for found in self.findings],
         }
 
 

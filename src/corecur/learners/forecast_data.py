@@ -23,6 +23,7 @@ from corecur.data.series.time_splits import Part, split_in_time
 from corecur.data.series.time_stamps import could_be_time
 from corecur.data.series.time_table import TimeTable, check_table
 from corecur.errors import ConfigError, DataError
+from corecur.finding import Finding, remark
 
 # Shares of the rows where nothing is asked for; a part holds one horizon at least.
 VALIDATION, TEST = 0.1, 0.2
@@ -63,7 +64,7 @@ class ForecastData:
     train: tuple[Stretch, ...] = ()
     validation: tuple[Stretch, ...] = ()
     test: tuple[Stretch, ...] = ()
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -103,7 +104,7 @@ def read_tables(source: Any, reading: ForecastReading) -> tuple[TimeTable, ...]:
 
 
 def _first_rows(table: TimeTable, count: int) -> TimeTable:
-    notes = [f"The first {count:,} of {len(table):,} rows are used."] if count < len(table) else []
+    notes = [remark(f"The first {count:,} of {len(table):,} rows are used.")] if count < len(table) else []
     return dataclasses.replace(table.rows(range(count)), findings=(*table.findings, *notes))
 
 
@@ -136,12 +137,14 @@ def split_tables(
         raise short[0][1]
     if short:
         named = ", ".join(repr(table.name) for table, _ in short[:5]) + (" …" if len(short) > 5 else "")
-        findings.append(f"{len(short):,} series are too short to learn from and were left out: {named}.")
+        findings.append(remark(f"{len(short):,} series are too short to learn from and were left out: {named}."))
     for name, source in (("validation", validation), ("test", test)):
         if source is not None and part_in(source) is None:
             own = _own_tables(source, data, reading)
             cut[name] = [Stretch(table, range(len(table))) for table in own]
-            findings += [f"{name}: {finding}" for table in own for finding in table.findings]
+            findings += [
+                dataclasses.replace(note, verdict=f"{name}: {note.verdict}") for table in own for note in table.findings
+            ]
     train, held, tested = (tuple(cut[name]) for name in ("train", "validation", "test"))
     return dataclasses.replace(data, train=train, validation=held, test=tested, findings=tuple(findings))
 
@@ -190,15 +193,15 @@ def check_like(table: TimeTable, frequency: object) -> None:
         )
 
 
-def unseen_rows(stretches: list[Stretch], seen_until: str | None, horizon: int) -> tuple[list[Stretch], list[str]]:
+def unseen_rows(stretches: list[Stretch], seen_until: str | None, horizon: int) -> tuple[list[Stretch], list[Finding]]:
     """The rows of dated tables after the last one that training and validation saw, and what is to be said of them.
 
     All rows where there are no dates, where all are later, and where no horizon is left.
 
     >>> (table,) = read_tables("demand", ForecastReading(rows=240))
     >>> (later,), notes = unseen_rows([Stretch(table, range(240))], "2024-01-05T23:00:00", 24)
-    >>> later.rows, notes
-    (range(120, 240), ['Tested on the rows from 2024-01-06 00:00 on; training or validation saw those before.'])
+    >>> later.rows, notes[0].verdict
+    (range(120, 240), 'Tested on the rows from 2024-01-06 00:00 on; training or validation saw those before.')
     """
     later: list[Stretch] = []
     for table, rows in stretches:
@@ -210,9 +213,10 @@ def unseen_rows(stretches: list[Stretch], seen_until: str | None, horizon: int) 
         if len(rows) - first >= horizon:
             later.append(Stretch(table, range(first, len(rows))))
     if not later:
-        return stretches, ["Training or validation saw these rows: the errors on new ones will be larger."]
+        verdict = "Training or validation saw these rows: the errors on new ones will be larger."
+        return stretches, [Finding("seen", verdict)]
     start = min(stretch.table.time_of(stretch.rows.start) for stretch in later)
-    return later, [f"Tested on the rows from {start} on; training or validation saw those before."]
+    return later, [remark(f"Tested on the rows from {start} on; training or validation saw those before.")]
 
 
 def check_size(data: ForecastData) -> None:
@@ -253,7 +257,7 @@ def without_constants(data: ForecastData, *, named: bool) -> ForecastData:
         tuple(Stretch(narrow(stretch.table), stretch.rows) for stretch in part)
         for part in (data.train, data.validation, data.test)
     )
-    note = f"Columns that never change in the training rows were left out: {shown}."
+    note = remark(f"Columns that never change in the training rows were left out: {shown}.", kind="constant")
     return ForecastData(
         data.origin, data.kind, tuple(map(narrow, data.tables)), train, validation, test, (*data.findings, note)
     )

@@ -18,6 +18,7 @@ from torch import Tensor
 from corecur.data.series.baselines import last_value, seasonal_naive
 from corecur.data.series.windows import WindowBatches
 from corecur.engine.block_bootstrap import LEAST_BLOCKS, block_interval, resampled_means
+from corecur.finding import Finding
 from corecur.learners.outcome import Listing
 from corecur.report.charts import percent
 
@@ -62,7 +63,7 @@ class ForecastEvaluation:
     period: int
     interval: tuple[float, float] | None = None
     gain: tuple[float, float] | None = None
-    findings: tuple[str, ...] = field(default=())
+    findings: tuple[Finding, ...] = field(default=())
 
     @property
     def windows(self) -> int:
@@ -175,7 +176,7 @@ def measure(
     naive_errors: Sequence[float],
     period: int,
     level: float,
-    findings: Sequence[str] = (),
+    findings: Sequence[Finding] = (),
 ) -> ForecastEvaluation:
     """Test on all windows of some batches, the last ones included.
 

@@ -72,7 +72,7 @@ def forecast_question(learner: Forecaster, table: TimeTable, target: str | None 
     )
 
 
-def tested_forecasts(learner: Forecaster, data: ForecastData) -> Iterator[Question]:
+def held_out_forecasts(learner: Forecaster, data: ForecastData) -> Iterator[Question]:
     """The forecast after the last row of each table, for the report."""
     for table in data.tables:
         if len(table) >= learner.preprocess.lookback and table.names == learner.preprocess.columns:

@@ -54,7 +54,7 @@ def build_report(
         verdict=sentence and sentence[0].upper() + sentence[1:] + ".",
         command=config["command"],
         tiles=_tiles(learner, data, result),
-        findings=[Finding(finding) for finding in data.findings] + _verdicts(test),
+        findings=[Finding.of(found) for found in result.findings] + _verdicts(test),
         next_commands=result.next_commands,
         history=history,
         windows=[] if test is None else _windows(learner, data, test),

@@ -26,6 +26,7 @@ from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.evaluating import evaluating
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, CorecurError, DataError
+from corecur.finding import Finding, remark
 from corecur.learners import forecast_report
 from corecur.learners.fit_result import FitResult
 from corecur.learners.forecast_answers import Forecast, forecast_listing, forecast_spreadsheet
@@ -239,7 +240,7 @@ class Forecaster(Learner[ForecastData, ForecastRecipe, ForecastPreprocess]):
             answers: Tensor = self.network(inputs.to(self._device)).float()
         return widen(answers, torch.tensor(self.preprocess.widening, device=answers.device))
 
-    def _evaluate(self, stretches: Sequence[Stretch], findings: Sequence[str] = ()) -> ForecastEvaluation:
+    def _evaluate(self, stretches: Sequence[Stretch], findings: Sequence[Finding] = ()) -> ForecastEvaluation:
         preprocess = self.preprocess
         return measure(
             self.answers,
@@ -301,7 +302,7 @@ class Forecaster(Learner[ForecastData, ForecastRecipe, ForecastPreprocess]):
                 bad.append(error)
         if not found:
             raise bad[0]
-        notes = tuple(f"Set aside: {error.what}." for error in bad)
+        notes = tuple(remark(f"Set aside: {error.what}.", kind="set-aside") for error in bad)
         return [dataclasses.replace(one, findings=(*one.findings, *notes)) for one in found] if notes else found
 
     def _forecast(self, table: TimeTable) -> Forecast:

@@ -60,7 +60,7 @@ def generator_question(learner: TextGenerator, name: str, text: str, target: str
     said = f"{_SHOWN.get(names[best], names[best])!r} expected next ({percent(float(expected[best]))})"
     gates = torch.ones(count, device=learner._device)
     left_out = len(prompt.tokens) - count
-    notes = [found for found in (prompt.finding(),) if found]
+    notes = [str(found) for found in (prompt.finding(),) if found]
     notes += [f"The first {left_out:,} tokens of the prompt are left out."] if left_out else []
     return Question(
         name=name,
@@ -79,7 +79,7 @@ def generator_question(learner: TextGenerator, name: str, text: str, target: str
     )
 
 
-def tested_prompts(learner: TextGenerator, data: CorpusSource) -> Iterator[Question]:
+def held_out_prompts(learner: TextGenerator, data: CorpusSource) -> Iterator[Question]:
     """Beginnings out of the held-out text, for the report."""
     text = (data.validation or data.test or data.train).text
     for place in range(0, max(1, len(text) - _PROMPT), _PROMPT):

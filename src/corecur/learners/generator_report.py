@@ -88,7 +88,7 @@ def _result(learner: TextGenerator, data: CorpusSource, result: FitResult) -> li
     }
     verdict = "Nothing was held out to score." if score is None else score.sentence()
     remarks = [] if score is None else [_how(score)]
-    findings = [Finding(sentence) for sentence in data.findings]
+    findings = [Finding.of(found) for found in result.findings]
     lead = Text(f"{verdict[0].upper()}{verdict[1:]}{'' if verdict.endswith('.') else '.'}", lead=True)
     return [lead, KeyValues(figures, tiles=True), *remarks, *findings]
 

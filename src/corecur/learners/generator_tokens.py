@@ -23,6 +23,7 @@ from corecur.data.text.tokenizers import choose_tokenizer
 from corecur.data.text.vocabulary import UNKNOWN_NAME, Vocabulary, fit_vocabulary
 from corecur.data.text.word_tokenizer import WordTokenizer
 from corecur.errors import ConfigError, DataError
+from corecur.finding import Finding
 from corecur.learners.token_writers import NEW_LINE, TokenWriter, writer_for
 
 Level: TypeAlias = Literal["char", "word", "bpe"]
@@ -53,8 +54,8 @@ _LOOKED_AT, _SPACES = 100_000, 0.05
 class Prompt:
     """A prompt as token numbers, and what each unknown token in it was read as ("" where it was left out).
 
-    >>> Prompt("a", (2,), {"\\u20ac": ""}).finding()
-    '1 character of the prompt is not in the vocabulary: € (left out)'
+    >>> print(Prompt("a", (2,), {"\\u20ac": ""}).finding())
+    1 character of the prompt is not in the vocabulary: € (left out).
     """
 
     text: str
@@ -62,8 +63,8 @@ class Prompt:
     replaced: dict[str, str]
     noun: tuple[str, str] = NOUNS["char"]
 
-    def finding(self) -> str | None:
-        """What was unknown, in a sentence, or None."""
+    def finding(self) -> Finding | None:
+        """What was unknown, or None."""
         if not self.replaced:
             return None
         shown = ", ".join(f"{old} ({f'read as {new}' if new else 'left out'})" for old, new in self.replaced.items())
@@ -71,7 +72,7 @@ class Prompt:
         what = (
             f"1 {one} of the prompt is" if len(self.replaced) == 1 else f"{len(self.replaced)} {many} of the prompt are"
         )
-        return f"{what} not in the vocabulary: {shown}"
+        return Finding("unknown-tokens", f"{what} not in the vocabulary: {shown}.", level="note")
 
 
 class GeneratorPreprocess(BaseModel):

@@ -30,10 +30,12 @@ from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.crossentropy import Crossentropy
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError
+from corecur.finding import Finding
 from corecur.learners import image_report
 from corecur.learners.evaluation import (
     Evaluation,
     Prediction,
+    doubtful_labels,
     evaluate_classifier,
     predictions,
     probabilities_listing,
@@ -44,7 +46,7 @@ from corecur.learners.fit_result import FitResult
 from corecur.learners.image_budget import TRIAL_BATCH, recipe_for_time, shape_of, trial_step
 from corecur.learners.image_recipe import ImageRecipe, check_settings, choose_recipe, default_epochs
 from corecur.learners.learner import Learner, name_of
-from corecur.learners.outcome import Listing, Tell
+from corecur.learners.outcome import Listing, Outcome, Tell
 from corecur.learners.picture_inputs import read_pictures
 from corecur.learners.training import Training
 from corecur.learners.views import average_over_views
@@ -257,6 +259,10 @@ class ImageClassifier(Learner[ImageSource, ImageRecipe, ImagePreprocess]):
             progress=progress,
         )  # fmt: skip
         return dataclasses.replace(self._evaluate_set(held), findings=findings)
+
+    def doubts(self, data: ImageSource, test: Outcome | None) -> list[Finding]:
+        """Labels of held-out samples that are probably wrong."""
+        return doubtful_labels(data, test, self._evaluate_set)
 
     def _evaluate_set(self, held: ImageSet) -> Evaluation:
         if held.labels is None:

@@ -75,7 +75,7 @@ def known_pictures(learner: ImageClassifier, data: ImageSource, most: int) -> li
     ]
 
 
-def tested_pictures(learner: ImageClassifier, data: ImageSource) -> Iterator[Question]:
+def held_out_pictures(learner: ImageClassifier, data: ImageSource) -> Iterator[Question]:
     """Test pictures for the report."""
     held = data.test or data.train
     for name, image in zip(held.names, held.images, strict=True):

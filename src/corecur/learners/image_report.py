@@ -78,7 +78,7 @@ def build_report(
         network_summary=summarize(learner.network),
         config={name: config[name] for name in ("source", "seed", "recipe")},
         environment=config["environment"],
-        findings=[Finding(sentence) for sentence in data.findings],
+        findings=[Finding.of(found) for found in result.findings],
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from corecur.engine.block_bootstrap import block_interval
 from corecur.errors import DataError
+from corecur.finding import Finding
 from corecur.learners.generator_tokens import NOUNS, Level
 from corecur.learners.outcome import Listing
 
@@ -37,7 +38,7 @@ class LanguageScore:
     nats: float
     interval: tuple[float, float] | None
     unknown: int = 0
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def perplexity(self) -> float:

@@ -7,6 +7,7 @@ shown; the rest (time budget, run folder, report, bundle) is here, once.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -21,13 +22,15 @@ from corecur import interruption, runtime
 from corecur.bundle.open import Bundle, open_untrusted
 from corecur.data.decoding import Progress
 from corecur.engine.budget import Budget, TimeBudget
-from corecur.engine.callback import Callback
+from corecur.engine.callback import Callback, Logs
+from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.checkpoint import CheckpointFolder
 from corecur.engine.checkpointing import Checkpointing, Interval
 from corecur.engine.monitor import Monitor
 from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
 from corecur.explain.attribution import Explanation
+from corecur.finding import Finding
 from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
 from corecur.learners.run_request import RunRequest, recipe_in
@@ -189,6 +192,10 @@ class Learner(ABC, Generic[D, R, P]):
     def check_loaded(self, bundle: Bundle) -> None:
         """Refuse a bundle whose parts do not fit each other (BundleError)."""
 
+    def doubts(self, data: D, test: Outcome | None) -> list[Finding]:
+        """What the trained network says against held-out samples themselves, after the test."""
+        return []
+
     def next_commands(self, bundle: Path, data: D) -> tuple[str, ...]:
         """Commands to try with a new model."""
         model = quote(str(bundle))
@@ -196,31 +203,14 @@ class Learner(ABC, Generic[D, R, P]):
 
     # What is the same for all
 
-    def explain(
-        self,
-        source: Any,
-        *,
-        method: str = "auto",
-        target: str | None = None,
-        limit: int | None = None,
-        known: Any = None,
-        skip_bad: bool = False,
-        **effort: Any,
-    ) -> list[Explanation]:
-        """What each answer to a source, as `predict` takes it, rests on; see ``docs/explanations.md``.
+    def explain(self, source: Any, **options: Any) -> list[Explanation]:
+        """What each answer to a source, as `predict` takes it, rests on.
 
-        ``method`` is a name of ``METHODS`` (`corecur.explain.methods`) or ``"auto"``. ``target`` is the class to
-        explain in place of the answer (a tagger's word, or ``word=tag``; a forecaster's column; a generator's token).
-        ``known`` is the training source, for ``"neighbours"``. ``effort`` are fields of `Effort`: ``samples``,
-        ``steps``, ``layer``, ``seed``, ``check``, ``rankings``. Weights, their gradients, modes and random numbers are
-        afterwards as they were. Raises ConfigError for a method that is unknown or does not fit, and for an unknown
-        target.
+        ``options`` (``method``, ``target``, ``limit``, …) are those of `explain_answers`, where they are told.
         """
         from corecur.learners.explanations import explain_answers
 
-        return explain_answers(
-            self, source, method=method, target=target, limit=limit, known=known, skip_bad=skip_bad, **effort
-        )
+        return explain_answers(self, source, **options)
 
     @property
     def network(self) -> Model:
@@ -262,13 +252,15 @@ class Learner(ABC, Generic[D, R, P]):
         tell: Tell = silence,
         verbose: bool = False,
         began: float | None = None,
+        trial: bool = False,
     ) -> FitResult:
         """Train on a source, or on what ``read`` returned; test; write the run folder if ``out`` names its parent.
 
         ``seconds`` bounds the whole fit instead of epochs. ``validation`` and ``test`` are sources or shares of the
         training data. ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
         the run to go on with, or its folder, on the same source and with the same arguments: it ends with the weights
-        of a run that was never interrupted. Raises DataError, ConfigError or RunError before any work where something
+        of a run that was never interrupted. A ``trial`` of a search never sees the test split, and draws no report.
+        Raises DataError, ConfigError or RunError before any work where something
         is wrong, Stopped where SIGINT or SIGTERM ended a run, or the disk does not take what came of it.
         """
         began = time.perf_counter() if began is None else began
@@ -281,6 +273,8 @@ class Learner(ABC, Generic[D, R, P]):
                 data: D = self.complete(source, validation=validation, test=test)
             else:
                 data = self.read(source, labels, validation=validation, test=test, skip_bad=skip_bad)
+            if trial:
+                data = _without_test(data)
             self._settle_threads(data)
             left = None if seconds is None else max(1.0, seconds - (time.perf_counter() - began))
             recipe = self.choose(data, seconds=left) if kept is None else kept
@@ -308,8 +302,12 @@ class Learner(ABC, Generic[D, R, P]):
             self._train(plan, result, keeper, seconds, began, callbacks, verbose)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
             result.test = self.test(data)
+            doubts = self.doubts(data, result.test)
+            result.findings += tuple(doubts)
+            for finding in doubts:
+                tell(f"! {finding}")
             result.seconds = result.seconds_before + time.perf_counter() - began
-            self._write_run(data, result, config)
+            self._write_run(data, result, config, report=not trial)
             result.seconds = result.seconds_before + time.perf_counter() - began
         return result
 
@@ -392,6 +390,7 @@ class Learner(ABC, Generic[D, R, P]):
             checkpoints=keeper,
         )
         result.train_seconds = result.seconds_before + time.perf_counter() - started
+        result.validation = _kept_results(result.history, plan.stopping)
 
     def _config(self, data: D, command: str, request: RunRequest) -> dict[str, Any]:
         return {
@@ -403,12 +402,12 @@ class Learner(ABC, Generic[D, R, P]):
             "recipe": {} if self.recipe is None else self.recipe.model_dump(mode="json"),
             "reading": self.reading.model_dump(),
             **self.facts(data),
-            "findings": list(data.findings),
+            "findings": [found.as_json() for found in data.findings],
             "environment": self.environment,
             "deterministic": runtime.CLAIM if request.deterministic else None,
         }
 
-    def _write_run(self, data: D, result: FitResult, config: dict[str, Any]) -> None:
+    def _write_run(self, data: D, result: FitResult, config: dict[str, Any], *, report: bool) -> None:
         """Fill the run folder: ``bundle/``, ``report.html``, and the result in ``config.json``."""
         from corecur.learners.explanation_section import with_explanations
 
@@ -422,11 +421,9 @@ class Learner(ABC, Generic[D, R, P]):
         page = f"{name_of(data.origin)}: {self.task.replace('-', ' ')}"
         with run.ending():
             self.save(run.bundle, card=self.card(data, result, config["command"]))
-            sections = with_explanations(
-                list(self.report(data, result, config)), self, data, trained=result.train_seconds,
-                seconds=config["request"]["seconds"],
-            )  # fmt: skip
-            write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), sections)
+            if report:
+                sections = with_explanations(self.report(data, result, config), self, data, result, config)
+                write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), sections)
             run.write_config(config | {"result": result.as_json()})
 
     def card(self, data: D, result: FitResult, command: str) -> str:
@@ -475,6 +472,22 @@ class Learner(ABC, Generic[D, R, P]):
         learner.classes = tuple(bundle.labels or ())
         learner.check_loaded(bundle)
         return learner
+
+
+def _without_test(data: Any) -> Any:
+    """The same data, as if nobody had a test split."""
+    return dataclasses.replace(data, test=() if isinstance(data.test, tuple) else None)
+
+
+def _kept_results(history: Sequence[Logs], stopping: EarlyStopping | None) -> Logs:
+    """What the validation said of the weights that a training leaves: those of its last epoch, or the best restored."""
+    if not history:
+        return {}
+    restored = stopping is not None and (stopping.stopped_epoch is not None or not stopping.only_when_stopped)
+    kept = stopping.best_epoch if stopping is not None and restored and stopping.restore_best_weights else -1
+    return {"epoch": (kept if kept >= 0 else len(history) - 1) + 1} | {
+        name: value for name, value in history[kept].items() if name.startswith("val_")
+    }
 
 
 def name_of(origin: str) -> str:

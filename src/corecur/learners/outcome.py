@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from corecur.finding import Finding
+
 #: How a learner tells a person what it does; the command line prints it.
 Tell = Callable[[str], None]
 #: A table for people: its header, its rows, and a remark below it or nothing.
@@ -19,7 +21,7 @@ class Outcome(Protocol):
     """What a test of any learner can say."""
 
     @property
-    def findings(self) -> tuple[str, ...]:
+    def findings(self) -> tuple[Finding, ...]:
         """What is odd about the samples."""
 
     def as_json(self) -> dict[str, Any]:
@@ -44,7 +46,7 @@ class Source(Protocol):
         """Which form it has."""
 
     @property
-    def findings(self) -> tuple[str, ...]:
+    def findings(self) -> tuple[Finding, ...]:
         """What is odd about it."""
 
     @property

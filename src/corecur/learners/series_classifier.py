@@ -27,11 +27,13 @@ from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.evaluating import evaluating
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, DataError
+from corecur.finding import Finding
 from corecur.learners import series_report
 from corecur.learners.class_activation import class_activation
 from corecur.learners.evaluation import (
     Evaluation,
     Prediction,
+    doubtful_labels,
     evaluate_classifier,
     predictions,
     probabilities_listing,
@@ -40,7 +42,7 @@ from corecur.learners.evaluation import (
 from corecur.learners.fill_splits import fill_splits, share_in
 from corecur.learners.fit_result import FitResult
 from corecur.learners.learner import Learner, NoReading, name_of
-from corecur.learners.outcome import Listing, Tell
+from corecur.learners.outcome import Listing, Outcome, Tell
 from corecur.learners.series_inputs import SeriesPreprocess, ShortenedTransform, read_inputs, shortened
 from corecur.learners.series_recipe import FEW_SERIES, SeriesRecipe, checked_recipe, choose_series
 from corecur.learners.text_heads import AverageAccuracy, EachHead
@@ -266,6 +268,10 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
         )  # fmt: skip
         found = self._evaluate_set(held)
         return dataclasses.replace(found, findings=(*findings, *self.preprocess.length_findings(held)))
+
+    def doubts(self, data: SeriesSource, test: Outcome | None) -> list[Finding]:
+        """Labels of held-out samples that are probably wrong."""
+        return doubtful_labels(data, test, self._evaluate_set)
 
     def _evaluate_set(self, held: SeriesSet) -> Evaluation:
         if held.labels is None:

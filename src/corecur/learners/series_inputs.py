@@ -25,6 +25,7 @@ from corecur.data.series.series_preparation import SeriesPreparation
 from corecur.data.series.series_scaling import SeriesScaling
 from corecur.data.series.series_set import SeriesSet
 from corecur.errors import DataError
+from corecur.finding import Finding
 from corecur.layers.masks import mask_of, with_mask
 
 _TABLES = (".csv", ".tsv", ".txt")
@@ -42,16 +43,19 @@ class SeriesPreprocess(BaseModel):
     shortest: int = Field(ge=1, le=2**31 - 1)
     longest: int = Field(ge=1, le=2**31 - 1)
 
-    def length_findings(self, series: SeriesSet) -> tuple[str, ...]:
-        """A sentence where lengths are far from those learned from."""
+    def length_findings(self, series: SeriesSet) -> tuple[Finding, ...]:
+        """What is said where lengths are far from those learned from."""
         lengths = series.lengths
         outside = int(((lengths * 2 < self.shortest) | (lengths > 2 * self.longest)).sum())
         if not outside:
             return ()
         known = f"{self.shortest:,}" + (f" to {self.longest:,}" if self.longest > self.shortest else "")
         return (
-            f"{outside:,} of {len(series):,} series are less than half or more than twice as long as those learned "
-            f"from ({known} steps): answers to them are guesses.",
+            Finding(
+                "lengths",
+                f"{outside:,} of {len(series):,} series are less than half or more than twice as long as those learned "
+                f"from ({known} steps): answers to them are guesses.",
+            ),
         )
 
 

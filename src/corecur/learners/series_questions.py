@@ -80,7 +80,7 @@ def known_series(learner: SeriesClassifier, data: SeriesSource, most: int) -> li
     ]
 
 
-def tested_series(learner: SeriesClassifier, data: SeriesSource) -> Iterator[Question]:
+def held_out_series(learner: SeriesClassifier, data: SeriesSource) -> Iterator[Question]:
     """Test series for the report."""
     held = data.test or data.train
     for row in range(len(held)):

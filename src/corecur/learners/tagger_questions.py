@@ -99,7 +99,7 @@ def _unknown_word(word: str, words: Sequence[str], where: str) -> ConfigError:
     )
 
 
-def tested_sentences(learner: SequenceTagger, data: TaggedSource) -> Iterator[Question]:
+def held_out_sentences(learner: SequenceTagger, data: TaggedSource) -> Iterator[Question]:
     """Test sentences for the report, those with a tag other than O first to be told."""
     held = data.test or data.train
     for sentence in learner.predict([list(words) for words in held.sentences[:_MOST_TESTED] if words]):

@@ -58,7 +58,7 @@ def _result(learner: SequenceTagger, data: TaggedSource, result: FitResult) -> l
         "Training time": clock(result.train_seconds),
         "Time in all": clock(result.seconds),
     }
-    findings = [Finding(sentence) for sentence in data.findings]
+    findings = [Finding.of(found) for found in result.findings]
     return [Text(f"{verdict[0].upper()}{verdict[1:]}.", lead=True), KeyValues(figures, tiles=True), *findings]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corecur.errors import DataError
+from corecur.finding import Finding
 from corecur.learners.entities import are_entity_tags, entities_in
 from corecur.learners.evaluation import LEVEL
 from corecur.learners.outcome import Listing
@@ -53,7 +54,7 @@ class TaggingEvaluation:
 
     truth: Tags
     answers: Tags
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @functools.cached_property
     def entities(self) -> bool:

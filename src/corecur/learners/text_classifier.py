@@ -27,15 +27,16 @@ from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.clipping import Clipping
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError
+from corecur.finding import Finding
 from corecur.layers.embedding import Embedding
 from corecur.layers.embedding_bag import EmbeddingBag
 from corecur.learners import text_report
-from corecur.learners.evaluation import Evaluation, evaluate_classifier, probabilities_spreadsheet
+from corecur.learners.evaluation import Evaluation, doubtful_labels, evaluate_classifier, probabilities_spreadsheet
 from corecur.learners.fill_splits import fill_splits, share_in
 from corecur.learners.fit_result import FitResult
 from corecur.learners.learner import Learner, name_of
 from corecur.learners.naive_bayes import log_count_ratios
-from corecur.learners.outcome import Listing, Tell
+from corecur.learners.outcome import Listing, Outcome, Tell
 from corecur.learners.text_answers import TextAnswer, answers_listing, text_answers, texts_to_answer
 from corecur.learners.text_heads import AverageAccuracy, EachHead
 from corecur.learners.text_inputs import VOTING, WORDS, InSteps, TextPreprocess
@@ -241,6 +242,10 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
             source, labels, classes=self.classes, split=split, skip_bad=skip_bad, **self.reading.model_dump()
         )
         return dataclasses.replace(self._evaluate_set(held), findings=findings)
+
+    def doubts(self, data: TextSource, test: Outcome | None) -> list[Finding]:
+        """Labels of held-out samples that are probably wrong."""
+        return doubtful_labels(data, test, self._evaluate_set)
 
     def _evaluate_set(self, held: TextSet) -> Evaluation:
         return evaluate_classifier(self.read_texts(held.texts).probabilities, _labels(held), self.classes)

@@ -128,7 +128,7 @@ def known_texts(learner: TextClassifier, data: TextSource, most: int) -> list[Kn
     ]
 
 
-def tested_texts(learner: TextClassifier, data: TextSource) -> Iterator[Question]:
+def held_out_texts(learner: TextClassifier, data: TextSource) -> Iterator[Question]:
     """Test texts for the report."""
     held = data.test or data.train
     for name, text in zip(held.names, held.texts, strict=True):

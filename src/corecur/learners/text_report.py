@@ -68,7 +68,7 @@ def sections(
         network_summary=summarize(learner.network),
         config={name: config[name] for name in ("source", "seed", "recipe", "reading")},
         environment=config["environment"],
-        findings=[Finding(sentence) for sentence in data.findings],
+        findings=[Finding.of(found) for found in result.findings],
         evidence=[*_readings(learner, data, test), *_votes(learner, data), _data(learner, data)],
     )
     return classification_sections(report)

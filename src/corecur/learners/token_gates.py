@@ -28,6 +28,9 @@ class BagItems:
     """What a text holds for an `EmbeddingBag`: the number of each item and the tokens it is made of.
 
     An item that stands there several times counts once, as long as one of them is there.
+
+    >>> BagItems([7, 9], [[0], [1]]).gates(torch.tensor([[1.0, 0.5]]))[1].tolist()
+    [[1.0, 0.5]]
     """
 
     numbers: Sequence[int]
@@ -50,12 +53,24 @@ class BagItems:
 
 
 def unknown_row(layer: Embedding) -> Tensor:
-    """The vector of a word that is not in the vocabulary."""
+    """The vector of a word that is not in the vocabulary.
+
+    >>> layer = Embedding(4, 1, "ones")
+    >>> _ = layer(torch.tensor([[1]]))
+    >>> unknown_row(layer).tolist()
+    [1.0]
+    """
     return layer.weight[UNKNOWN]
 
 
 def mean_row(layer: Embedding) -> Tensor:
-    """The mean vector of all that can stand there, for vocabularies that know everything."""
+    """The mean vector of all that can stand there, for vocabularies that know everything.
+
+    >>> layer = Embedding(4, 1, "ones")
+    >>> _ = layer(torch.tensor([[1]]))
+    >>> mean_row(layer).tolist()
+    [1.0]
+    """
     return layer.weight[UNKNOWN + 1 :].mean(0)
 
 
@@ -66,6 +81,11 @@ def gated(
     """A network that sees tokens through gates (N, T) meanwhile: vectors blend into those of an absent token.
 
     Spellings fade to nothing, and a bag of ``items`` holds what its tokens' gates leave of them.
+
+    >>> layer = Embedding(4, 1, "ones")
+    >>> with gated(layer, torch.tensor([[1.0, 0.5]]), base=lambda layer: torch.zeros(1)):
+    ...     layer(torch.tensor([[2, 3]])).flatten().tolist()
+    [1.0, 0.5]
     """
 
     def blend(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
@@ -92,7 +112,13 @@ def gated(
 
 
 def bagged(layer: EmbeddingBag, gates: Tensor, items: BagItems | None) -> Tensor:
-    """What the layer gives for items behind gates (N, T): ``b + Σ_j g_j W_j / max(1, Σ_j g_j)^e``, (N, C)."""
+    """What the layer gives for items behind gates (N, T): ``b + Σ_j g_j W_j / max(1, Σ_j g_j)^e``, (N, C).
+
+    >>> layer = EmbeddingBag(4, 1, "ones", mode="sum", mask_zero=True)
+    >>> _ = layer(torch.tensor([[2, 3]]))
+    >>> bagged(layer, torch.tensor([[1.0, 0.5]]), BagItems([2, 3], [[0], [1]])).tolist()
+    [[1.5]]
+    """
     if items is None or not items.numbers:
         y = layer.weight.new_zeros(len(gates), layer.weight.shape[1])
     else:

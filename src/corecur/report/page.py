@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from corecur import finding
 from corecur.errors import ConfigError, RunError
 from corecur.names import Table
 from corecur.report.style import STYLE
@@ -222,6 +223,11 @@ class Finding:
     evidence: str = ""
     remedy: str = ""
     level: str = "note"
+
+    @classmethod
+    def of(cls, found: finding.Finding) -> Finding:
+        """The block that shows what was found."""
+        return cls(found.verdict, finding.listed(found.evidence), found.remedy, found.level)
 
     def html(self) -> str:
         kind, word = LEVELS[self.level]

@@ -74,14 +74,14 @@ def test_trailing_nan_is_padding_and_inner_nan_is_filled() -> None:
     source = load_series(torch.tensor(x), Y)
     assert source.train.lengths.tolist() == [9] + [12] * 7
     assert float(source.train.values[1, 3, 0]) == pytest.approx((x[1, 2, 0] + x[1, 4, 0]) / 2, rel=1e-6)
-    assert any("1 values of 1 train series are missing" in finding for finding in source.findings)
+    assert any("1 values of 1 train series are missing" in str(finding) for finding in source.findings)
 
 
 def test_npz_and_npy(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x_train=X, y_train=Y, x_test=X[:4], y_test=Y[:4])
     source = load_series(tmp_path / "a.npz")
     assert source.kind == "npz" and source.test is not None and len(source.test) == 4
-    assert any("exact copies of one in the train split" in finding for finding in source.findings)
+    assert any("exact copies of one in the train split" in str(finding) for finding in source.findings)
     np.save(tmp_path / "x.npy", X[..., 0])
     np.save(tmp_path / "y.npy", np.arange(8) % 2)
     assert load_series(tmp_path / "x.npy").classes == ("0", "1")
@@ -139,7 +139,7 @@ def test_a_problem_of_two_files(tmp_path: Path, suffix: str) -> None:
     wanted = [3, 3 if suffix == ".ts" else 2, 3, 3]  # in .ts a gap at the end is a gap
     assert source.train.lengths.tolist() == wanted
     alone = load_series(root / f"Moves_TRAIN{suffix}")
-    assert alone.test is not None and any("beside it" in finding for finding in alone.findings)
+    assert alone.test is not None and any("beside it" in str(finding) for finding in alone.findings)
 
 
 def test_a_folder_of_several_problems_asks_which(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_folder_of_several_problems_asks_which(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="several problems"):
         load_series(tmp_path / "sets")
     (tmp_path / "sets").rename(tmp_path / "Other")
-    assert any("Moves" in finding for finding in load_series(tmp_path / "Other").findings)
+    assert any("Moves" in str(finding) for finding in load_series(tmp_path / "Other").findings)
 
 
 def test_train_and_test_of_different_channels() -> None:

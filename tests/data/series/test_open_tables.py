@@ -32,7 +32,7 @@ def test_a_plain_table(tmp_path: Path) -> None:
     table = load_table(write(tmp_path, text))
     assert table.names == table.targets == ("x", "y") and table.frequency == Frequency("day")
     np.testing.assert_array_equal(table.values, [[row, row * 2 + 0.5] for row in range(10)])
-    assert table.values.dtype == torch.float64 and table.findings == (
+    assert table.values.dtype == torch.float64 and tuple(map(str, table.findings)) == (
         "Columns that are not numeric were left out: 'where' (row 2: 'here').",
     )
     table = load_table(tmp_path / "a.csv", targets="y")
@@ -66,18 +66,18 @@ def test_times_wherever_they_are(tmp_path: Path, head: str, row: Any) -> None:
 def test_without_times_rows_are_steps(tmp_path: Path) -> None:
     table = load_table(write(tmp_path, "x,y\n" + "".join(f"{r % 3},{r}\n" for r in range(9))))
     assert table.times is None and table.times_after(3) is None and table.time_of(4) == "row 5"
-    assert table.findings[0].startswith("There is no time column")
+    assert table.findings[0].verdict.startswith("There is no time column")
     table = load_table(write(tmp_path, "".join(f"{r % 3}\n" for r in range(9))))
-    assert table.names == ("column 1",) and "no header" in table.findings[0]
+    assert table.names == ("column 1",) and "no header" in str(table.findings[0])
     table = load_table(write(tmp_path, ",x\n" + "".join(f"{r},{r % 3}\n" for r in range(9))))
-    assert table.names == ("x",) and any("counts the rows" in note for note in table.findings)
+    assert table.names == ("x",) and any("counts the rows" in str(note) for note in table.findings)
 
 
 def test_unsorted_rows_are_sorted_and_told(tmp_path: Path) -> None:
     mixed = dict(zip(DAYS[5:] + DAYS[:5], map(str, [*range(5, 10), *range(5)]), strict=True))
     table = load_table(write(tmp_path, days(mixed)))
     np.testing.assert_array_equal(table.values[:, 0], range(10))
-    assert "were not in the order" in table.findings[0]
+    assert "were not in the order" in str(table.findings[0])
 
 
 def test_a_repeated_time_is_refused(tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_gaps_become_rows_that_repeat_the_past(tmp_path: Path) -> None:
     table = load_table(write(tmp_path, days(rows)))
     np.testing.assert_array_equal(table.values[:, 0], [0, 1, 2, 2, 2, 5, 6, 7, 8, 9])
     assert table.made_up is not None and table.made_up[:, 0].nonzero().flatten().tolist() == [3, 4]
-    assert "2 rows between 2020-01-03 and 2020-01-06" in table.findings[0]
-    assert "x, 2020-01-04 to 2020-01-05 (2)" in table.findings[1]
+    assert "2 rows between 2020-01-03 and 2020-01-06" in str(table.findings[0])
+    assert "x, 2020-01-04 to 2020-01-05 (2)" in str(table.findings[1])
     assert table.times is not None and [str(time)[:10] for time in table.times] == DAYS
     kept = load_table(tmp_path / "a.csv", fill_gaps=False)
     assert len(kept) == 8 and kept.made_up is None
@@ -102,8 +102,8 @@ def test_missing_values_are_named_and_look_backwards(tmp_path: Path) -> None:
     cells = ["", "1", "NA", "nan", "?", "5", "6", "", "8", "9"]
     table = load_table(write(tmp_path, days(dict(zip(DAYS, cells, strict=True)))))
     np.testing.assert_array_equal(table.values[:, 0], [1, 1, 1, 1, 5, 6, 6, 8, 9])
-    assert "The first 1 rows were left out: 'x'" in table.findings[0]
-    assert table.findings[1] == (
+    assert "The first 1 rows were left out: 'x'" in str(table.findings[0])
+    assert str(table.findings[1]) == (
         "4 missing values repeat the last one before them: x, 2020-01-03 to 2020-01-05 (3); x, 2020-01-08."
     )
     assert table.times is not None and str(table.times[0])[:10] == "2020-01-02"

@@ -27,7 +27,7 @@ def test_rows_are_sorted_within_each_series(tmp_path: Path) -> None:
     plain = load_series(write(tmp_path, HEAD + "\n".join(ROWS)))
     assert source.train.values[0].tolist() == plain.train.values[0].tolist()
     assert source.preparation.channels == ("x", "y") and source.train.names == ("a", "b", "c", "d")
-    assert any("1 series were not in the order" in finding for finding in source.findings)
+    assert any("1 series were not in the order" in str(finding) for finding in source.findings)
 
 
 def test_named_columns_and_a_split_column(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_bad_row_is_named_or_set_aside(tmp_path: Path, row: str, reason: str) 
     assert reason in str(error.value) and "1 of 5" in str(error.value)
     source = load_series(path, skip_bad=True)
     assert len(source.train) == 4
-    assert any("set aside" in finding and reason in finding for finding in source.findings)
+    assert any("set aside" in str(finding) and reason in str(finding) for finding in source.findings)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_conll_folder(tmp_path: Path) -> None:
     assert found.train.tags == (("B-ORG", "O"), ("B-PER",))
     assert found.train.names == ("x17train.conll:3", "x17train.conll:6")
     assert found.validation is not None and found.test is not None
-    assert found.findings[0] == "2 of 2 validation sentences are in the train split too."
+    assert str(found.findings[0]) == "2 of 2 validation sentences are in the train split too."
 
 
 def test_conllu_leaves_ranges_and_empty_nodes_out(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_bad_files_are_refused_with_the_line(tmp_path: Path, name: str, content:
 def test_bad_sentences_can_be_set_aside(tmp_path: Path) -> None:
     (tmp_path / "a.conll").write_text("EU B-ORG\nrejects\n\n" + CONLL)
     found = load_tagged(tmp_path / "a.conll", skip_bad=True)
-    assert len(found.train) == 2 and "1 bad item" in found.findings[0]
+    assert len(found.train) == 2 and "1 bad item" in str(found.findings[0])
 
 
 @pytest.mark.parametrize(

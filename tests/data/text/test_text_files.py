@@ -54,7 +54,7 @@ def test_bad_files_are_set_aside_and_counted(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(WESTERN.encode("cp1252"))
     reader = TextReader(skip_bad=True)
     assert reader.read(tmp_path / "a") is None and reader.read(tmp_path / "b") == WESTERN
-    western, bad = reader.findings()
+    western, bad = map(str, reader.findings())
     assert "Windows-1252" in western and "b, byte 5" in western
     assert bad.startswith("1 bad item was set aside") and "not UTF-8" in bad
     with pytest.raises(DataError, match="cannot be read"):

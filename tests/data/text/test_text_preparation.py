@@ -35,7 +35,7 @@ def test_only_training_texts_count() -> None:
     prepare = fit_preparation(["a b b c"], min_count=2)
     assert prepare.vocabulary.tokens == ("b",)
     arrays = prepare(["x y", "", "b z b b b b b b b b"])
-    assert token_findings(arrays, split="test", names=("p", "q", "r")) == [
+    assert list(map(str, token_findings(arrays, split="test", names=("p", "q", "r")))) == [
         "2 test texts have no known token (the first: p).",
         "25.0 % of the test tokens are not in the vocabulary.",
     ]

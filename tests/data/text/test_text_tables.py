@@ -86,7 +86,7 @@ def test_bad_rows_are_set_aside(tmp_path: Path) -> None:
     reader = TextReader(skip_bad=True)
     part = gather_texts({"train": write(tmp_path, "text,label\ngood,1\nbad,0,oops\ndull,0\n")}, reader).parts["train"]
     assert part.texts == ["good", "dull"]
-    assert "a.csv:3" in reader.findings()[0]
+    assert "a.csv:3" in str(reader.findings()[0])
 
 
 def test_splits_in_a_column_and_in_files(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_splits_in_a_column_and_in_files(tmp_path: Path) -> None:
     reader = TextReader()
     files = {"train": file, "test": write(tmp_path, "id,text\n7,a film\n8,a book\n", "test.csv")}
     assert set(gather_texts(files, reader).parts) == {"train"}
-    assert "test.csv has no labels" in reader.findings()[0]
+    assert "test.csv has no labels" in str(reader.findings()[0])
 
 
 def test_json_rows(tmp_path: Path) -> None:

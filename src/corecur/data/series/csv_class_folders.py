@@ -19,6 +19,7 @@ from corecur.data.series.plain_text import first_lines
 from corecur.data.series.recordings import GatheredSeries, Reading, Recording
 from corecur.data.series.time_stamps import TIME_COLUMNS, are_times
 from corecur.errors import DataError
+from corecur.finding import remark
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 WANTED = "one folder per class with CSV files in it: motions/walk/1.csv, motions/run/2.csv, …"
@@ -68,7 +69,7 @@ def gather_csv_classes(source: Path) -> GatheredSeries:
         parts[split] = reading.part()
         bad += reading.bad
     left = ", ".join(sorted(folders.left_out))
-    findings = (f"Columns that are no values of the series were left out: {left}.",) if left else ()
+    findings = (remark(f"Columns that are no values of the series were left out: {left}."),) if left else ()
     return GatheredSeries("series-folder", parts, folders.channels, findings=findings, bad=tuple(bad))
 
 

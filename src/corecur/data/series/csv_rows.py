@@ -13,6 +13,7 @@ from corecur.data.series.columns import MISSING, Column
 from corecur.data.series.plain_text import read_text
 from corecur.data.series.time_stamps import could_be_time
 from corecur.errors import DataError
+from corecur.finding import Finding, remark
 
 DELIMITERS = (",", "\t", ";", "|")
 
@@ -25,10 +26,10 @@ class Sheet:
     named: bool
 
     @property
-    def findings(self) -> tuple[str, ...]:
+    def findings(self) -> tuple[Finding, ...]:
         """What is odd about its form."""
         names = ", ".join(column.name for column in self.columns[:3]) + (" …" if len(self.columns) > 3 else "")
-        return () if self.named else (f"The table has no header; its columns are called {names}.",)
+        return () if self.named else (remark(f"The table has no header; its columns are called {names}."),)
 
 
 def read_sheet(source: Path) -> Sheet:

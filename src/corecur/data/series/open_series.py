@@ -37,6 +37,7 @@ from corecur.data.series.series_samples import SERIES_SAMPLES
 from corecur.data.series.series_set import SeriesSet, SeriesSource
 from corecur.data.series.signal_folders import gather_signals, is_signal_folder
 from corecur.errors import ConfigError, DataError, nearest
+from corecur.finding import Finding, remark
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,10 @@ def load_series(
     >>> source.train.values.shape, source.classes
     (torch.Size([300, 128, 1]), ('cylinder', 'bell', 'funnel'))
     """
-    origin, gathered = _gather(source, labels)
+    origin, gathered = gather_labelled_series(source, labels)
     for split, extra in (("validation", validation), ("test", test)):
         if extra is not None:
-            gathered = _with_split(gathered, split, *_gather(extra, None))
+            gathered = _with_split(gathered, split, *gather_labelled_series(extra))
     if gathered.parts["train"].labels is None and not gathered.bad:
         raise DataError(
             "the series have no labels: nothing says what they are",
@@ -135,7 +136,7 @@ def load_series_split(
     split: str = "test",
     skip_bad: bool = False,
     labelled: bool = True,
-) -> tuple[SeriesSet, tuple[str, ...]]:
+) -> tuple[SeriesSet, tuple[Finding, ...]]:
     """Read one split for a model that exists: its classes, its channels. Returns the series and the findings.
 
     The source's own ``split`` is taken where it has several, else all of it. Series without labels get none, and with
@@ -146,7 +147,7 @@ def load_series_split(
     >>> torch.equal(series.values, known.train.values)
     True
     """
-    origin, gathered = _gather(source, labels, preparation)
+    origin, gathered = gather_labelled_series(source, labels, preparation)
     part = only_part(gathered, split, origin)
     gathered = replace(gathered, parts={split: part if labelled else replace(part, labels=None)})
     parts, bad = _usable(gathered, len(preparation.channels))
@@ -174,8 +175,14 @@ def only_part(gathered: GatheredSeries, split: str, origin: str) -> SeriesPart:
     raise DataError(f"the source has several splits, and none is {split}", where=origin, got=", ".join(gathered.parts))
 
 
-def _gather(source: Any, labels: Any, preparation: SeriesPreparation | None = None) -> tuple[str, GatheredSeries]:
-    """Name of the source, and what it holds."""
+def gather_labelled_series(
+    source: Any, labels: Any = None, preparation: SeriesPreparation | None = None
+) -> tuple[str, GatheredSeries]:
+    """Name of the source, and what it holds, gaps and all; raises DataError like `load_series`.
+
+    >>> gather_labelled_series("waves")[1].kind
+    'sample'
+    """
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source), _gather_path(source, labels, preparation)
     if labels is None and isinstance(source, tuple) and len(source) == 2:
@@ -246,7 +253,9 @@ def _refuse_no_path(path: Path) -> None:
 
 def _with_split(gathered: GatheredSeries, split: str, origin: str, extra: GatheredSeries) -> GatheredSeries:
     replaced = gathered.parts.get(split)
-    notes = [f"The source's own {split} split ({len(replaced):,} series) gave way to {origin}."] if replaced else []
+    notes = (
+        [remark(f"The source's own {split} split ({len(replaced):,} series) gave way to {origin}.")] if replaced else []
+    )
     return replace(
         gathered.with_part(split, only_part(extra, split, origin)),
         findings=(*gathered.findings, *extra.findings, *notes),
@@ -311,13 +320,16 @@ def _numbers(series: SeriesSet) -> Any:
     return np.zeros(0, dtype=np.int64) if series.labels is None else series.labels.numpy()
 
 
-def _bad_findings(bad: Sequence[BadSeries]) -> list[str]:
-    return [f"{len(bad):,} series could not be used and were set aside: {list_bad_series(bad)}."] if bad else []
+def _bad_findings(bad: Sequence[BadSeries]) -> list[Finding]:
+    if not bad:
+        return []
+    verdict = f"{len(bad):,} series could not be used and were set aside: {list_bad_series(bad)}."
+    return [Finding("unusable", verdict)]
 
 
 def _findings(
     bad: Sequence[BadSeries], parts: dict[str, SeriesPart], sets: dict[str, SeriesSet], classes: Sequence[str]
-) -> list[str]:
+) -> list[Finding]:
     findings = [*_bad_findings(bad), *gap_findings(parts)]
     for split in SPLITS:
         if split in sets:

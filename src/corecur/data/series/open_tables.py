@@ -24,6 +24,7 @@ from corecur.data.series.series_samples import SERIES_SAMPLES
 from corecur.data.series.time_choice import choose_times
 from corecur.data.series.time_table import TimeTable
 from corecur.errors import DataError, nearest
+from corecur.finding import Finding, remark
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 GROUP_COLUMNS = (
@@ -44,12 +45,12 @@ _ARRAYS = ("values", "data", "x", "y", "series")
 
 
 @dataclass(frozen=True)
-class _Sources:
+class Columns:
     """A table in columns: where it is from, and what is odd about its form."""
 
     origin: str
     columns: Sequence[Column]
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def load_tables(
@@ -76,7 +77,7 @@ def load_tables(
     >>> table.values.shape, str(table.frequency), table.names, table.targets
     (torch.Size([4320, 2]), 'hour', ('load', 'temperature'), ('load',))
     """
-    found = _columns_of(source)
+    found = columns_of(source)
     asked = [targets] if isinstance(targets, str) else targets
     left = [find_column(found.columns, id, what="id", where=found.origin).name] if id is not None else []
     chosen = choose_times([column for column in found.columns if column.name not in left], time, where=found.origin)
@@ -85,7 +86,9 @@ def load_tables(
     if ids is None and chosen.times is not None and len(np.unique(chosen.times)) < len(chosen.times):
         ids = first_named(chosen.others, [name for name in GROUP_COLUMNS if name not in (asked or ())])
         if ids is not None:
-            notes.append(f"Times repeat: the rows are those of several series, told apart by the column {ids.name!r}.")
+            notes.append(
+                remark(f"Times repeat: the rows are those of several series, told apart by the column {ids.name!r}.")
+            )
     others = [column for column in chosen.others if ids is None or column.name != ids.name]
     used = _value_columns(others, columns, asked, found.origin, notes)
     names = tuple(column.name for column in used)
@@ -138,30 +141,35 @@ def load_table(
     return tables[0]
 
 
-def _columns_of(source: Any) -> _Sources:
+def columns_of(source: Any) -> Columns:
+    """The columns of a source of values over time, as they stand there; raises DataError like `load_tables`.
+
+    >>> [column.name for column in columns_of({"day": ["2020-01-01"], "x": [1]}).columns]
+    ['day', 'x']
+    """
     if isinstance(source, (str, os.PathLike)):
         return _columns_in(source)
     if isinstance(source, Mapping):
-        return _Sources("arrays", _of_mapping(source))
+        return Columns("arrays", _of_mapping(source))
     if hasattr(source, "columns") and hasattr(source, "index"):  # a data frame
         named = {str(name): np.asarray(source[name]) for name in source.columns}
         index = np.asarray(source.index)
         dated = index.dtype.kind == "M"
-        return _Sources("data frame", _of_mapping({**({"time": index} if dated else {}), **named}))
-    return _Sources("arrays", _of_array(to_array(source, what="series"), None, "arrays"))
+        return Columns("data frame", _of_mapping({**({"time": index} if dated else {}), **named}))
+    return Columns("arrays", _of_array(to_array(source, what="series"), None, "arrays"))
 
 
-def _columns_in(source: str | os.PathLike[str]) -> _Sources:
+def _columns_in(source: str | os.PathLike[str]) -> Columns:
     if isinstance(source, str) and source in SERIES_SAMPLES:
         sample = SERIES_SAMPLES[source]
         made = sample.make() if sample.task == "forecast" else None
         if not isinstance(made, tuple):
             raise DataError("this sample is series in classes: there is nothing to forecast", got=source)
-        return _Sources(source, made)
+        return Columns(source, made)
     path = Path(source).expanduser()
     if str(path) == "-":
         sheet = sheet_of(sys.stdin.read(), where=_STANDARD_INPUT)
-        return _Sources(_STANDARD_INPUT, sheet.columns, sheet.findings)
+        return Columns(_STANDARD_INPUT, sheet.columns, sheet.findings)
     if not path.is_file():
         beside = os.listdir(path.parent) if path.parent.is_dir() else []
         guess = nearest(path.name, beside)
@@ -169,7 +177,7 @@ def _columns_in(source: str | os.PathLike[str]) -> _Sources:
         do = f"did you mean {path.with_name(guess)}?" if guess and not path.is_dir() else "give a CSV file"
         raise DataError(what, where=path, do=do)
     if path.suffix.casefold() == ".npy":
-        return _Sources(str(path), _of_array(read_npy(path), None, path))
+        return Columns(str(path), _of_array(read_npy(path), None, path))
     if path.suffix.casefold() == ".npz":
         arrays = read_npz(path)
         name = next((name for name in _ARRAYS if name in arrays), None)
@@ -180,11 +188,11 @@ def _columns_in(source: str | os.PathLike[str]) -> _Sources:
         times = arrays.get("times", arrays.get("time"))
         if times is not None:
             columns = [*_of_mapping({"time": times}), *columns]
-        return _Sources(str(path), _same_length(columns, path))
+        return Columns(str(path), _same_length(columns, path))
     if path.suffix.casefold() not in SUFFIXES:
         raise DataError("this kind of file holds no table", where=path, expected="a CSV file, .npz or .npy")
     sheet = read_sheet(path)
-    return _Sources(str(path), sheet.columns, sheet.findings)
+    return Columns(str(path), sheet.columns, sheet.findings)
 
 
 def _of_mapping(table: Mapping[Any, Any]) -> list[Column]:
@@ -236,7 +244,7 @@ def _value_columns(
     asked: Sequence[str] | None,
     targets: Sequence[str] | None,
     origin: str,
-    notes: list[str],
+    notes: list[Finding],
 ) -> list[Column]:
     """The columns to use: those asked for, else all of numbers; targets are always among them."""
     wanted = [find_column(columns, name, what="target", where=origin) for name in targets or ()]
@@ -247,7 +255,7 @@ def _value_columns(
     left = [column for column in columns if column not in used]
     if left:
         shown = ", ".join(f"{column.name!r} (row {column.rows[0]}: {column.text[0][:20]!r})" for column in left[:5])
-        notes.append(f"Columns that are not numeric were left out: {shown}{' …' if len(left) > 5 else ''}.")
+        notes.append(remark(f"Columns that are not numeric were left out: {shown}{' …' if len(left) > 5 else ''}."))
     if not used:
         raise DataError(
             "the table has no column of numbers",

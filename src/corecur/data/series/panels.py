@@ -18,6 +18,7 @@ from corecur.data.series.label_first import label_word
 from corecur.data.series.recordings import BadSeries, GatheredSeries, SeriesPart
 from corecur.data.series.time_stamps import TIME_COLUMNS, Times, parse_times
 from corecur.errors import DataError
+from corecur.finding import Finding, remark
 
 ID_COLUMNS = (
     "id", "series", "series_id", "unique_id", "sample", "sample_id", "case", "case_id", "instance", "item_id", "unit",
@@ -70,11 +71,16 @@ def gather_panel(
     order = {name: _in_order(rows, when, ids, times, source) for name, rows in places.items()}
     unsorted = sum(order[name] != rows for name, rows in places.items())
     empty = [column.name for place, column in enumerate(channels) if np.isnan(values[:, place]).all()]
-    findings = [*sheet.findings, *(f"The column {name!r} has no value at all: it says nothing." for name in empty)]
-    findings += [f"The rows of {unsorted:,} series were not in the order of their times, and were sorted."] * bool(
-        unsorted
-    )
-    findings += ["There is no time column: rows are steps in the order of the file."] * (times is None)
+    findings = [
+        *sheet.findings,
+        *map(_without_value, empty),
+    ]
+    findings += [
+        remark(
+            f"The rows of {unsorted:,} series were not in the order of their times, and were sorted.", kind="time-order"
+        )
+    ] * bool(unsorted)
+    findings += [remark("There is no time column: rows are steps in the order of the file.")] * (times is None)
     word_of = {name: _one(labels, rows, name, source) for name, rows in places.items()} if labels is not None else {}
     split_of = {name: _split(splits, rows, name, source) for name, rows in places.items()}
     parts, bad = {}, list[BadSeries]()
@@ -89,6 +95,10 @@ def gather_panel(
         raise DataError("the table has no row of the train split", where=source, got=", ".join(parts))
     named = tuple(column.name for column in channels)
     return GatheredSeries("panel", parts, named, findings=tuple(findings), bad=tuple(bad))
+
+
+def _without_value(name: str) -> Finding:
+    return Finding("no-value", f"The column {name!r} has no value at all: it says nothing.", remedy="remove it")
 
 
 def _chosen(

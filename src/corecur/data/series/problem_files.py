@@ -14,6 +14,7 @@ from corecur.data.series.label_first import gather_label_first, is_label_first
 from corecur.data.series.recordings import GatheredSeries
 from corecur.data.series.ts_files import gather_ts
 from corecur.errors import DataError
+from corecur.finding import remark
 
 _NAME = re.compile(r"(.*)_(train|test|val|valid|validation)", re.IGNORECASE)
 
@@ -78,8 +79,8 @@ def gather_problem_folder(source: Path) -> GatheredSeries:
     files = problems[name]
     found = _gather({split: formats[0] for split, formats in files.items()})
     unread = [path.name for formats in files.values() for path in formats[1:]]
-    left = [f"Files of the same problem in other formats were left out: {', '.join(unread)}."] * bool(unread)
-    left += [f"The folder holds other problems too, which were left out: {', '.join(others)}."] * bool(others)
+    left = [remark(f"Files of the same problem in other formats were left out: {', '.join(unread)}.")] * bool(unread)
+    left += [remark(f"The folder holds other problems too, which were left out: {', '.join(others)}.")] * bool(others)
     return replace(found, findings=(*found.findings, *left))
 
 
@@ -101,7 +102,9 @@ def gather_problem_file(source: Path) -> GatheredSeries:
             if beside and beside[0] == named[0] and beside[1] not in files and _is_series(path):
                 files[beside[1]] = path
     found = _gather(files)
-    notes = [f"The {split} split is {path.name}, beside it." for split, path in files.items() if split != "train"]
+    notes = [
+        remark(f"The {split} split is {path.name}, beside it.") for split, path in files.items() if split != "train"
+    ]
     return replace(found, findings=(*found.findings, *notes), kind=source.suffix.casefold()[1:])
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from corecur.data.gathered import natural_key
 from corecur.errors import DataError
+from corecur.finding import Finding
 
 #: One series: (T, C) float64, NaN where a value is missing.
 Recording: TypeAlias = NDArray[np.float64]
@@ -48,7 +49,7 @@ class GatheredSeries:
     parts: dict[str, SeriesPart]
     channels: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     bad: tuple[BadSeries, ...] = ()
 
     def with_part(self, split: str, part: SeriesPart) -> GatheredSeries:

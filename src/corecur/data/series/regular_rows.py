@@ -17,6 +17,7 @@ from corecur.data.series.gaps import fill_forward, missing_runs
 from corecur.data.series.time_stamps import Times
 from corecur.data.series.time_table import TimeTable, time_words
 from corecur.errors import DataError
+from corecur.finding import Finding, remark
 
 _NAMED = 5
 # Rows cut off at the start, and rows put in, as a share of the rows given: beyond it the table is not what it seems.
@@ -41,7 +42,7 @@ class RawRows:
 
 
 def regular_table(
-    raw: RawRows, targets: Sequence[str], *, findings: Sequence[str] = (), fill_gaps: bool = True
+    raw: RawRows, targets: Sequence[str], *, findings: Sequence[Finding] = (), fill_gaps: bool = True
 ) -> TimeTable:
     """The table that a forecaster learns from; everything done to the rows is told in its findings.
 
@@ -68,7 +69,7 @@ def regular_table(
             grid[places] = times
             times = grid
     elif times is not None and frequency is None and len(times) > 2:
-        notes.append("The times follow no regular grid: rows are taken as steps, whatever lies between them.")
+        notes.append(remark("The times follow no regular grid: rows are taken as steps, whatever lies between them."))
     missing = np.isnan(values)  # (G, C)
     filled = fill_forward(values)
     start = int(np.isnan(filled).any(1).sum())  # a column's NaN stay only before its first value
@@ -88,7 +89,7 @@ def regular_table(
     )
 
 
-def _sorted(raw: RawRows, notes: list[str]) -> tuple[NDArray[np.float64], Times | None]:
+def _sorted(raw: RawRows, notes: list[Finding]) -> tuple[NDArray[np.float64], Times | None]:
     """Rows in the order of their times; raises DataError naming a time that stands twice."""
     if raw.times is None:
         return raw.values, None
@@ -107,7 +108,12 @@ def _sorted(raw: RawRows, notes: list[str]) -> tuple[NDArray[np.float64], Times 
         )
     moved = int((order != np.arange(len(order))).sum())
     if moved:
-        notes.append(f"The rows were not in the order of their times ({moved:,} stood elsewhere) and were sorted.")
+        notes.append(
+            remark(
+                f"The rows were not in the order of their times ({moved:,} stood elsewhere) and were sorted.",
+                kind="time-order",
+            )
+        )
     return raw.values[order], times
 
 
@@ -126,7 +132,7 @@ def _with_rows(
     times: Times,
     places: NDArray[np.int64],
     frequency: str,
-    notes: list[str],
+    notes: list[Finding],
 ) -> NDArray[np.float64]:
     """Rows of NaN put in where the grid has a time and the table has none."""
     length, gaps = int(places[-1]) + 1, np.diff(places)
@@ -143,12 +149,14 @@ def _with_rows(
     grid = np.full((length, values.shape[1]), np.nan)  # (G, C)
     grid[places] = values
     notes.append(
-        f"{added:,} rows are missing in the grid (one each {frequency}) and were put in; the longest gap: {widest}."
+        remark(
+            f"{added:,} rows are missing in the grid (one each {frequency}) and were put in; the longest gap: {widest}."
+        )
     )
     return grid
 
 
-def _cut_start(raw: RawRows, missing: NDArray[np.bool_], start: int, notes: list[str]) -> None:
+def _cut_start(raw: RawRows, missing: NDArray[np.bool_], start: int, notes: list[Finding]) -> None:
     if not start:
         return
     first = (~missing).argmax(0)  # (C,) the row of each column's first value
@@ -160,11 +168,11 @@ def _cut_start(raw: RawRows, missing: NDArray[np.bool_], start: int, notes: list
             got=f"no value in the first {start:,} of {len(missing):,} rows",
             do="leave the column out: name the columns to use",
         )
-    notes.append(f"The first {start:,} rows were left out: {late!r} has no value there, and nothing before it.")
+    notes.append(remark(f"The first {start:,} rows were left out: {late!r} has no value there, and nothing before it."))
 
 
 def _tell_missing(
-    missing: NDArray[np.bool_], names: Sequence[str], times: Times | None, start: int, notes: list[str]
+    missing: NDArray[np.bool_], names: Sequence[str], times: Times | None, start: int, notes: list[Finding]
 ) -> None:
     """A sentence on all gaps, and one that names the longest."""
     if not missing.any():
@@ -181,4 +189,4 @@ def _tell_missing(
         for length, name, first, last in worst
     )
     more = f" and {len(runs) - _NAMED:,} more" if len(runs) > _NAMED else ""
-    notes.append(f"{total:,} missing values repeat the last one before them: {shown}{more}.")
+    notes.append(remark(f"{total:,} missing values repeat the last one before them: {shown}{more}."))

@@ -11,47 +11,52 @@ import numpy as np
 
 from corecur.data.series.recordings import SeriesPart
 from corecur.data.series.series_set import SeriesSet
+from corecur.finding import Finding, remark
 
 _MANY = 0.1
 
 
-def gap_findings(parts: Mapping[str, SeriesPart]) -> list[str]:
+def gap_findings(parts: Mapping[str, SeriesPart]) -> list[Finding]:
     """Sentences on missing values and on lengths that differ.
 
     >>> part = SeriesPart([np.array([[1.0], [np.nan]]), np.array([[1.0]])], None, ["a", "b"])
-    >>> gap_findings({"train": part})[0]
+    >>> gap_findings({"train": part})[0].verdict
     'The series differ in length: 1 to 2 steps; they are padded, and the padding is masked.'
     """
     lengths = {len(one) for part in parts.values() for one in part.series}
     findings = []
     if len(lengths) > 1:
         findings.append(
-            f"The series differ in length: {min(lengths):,} to {max(lengths):,} steps; they are padded, and the "
-            "padding is masked."
+            remark(
+                f"The series differ in length: {min(lengths):,} to {max(lengths):,} steps; they are padded, and the "
+                "padding is masked."
+            )
         )
     for split, part in parts.items():
         gaps = [(int(np.isnan(one).sum()), name) for one, name in zip(part.series, part.names, strict=True)]
         missing, worst = sum(gap for gap, _ in gaps), max(gaps, default=(0, ""))
         if missing:
             share = missing / sum(one.size for one in part.series)
-            findings.append(
+            verdict = (
                 f"{missing:,} values of {sum(gap > 0 for gap, _ in gaps):,} {split} series are missing ({share:.2g} of "
                 f"all, most of them in {worst[1]}) and were filled by straight lines between the values around them."
             )
+            findings.append(Finding("missing-values", verdict, level="note" if share <= _MANY else "warning"))
             if share > _MANY:
-                findings.append(f"More than a tenth of the {split} values is made up: results may not hold.")
+                verdict = f"More than a tenth of the {split} values is made up: results may not hold."
+                findings.append(Finding("missing-values", verdict))
     return findings
 
 
-def copy_findings(sets: Mapping[str, SeriesSet]) -> list[str]:
+def copy_findings(sets: Mapping[str, SeriesSet]) -> list[Finding]:
     """Sentences on series that are equal value for value, within a split and across splits.
 
     >>> import torch
     >>> twice = SeriesSet(torch.zeros(2, 4, 1), None, torch.tensor([0, 1]), ("a", "b"))
-    >>> copy_findings({"train": twice})
-    ['1 train series is an exact copy of another (b of a).']
+    >>> print(*copy_findings({"train": twice}))
+    1 train series is an exact copy of another (b of a).
     """
-    findings: list[str] = []
+    findings: list[Finding] = []
     seen: dict[bytes, tuple[str, str]] = {}
     for split, series in sets.items():
         copies: dict[str, list[str]] = {}
@@ -63,5 +68,6 @@ def copy_findings(sets: Mapping[str, SeriesSet]) -> list[str]:
             verb = "is an exact copy" if len(pairs) == 1 else "are exact copies"
             of_what = "of another" if other == split else f"of one in the {other} split"
             example = pairs[0] if len(pairs) == 1 else f"the first: {pairs[0]}"
-            findings.append(f"{len(pairs):,} {split} series {verb} {of_what} ({example}).")
+            kind = "copies" if other == split else "leak"
+            findings.append(Finding(kind, f"{len(pairs):,} {split} series {verb} {of_what} ({example})."))
     return findings

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from corecur.data.series.series_preparation import SeriesPreparation
 from corecur.errors import DataError
+from corecur.finding import Finding
 
 
 @dataclass(frozen=True)
@@ -90,4 +91,4 @@ class SeriesSource:
     validation: SeriesSet | None
     test: SeriesSet | None
     preparation: SeriesPreparation
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]

@@ -18,6 +18,7 @@ from corecur.data.gathered import SPLIT_WORDS
 from corecur.data.series.plain_text import read_text
 from corecur.data.series.recordings import GatheredSeries, SeriesPart
 from corecur.errors import DataError
+from corecur.finding import Finding, remark
 
 SIGNALS = "inertial signals"
 
@@ -55,7 +56,7 @@ def gather_signals(source: Path) -> GatheredSeries:
     names = _label_names(source)
     parts: dict[str, SeriesPart] = {}
     channels: tuple[str, ...] | None = None
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     for split, folder in sorted(_folders(source).items(), key=lambda item: item[0] != "train"):
         signals = _signals(folder)
         if not signals:
@@ -63,7 +64,9 @@ def gather_signals(source: Path) -> GatheredSeries:
             if matrix is None:
                 raise DataError("the folder holds no signals", where=folder, expected="Inertial Signals/*.txt")
             signals = {"value": matrix}
-            findings = ("There are no Inertial Signals: the rows of the X files are read as series of one channel.",)
+            findings = (
+                remark("There are no Inertial Signals: the rows of the X files are read as series of one channel."),
+            )
         if channels is not None and tuple(signals) != channels:
             raise DataError(
                 f"the signals of {folder.name}/ are not those of the training data",

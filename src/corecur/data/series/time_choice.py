@@ -13,6 +13,7 @@ import numpy as np
 from corecur.data.series.columns import Column, find_column, first_named
 from corecur.data.series.time_stamps import TIME_COLUMNS, Times, are_times, numbers_as_times, parse_times
 from corecur.errors import DataError
+from corecur.finding import Finding, remark
 
 # A calendar spread over columns, from the coarsest part to the finest.
 _PARTS = ("year", "month", "day", "hour", "minute")
@@ -26,7 +27,7 @@ class TimeChoice:
 
     times: Times | None
     others: tuple[Column, ...]
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def choose_times(columns: Sequence[Column], name: str | None, *, where: object) -> TimeChoice:
@@ -52,8 +53,8 @@ def choose_times(columns: Sequence[Column], name: str | None, *, where: object) 
         return _single(columns, dated, where)
     counted = [column for column in columns if column.name.casefold() in _INDEX and _is_count(column)]
     others = tuple(column for column in columns if column not in counted)
-    notes = ["There is no time column: rows are steps, in the order they stand in."]
-    notes += [f"The column {column.name!r} counts the rows and was left out." for column in counted]
+    notes = [remark("There is no time column: rows are steps, in the order they stand in.")]
+    notes += [remark(f"The column {column.name!r} counts the rows and was left out.") for column in counted]
     return TimeChoice(None, others or tuple(columns), tuple(notes))
 
 
@@ -93,8 +94,8 @@ def _spread(columns: Sequence[Column], parts: Sequence[Column], where: object) -
     days = months.astype("datetime64[M]").astype("datetime64[D]") + (day.astype(np.int64) - 1)
     minutes = (clock[0] * 60 + clock[1]).astype(np.int64).astype("timedelta64[m]")
     others = tuple(column for column in columns if column not in parts)
-    used = ", ".join(part.name for part in parts)
-    return TimeChoice((days + minutes).astype("datetime64[us]"), others, (f"Times were read from the columns {used}.",))
+    note = remark(f"Times were read from the columns {', '.join(part.name for part in parts)}.")
+    return TimeChoice((days + minutes).astype("datetime64[us]"), others, (note,))
 
 
 def _is_dated(column: Column) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from corecur.data.series.time_stamps import could_be_time, parse_times
 from corecur.data.series.time_table import TimeTable
 from corecur.errors import ConfigError, DataError
+from corecur.finding import Finding, remark
 
 #: How long a part is: a share of the rows (0.2), a number of rows (2880), or the date it begins with ("2017-07-01").
 Part: TypeAlias = float | int | str | date | np.datetime64 | None
@@ -34,7 +35,7 @@ class TimeSplits:
     train: range
     validation: range | None
     test: range | None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
 
 def split_in_time(
@@ -70,7 +71,9 @@ def split_in_time(
             expected=f"training {max(first, 0):,}, validation {second - first:,}, test {end - second:,} rows",
             do="give smaller parts, or a longer table",
         )
-    notes = (f"The last {rows - end:,} rows, from {table.time_of(end)} on, are not used.",) if end < rows else ()
+    notes = (
+        (remark(f"The last {rows - end:,} rows, from {table.time_of(end)} on, are not used."),) if end < rows else ()
+    )
     return TimeSplits(
         range(first),
         range(first, second) if second > first else None,

@@ -14,6 +14,7 @@ from torch import Tensor
 from corecur.data.series.frequency import Frequency, later_times
 from corecur.data.series.time_stamps import Times
 from corecur.errors import ConfigError, DataError, nearest
+from corecur.finding import Finding
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class TimeTable:
     origin: str = "arrays"
     name: str = ""
     made_up: Tensor | None = None
-    findings: tuple[str, ...] = field(default=())
+    findings: tuple[Finding, ...] = field(default=())
 
     def __post_init__(self) -> None:
         if self.values.dim() != 2 or self.values.shape[1] != len(self.names):

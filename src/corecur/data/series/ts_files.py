@@ -20,6 +20,7 @@ from corecur.data.series.plain_text import read_text
 from corecur.data.series.recordings import GatheredSeries, Reading, Recording
 from corecur.data.series.series_preparation import count
 from corecur.errors import DataError, nearest
+from corecur.finding import remark
 
 _COLON = re.compile(r":(?![^()]*\))")  # dates between brackets have colons of their own
 _STAMPED = re.compile(r"\(\s*(.*?)\s*,\s*([^,()]*)\)")
@@ -67,9 +68,14 @@ def gather_ts(source: Path, *, split: str = "train") -> GatheredSeries:
     channels = tuple(f"dimension {number + 1}" for number in range(dimensions or 1))
     if len(channels) == 1:
         channels = ("value",)
-    findings = ("The times of the steps were left out: series are read step by step.",) if header.stamped else ()
+    note = remark("The times of the steps were left out: series are read step by step.")
     return GatheredSeries(
-        "ts", {split: reading.part()}, channels, header.labels, findings=findings, bad=tuple(reading.bad)
+        "ts",
+        {split: reading.part()},
+        channels,
+        header.labels,
+        findings=(note,) * header.stamped,
+        bad=tuple(reading.bad),
     )
 
 

@@ -17,6 +17,7 @@ from corecur.data.text.split_files import by_split, data_files
 from corecur.data.text.text_files import TextReader
 from corecur.data.text.text_folders import is_text_file
 from corecur.errors import ConfigError, DataError
+from corecur.finding import Finding, remark
 
 BETWEEN = "\n\n"
 LAST_FILE = "last-file"
@@ -59,7 +60,7 @@ class CorpusSource:
     train: CorpusSet
     validation: CorpusSet | None
     test: CorpusSet | None
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 def load_corpus(
@@ -110,17 +111,16 @@ def load_corpus(
     )
 
 
-def _shared_findings(parts: Mapping[str, CorpusSet]) -> list[str]:
-    """Sentences on held-out documents that stand in the training split too."""
+def _shared_findings(parts: Mapping[str, CorpusSet]) -> list[Finding]:
+    """What is said of held-out documents that stand in the training split too."""
     known = {document.strip() for document in parts["train"].documents}
     findings = []
     for split in ("validation", "test"):
         held = parts[split] if split in parts else CorpusSet((), ())
         shared = [n for n, document in zip(held.names, held.documents, strict=True) if document.strip() in known]
         if shared:
-            findings.append(
-                f"{len(shared):,} of {len(held):,} {split} documents are in the train split too ({shared[0]})."
-            )
+            verdict = f"{len(shared):,} of {len(held):,} {split} documents are in the train split too ({shared[0]})."
+            findings.append(Finding("leak", verdict))
     return findings
 
 
@@ -228,7 +228,9 @@ def _body(row: Any, file: Path, place: int, titles: bool) -> str:
 def _corpus_set(found: Sequence[tuple[str, str]], reader: TextReader) -> CorpusSet:
     kept = [(name, text) for name, text in found if text.strip()]
     if len(kept) < len(found):
-        reader.notes.append(f"{len(found) - len(kept):,} of {len(found):,} documents are empty and were left out.")
+        reader.notes.append(
+            remark(f"{len(found) - len(kept):,} of {len(found):,} documents are empty and were left out.")
+        )
     return CorpusSet(tuple(text for _, text in kept), tuple(name for name, _ in kept))
 
 

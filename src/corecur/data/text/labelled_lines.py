@@ -10,6 +10,7 @@ from pathlib import Path
 from corecur.data.text.text_files import TextReader
 from corecur.data.text.text_parts import GatheredTexts, TextPart
 from corecur.errors import DataError
+from corecur.finding import remark
 
 FASTTEXT = "__label__"
 _NUMBER = re.compile(r"[+-]?\d{1,3}$")
@@ -108,5 +109,5 @@ def _read_fasttext(file: Path, rows: Sequence[tuple[int, str]], reader: TextRead
         names.append(f"{file.name}:{number}")
     more = several.total() - several[1]
     if more:
-        reader.notes.append(f"{more:,} lines of {file.name} have several labels; the first of each was taken.")
+        reader.notes.append(remark(f"{more:,} lines of {file.name} have several labels; the first of each was taken."))
     return TextPart(texts, labels, names)

@@ -20,6 +20,7 @@ from corecur.data.text.tagged_sets import TaggedSet, TaggedSource
 from corecur.data.text.text_files import AUTO, TextReader
 from corecur.data.text.text_kinds import text_kind
 from corecur.errors import DataError
+from corecur.finding import Finding, remark
 
 KNOWN = "a CoNLL or CoNLL-U file, or a folder with one each for train, dev and test"
 READERS: Mapping[str, Callable[[Path, TextReader], TaggedSet | None]] = {"conll": read_conll, "conllu": read_conllu}
@@ -45,10 +46,10 @@ def load_tagged(
     ('DET', 'NOUN', 'VERB')
     """
     reader = TextReader(encoding, skip_bad)
-    origin, kind, sets = _gather(source, tags, reader)
+    origin, kind, sets = gather_tagged(source, tags, reader)
     for split, extra in (("validation", validation), ("test", test)):
         if extra is not None:
-            sets[split] = _only_set(_gather(extra, None, reader)[2], split, str(extra))
+            sets[split] = _only_set(gather_tagged(extra, None, reader)[2], split, str(extra))
     if "train" not in sets or not len(sets["train"]):
         raise DataError("there is no sentence to train on", where=origin, expected=KNOWN)
     found = {tag for sentence in sets["train"].tags or () for tag in sentence}
@@ -69,20 +70,24 @@ def load_tagged_split(
     split: str = "test",
     encoding: str = AUTO,
     skip_bad: bool = False,
-) -> tuple[TaggedSet, tuple[str, ...]]:
+) -> tuple[TaggedSet, tuple[Finding, ...]]:
     """Read one split for a model that knows its tags; the source's own, or all of it. Raises DataError.
 
     >>> load_tagged_split([["go"]], [["VERB"]], classes=("VERB",))[0].names
     ('test[0]',)
     """
     reader = TextReader(encoding, skip_bad)
-    origin, _, sets = _gather(source, tags, reader)
+    origin, _, sets = gather_tagged(source, tags, reader)
     chosen = _with_known_tags(_only_set(sets, split, origin), set(classes), reader, split=split, origin=origin)
     return chosen, tuple(reader.findings())
 
 
-def _gather(source: Any, tags: Any, reader: TextReader) -> tuple[str, str, dict[str, TaggedSet]]:
-    """Name, kind and splits of a source."""
+def gather_tagged(source: Any, tags: Any, reader: TextReader) -> tuple[str, str, dict[str, TaggedSet]]:
+    """Name, kind and splits of a source; raises DataError like `load_tagged`.
+
+    >>> gather_tagged([["go"]], [["VERB"]], TextReader())[1]
+    'python'
+    """
     if not isinstance(source, (str, os.PathLike)):
         if tags is None and isinstance(source, tuple) and len(source) == 2:
             source, tags = source
@@ -97,7 +102,7 @@ def _gather(source: Any, tags: Any, reader: TextReader) -> tuple[str, str, dict[
     files, left_out = one_file_a_split(path, known)
     if left_out:
         names = ", ".join(file.name for file in left_out[:5])
-        reader.notes.append(f"{len(left_out):,} files that name no split were left out ({names}).")
+        reader.notes.append(remark(f"{len(left_out):,} files that name no split were left out ({names})."))
     read = {split: READERS[kind](file, reader) for split, file in files.items()}
     return os.fspath(source), kind, {split: found for split, found in read.items() if found is not None}
 
@@ -143,12 +148,13 @@ def _with_known_tags(found: TaggedSet, known: set[str], reader: TextReader, *, s
     return found.take(torch.tensor(rows, dtype=torch.int64))
 
 
-def _shared_findings(sets: Mapping[str, TaggedSet]) -> list[str]:
-    """Sentences on held-out sentences that stand in the training split too."""
+def _shared_findings(sets: Mapping[str, TaggedSet]) -> list[Finding]:
+    """What is said of held-out sentences that stand in the training split too."""
     known = set(sets["train"].sentences)
     findings = []
     for split in ("validation", "test"):
         shared = sum(sentence in known for sentence in sets[split].sentences) if split in sets else 0
         if shared:
-            findings.append(f"{shared:,} of {len(sets[split]):,} {split} sentences are in the train split too.")
+            verdict = f"{shared:,} of {len(sets[split]):,} {split} sentences are in the train split too."
+            findings.append(Finding("leak", verdict))
     return findings

@@ -29,6 +29,7 @@ from corecur.data.text.text_sets import TextSet, TextSource
 from corecur.data.text.text_tables import gather_texts
 from corecur.data.text.text_values import gather_values
 from corecur.errors import ConfigError, DataError, nearest
+from corecur.finding import Finding, remark
 
 LONGEST_TEXT = 1_000_000
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
@@ -48,7 +49,7 @@ class _Reading:
     reader: TextReader
     labelled: bool = True
     keep_empty: bool = False
-    notes: list[str] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
 
     def gather(self, source: Any, labels: Any = None) -> tuple[str, GatheredTexts]:
         """Name of the source, and what it holds."""
@@ -69,7 +70,7 @@ class _Reading:
             files, left_out = one_file_a_split(path, _of_kind(data_files(path), kind))
             if left_out:
                 names = ", ".join(file.name for file in left_out[:5])
-                self.reader.notes.append(f"{len(left_out):,} files that name no split were left out ({names}).")
+                self.reader.notes.append(remark(f"{len(left_out):,} files that name no split were left out ({names})."))
             if kind == "lines":
                 return os.fspath(source), gather_lines(files, self.reader)
             return os.fspath(source), gather_texts(files, self.reader, labelled=self.labelled, **columns)
@@ -84,13 +85,13 @@ class _Reading:
         if labels is not None and "" in labels:
             labels, rows, names = self._labelled(labels, rows, names)
         if empty:
-            self.notes.append(f"{empty:,} of {len(part):,} {split} texts are empty and were set aside.")
+            self.notes.append(remark(f"{empty:,} of {len(part):,} {split} texts are empty and were set aside."))
         if not rows:
             raise DataError(f"the {split} split has no text", where=where, got=f"{len(part):,} texts, all empty or bad")
         longest = self.longest_text
         long = sum(len(part.texts[row]) > longest for row in rows)
         if long:
-            self.notes.append(f"{long:,} {split} texts were cut to their first {longest:,} characters.")
+            self.notes.append(remark(f"{long:,} {split} texts were cut to their first {longest:,} characters."))
         texts = tuple(part.texts[row][:longest] for row in rows)
         if labels is None or classes is None:
             return TextSet(texts, None, names)
@@ -109,7 +110,7 @@ class _Reading:
         )
         self.reader.refuse(error, place=first)
         kept = [place for place, label in enumerate(labels) if label]
-        self.notes.append(f"{len(labels) - len(kept):,} texts without a label were set aside.")
+        self.notes.append(remark(f"{len(labels) - len(kept):,} texts without a label were set aside."))
         return [labels[p] for p in kept], [rows[p] for p in kept], tuple(names[p] for p in kept)
 
 
@@ -152,7 +153,7 @@ def load_texts(
         if extra is not None:
             if split in parts:
                 reading.notes.append(
-                    f"The source's own {split} split ({len(parts[split]):,} texts) gave way to another."
+                    remark(f"The source's own {split} split ({len(parts[split]):,} texts) gave way to another.")
                 )
             parts[split] = _only_part(reading.gather(extra)[1], split, str(extra) if isinstance(extra, str) else split)
     if "train" not in parts:
@@ -173,6 +174,17 @@ def load_texts(
     )
 
 
+def gather_labelled(
+    source: Any, reader: TextReader, *, text_column: str | None = None, label_column: str | None = None
+) -> tuple[str, GatheredTexts]:
+    """Name of a source of labelled texts, and what it holds, as it stands there; raises DataError like `load_texts`.
+
+    >>> gather_labelled((["good", ""], ["+", "-"]), TextReader())[1].parts["train"].texts
+    ['good', '']
+    """
+    return _Reading(text_column, label_column, LONGEST_TEXT, reader).gather(source)
+
+
 def load_text_split(
     source: Any,
     labels: Any = None,
@@ -184,7 +196,7 @@ def load_text_split(
     encoding: str = AUTO,
     skip_bad: bool = False,
     longest_text: int = LONGEST_TEXT,
-) -> tuple[TextSet, tuple[str, ...]]:
+) -> tuple[TextSet, tuple[Finding, ...]]:
     """Read one labelled split for a model that knows its ``classes``; the source's own, or all of it where it has one.
 
     Raises DataError like `load_texts`, and for a label that is no class.
@@ -209,7 +221,7 @@ def load_unlabelled(
     longest_text: int = LONGEST_TEXT,
     lines: bool = False,
     keep_empty: bool = False,
-) -> tuple[TextSet, tuple[str, ...]]:
+) -> tuple[TextSet, tuple[Finding, ...]]:
     """Texts to answer for: a text file (one text), a folder of them, a table's text column, or texts in Python.
 
     With ``lines`` every line of a text file is a text. A str is a path; pass ``[text]`` for a text itself. Empty texts
@@ -288,7 +300,7 @@ def _numbers(texts: TextSet) -> Any:
     return np.zeros(0, dtype=np.int64) if texts.labels is None else texts.labels.numpy()
 
 
-def _set_findings(sets: Mapping[str, TextSet], classes: Sequence[str]) -> list[str]:
+def _set_findings(sets: Mapping[str, TextSet], classes: Sequence[str]) -> list[Finding]:
     findings = class_findings(_numbers(sets["train"]), classes, noun="text")
     for split in ("validation", "test"):
         if split in sets:

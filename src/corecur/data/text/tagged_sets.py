@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from corecur.errors import DataError
+from corecur.finding import Finding
 
 Words = tuple[str, ...]
 
@@ -77,4 +78,4 @@ class TaggedSource:
     train: TaggedSet
     validation: TaggedSet | None
     test: TaggedSet | None
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]

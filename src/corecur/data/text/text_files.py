@@ -9,6 +9,7 @@ from pathlib import Path
 
 from corecur.data.file_bytes import read_bytes
 from corecur.errors import ConfigError, DataError
+from corecur.finding import Finding, remark
 
 AUTO = "auto"
 _MARKS = (
@@ -107,15 +108,15 @@ class TextReader:
     With ``skip_bad`` a file or row that cannot be used is noted in ``bad`` instead of raising.
 
     >>> reader = TextReader(skip_bad=True)
-    >>> reader.read(Path("no such file")), reader.findings()
-    (None, ['1 bad item was set aside (no such file: the file cannot be read: No such file or directory).'])
+    >>> reader.read(Path("no such file")), reader.findings()[0].verdict
+    (None, '1 bad item was set aside (no such file: the file cannot be read: No such file or directory).')
     """
 
     encoding: str = AUTO
     skip_bad: bool = False
     bad: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         check_encoding(self.encoding)
@@ -137,15 +138,17 @@ class TextReader:
             raise error
         self.bad.append(f"{place}: {error.what}")
 
-    def findings(self) -> list[str]:
+    def findings(self) -> list[Finding]:
         """Sentences on what was noted."""
         found = list(self.notes)
         if self.foreign:
             many = f"{len(self.foreign):,} files are not UTF-8 and were"
             files = "1 file is not UTF-8 and was" if len(self.foreign) == 1 else many
-            found.append(f"{files} read as Windows-1252, which contains latin-1 (the first: {self.foreign[0]}).")
+            found.append(
+                remark(f"{files} read as Windows-1252, which contains latin-1 (the first: {self.foreign[0]}).")
+            )
         if len(self.bad) == 1:
-            found.append(f"1 bad item was set aside ({self.bad[0]}).")
+            found.append(remark(f"1 bad item was set aside ({self.bad[0]})."))
         elif self.bad:
-            found.append(f"{len(self.bad):,} bad items were set aside (the first: {self.bad[0]}).")
+            found.append(remark(f"{len(self.bad):,} bad items were set aside (the first: {self.bad[0]})."))
         return found

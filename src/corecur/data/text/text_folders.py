@@ -12,6 +12,7 @@ from corecur.data.text.split_files import is_paper
 from corecur.data.text.text_files import TextReader
 from corecur.data.text.text_parts import GatheredTexts, TextPart
 from corecur.errors import DataError
+from corecur.finding import remark
 
 TEXT_SUFFIXES = frozenset({".txt", ".text", ""})
 WANTED = "one folder per class with text files in it: reviews/good/1.txt, reviews/bad/1.txt, …"
@@ -78,7 +79,9 @@ def gather_text_folder(source: Path, reader: TextReader) -> GatheredTexts:
         folder = split_folders[split]
         inside = list_folder(folder)
         if split != "train" and not inside.folders:
-            reader.notes.append(f"{folder.name}/ has no class folders: nothing can be measured on it; it was left out.")
+            reader.notes.append(
+                remark(f"{folder.name}/ has no class folders: nothing can be measured on it; it was left out.")
+            )
             continue
         parts[split] = _read_classes(folder, inside, source, reader)
     return GatheredTexts("folder", parts)
@@ -90,17 +93,18 @@ def _read_classes(folder: Path, listing: Listing, source: Path, reader: TextRead
     left_out = 0
     for class_folder in listing.folders:
         if class_folder.name.casefold() in _UNLABELLED:
-            reader.notes.append(f"{class_folder.name}/ holds texts without a class and was left out.")
+            reader.notes.append(remark(f"{class_folder.name}/ holds texts without a class and was left out."))
             continue
         files, others = _walk(class_folder)
         left_out += others
         if not files:
-            raise DataError(
+            empty = DataError(
                 "a class folder holds no text",
                 where=class_folder,
                 expected=WANTED,
                 do="put text files (.txt) into it, or remove the folder",
             )
+            reader.refuse(empty, place=f"{class_folder.name}/")
         label = one_spelling(class_folder.name)
         for file in files:
             text = reader.read(file)
@@ -111,7 +115,7 @@ def _read_classes(folder: Path, listing: Listing, source: Path, reader: TextRead
     if not part.names and not reader.bad:
         raise DataError("the folder holds no class folders with texts", where=folder, expected=WANTED)
     if left_out:
-        reader.notes.append(f"{left_out:,} files of other kinds in {folder.name}/ were left out.")
+        reader.notes.append(remark(f"{left_out:,} files of other kinds in {folder.name}/ were left out."))
     return TextPart(part.texts, labels, part.names)
 
 

@@ -14,6 +14,7 @@ from corecur.data.text.token_arrays import TokenArrays
 from corecur.data.text.tokenizer import Tokenizer
 from corecur.data.text.tokenizers import AnyTokenizer, choose_tokenizer
 from corecur.data.text.vocabulary import Vocabulary, fit_vocabulary
+from corecur.finding import Finding, remark
 
 _MANY_UNKNOWN = 0.1
 
@@ -78,20 +79,20 @@ def fit_preparation(
     )  # fmt: skip
 
 
-def token_findings(arrays: TokenArrays, *, split: str, names: Sequence[str]) -> list[str]:
+def token_findings(arrays: TokenArrays, *, split: str, names: Sequence[str]) -> list[Finding]:
     """Sentences on texts of which the vocabulary knows nothing, and on many unknown tokens.
 
-    >>> token_findings(TokenArrays.of([[1, 1], [3, 1]]), split="test", names=("a", "b"))
-    ['1 test text has no known token (a).', '75.0 % of the test tokens are not in the vocabulary.']
+    >>> print(*token_findings(TokenArrays.of([[1, 1], [3, 1]]), split="test", names=("a", "b")))
+    1 test text has no known token (a). 75.0 % of the test tokens are not in the vocabulary.
     """
     findings = []
     strange = arrays.without_known().tolist()
     if strange:
         text = "text has" if len(strange) == 1 else "texts have"
         first = names[strange[0]] if len(strange) == 1 else f"the first: {names[strange[0]]}"
-        findings.append(f"{len(strange):,} {split} {text} no known token ({first}).")
+        findings.append(remark(f"{len(strange):,} {split} {text} no known token ({first})."))
     if arrays.unknown_share >= _MANY_UNKNOWN:
         findings.append(
-            f"{arrays.unknown_share:.1%} of the {split} tokens are not in the vocabulary.".replace("%", " %")
+            remark(f"{arrays.unknown_share:.1%} of the {split} tokens are not in the vocabulary.".replace("%", " %"))
         )
     return findings

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from corecur.errors import DataError
+from corecur.finding import Finding
 
 
 @dataclass(frozen=True)
@@ -63,4 +64,4 @@ class TextSource:
     train: TextSet
     validation: TextSet | None
     test: TextSet | None
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]

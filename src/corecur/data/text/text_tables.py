@@ -26,6 +26,7 @@ from corecur.data.text.text_columns import (
 from corecur.data.text.text_files import TextReader
 from corecur.data.text.text_parts import GatheredTexts, TextPart
 from corecur.errors import DataError
+from corecur.finding import remark
 
 DELIMITERS = (",", "\t", ";", "|")
 JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json"})
@@ -77,7 +78,9 @@ def gather_texts(
         if labelled and label is None:
             if split == "train":
                 raise no_column(columns, what="label", where=file)
-            reader.notes.append(f"{file.name} has no labels: nothing can be measured on it, and it was left out.")
+            reader.notes.append(
+                remark(f"{file.name} has no labels: nothing can be measured on it, and it was left out.")
+            )
             continue
         text_column, label_column = text, label
         names = [f"{file.name}:{line}" for line in grid.lines]

@@ -8,6 +8,7 @@
 #include "optimizer.hpp"
 #include "recurrent.hpp"
 #include "row_recurrent.hpp"
+#include "softmax.hpp"
 #include "stage.hpp"
 
 extern "C" {
@@ -37,6 +38,9 @@ struct CorecurKernels {
   std::int64_t (*convolution_room)(const CorecurConvolution* job, int threads, int back);
   int (*convolution_forward)(const CorecurConvolution* job, int threads);
   int (*convolution_backward)(const CorecurConvolution* job, int threads);
+  void (*softmax)(const CorecurSoftmax* job, int threads);
+  void (*cross_entropy)(const CorecurSoftmax* job, int threads);
+  void (*cross_entropy_backward)(const CorecurSoftmax* job, int threads);
 };
 
 }

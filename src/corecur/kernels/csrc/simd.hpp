@@ -94,11 +94,47 @@ CORECUR_INLINE Vector larger(Vector a, Vector b) {
 #endif
 }
 
+// The sum and the largest of all lanes, by halves, so that few steps wait for one another.
+#if defined(__AVX2__)
+#if defined(__AVX512F__)
+CORECUR_INLINE __m256 upper(Vector value) {
+  return _mm512_maskz_extractf32x8_ps(0xff, (__m512)value, 1);  // without a mask g++ 12 warns in its own header
+}
+CORECUR_INLINE __m256 added(Vector value) { return _mm256_add_ps(_mm512_castps512_ps256((__m512)value), upper(value)); }
+CORECUR_INLINE __m256 larger_half(Vector value) {
+  return _mm256_max_ps(_mm512_castps512_ps256((__m512)value), upper(value));
+}
+#else
+CORECUR_INLINE __m256 added(Vector value) { return (__m256)value; }
+CORECUR_INLINE __m256 larger_half(Vector value) { return (__m256)value; }
+#endif
+
+CORECUR_INLINE float sum(Vector value) {
+  __m256 eight = added(value);
+  __m128 half = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+  return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
+
+CORECUR_INLINE float maximum(Vector value) {
+  __m256 eight = larger_half(value);
+  __m128 half = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+  return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+}
+#else
 CORECUR_INLINE float sum(Vector value) {
   float total = 0;
   for (int lane = 0; lane < LANES; ++lane) total += value[lane];
   return total;
 }
+
+CORECUR_INLINE float maximum(Vector value) {
+  float found = value[0];
+  for (int lane = 1; lane < LANES; ++lane) found = value[lane] > found ? value[lane] : found;
+  return found;
+}
+#endif
 
 // e^x = scale · (1 + rest): scale a power of two, rest = e^r - 1 for |r| <= ln 2 / 2, and |x| <= 87.
 struct Power {

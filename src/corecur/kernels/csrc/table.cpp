@@ -21,6 +21,9 @@ void direct_forward(const CorecurConvolution&, int);
 void winograd_forward(const CorecurConvolution&, int);
 void direct_backward(const CorecurConvolution&, int);
 void winograd_backward(const CorecurConvolution&, int);
+void softmax(const CorecurSoftmax*, int);
+void cross_entropy(const CorecurSoftmax*, int);
+void cross_entropy_backward(const CorecurSoftmax*, int);
 
 namespace {
 
@@ -84,6 +87,7 @@ int convolution_backward(const CorecurConvolution* job, int threads) {
 extern const CorecurKernels kernels;
 const CorecurKernels kernels = {CORECUR_NAME(CORECUR_ISA), LANES, map, peak, recurrent_forward, recurrent_backward, outer,
                                 row_recurrent_forward, row_recurrent_backward, optimizer_step, gradients_clip, stage_pack,
-                                stage_steps, generate, convolution_room, convolution_forward, convolution_backward};
+                                stage_steps, generate, convolution_room, convolution_forward, convolution_backward,
+                                softmax, cross_entropy, cross_entropy_backward};
 
 }  // namespace corecur::CORECUR_ISA

@@ -1,0 +1,189 @@
+"""The softmax over the last axis and the cross-entropy from scores, natively where there are many scores.
+
+Neither writes what the other one needs: a loss reads the scores once, and its gradient once more. P positions, K
+classes, B batch, T time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from corecur.kernels.library import Struct, native, table, threads
+
+#: Fewer scores are worth no native call (measured on one thread); torch's own are slow where a row fills no vector.
+ENOUGH_SCORES, ENOUGH_SHORT_ROWS, SHORT = 32768, 512, 16
+
+
+class _Softmax(Struct):
+    """``CorecurSoftmax`` of csrc/softmax.hpp."""
+
+    _fields_ = [
+        ("positions", ctypes.c_int64),
+        ("classes", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("scores", "out", "labels")),
+        ("ignored", ctypes.c_int64),
+        ("smoothing", ctypes.c_double),
+        *((name, ctypes.c_void_p) for name in ("losses", "kept", "d_losses")),
+        ("d_stride", ctypes.c_int64),
+        ("wrong", ctypes.c_void_p),
+    ]
+
+
+def serves(scores: Tensor) -> bool:
+    """Whether the native functions take these scores, and are worth it: many, float32, on a CPU.
+
+    >>> serves(torch.zeros(2, 3)), serves(torch.zeros(1000, 65, dtype=torch.float64))
+    (False, False)
+    """
+    classes = scores.shape[-1] if scores.dim() > 1 else 0
+    return (
+        scores.numel() >= (ENOUGH_SHORT_ROWS * classes if 0 < classes < SHORT else ENOUGH_SCORES)
+        and classes > 0
+        and scores.dtype == torch.float32
+        and scores.is_cpu
+        and type(scores) in (Tensor, torch.nn.Parameter)
+        and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()
+        and native() is not None
+    )
+
+
+def time_first(x: Tensor) -> bool:
+    """Whether (B, T, …) lies in memory as (T, B, …), as a recurrent layer leaves it: then that order needs no copy.
+
+    >>> time_first(torch.zeros(4, 2, 3).transpose(0, 1)), time_first(torch.zeros(2, 4, 3))
+    (True, False)
+    """
+    return x.dim() == 3 and not x.is_contiguous() and x.transpose(0, 1).is_contiguous()
+
+
+_OPS: Any = torch.library.Library("corecur", "FRAGMENT")  # type: ignore[no-untyped-call]
+_OPS.define("softmax(Tensor scores) -> Tensor")
+_OPS.define("cross_entropy(Tensor scores, Tensor labels, float smoothing, int ignored) -> (Tensor, Tensor)")
+_OPS.define(
+    "cross_entropy_backward(Tensor scores, Tensor labels, Tensor kept, Tensor d_losses, float smoothing, int ignored)"
+    " -> Tensor"
+)
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """(P, K) of scores (P, K), both in one piece."""
+    out = torch.empty_like(scores)
+    job = _Softmax.of(positions=scores.shape[0], classes=scores.shape[1], scores=scores, out=out)
+    table().softmax(ctypes.byref(job), threads())
+    return out
+
+
+def _cross_entropy(scores: Tensor, labels: Tensor, smoothing: float, ignored: int) -> tuple[Tensor, Tensor]:
+    """The losses (P,) of scores (P, K), and what the way back needs (P, 2); IndexError, as of torch, where a label is
+    neither a class nor ``ignored``."""
+    losses, kept = scores.new_empty(len(scores)), scores.new_empty(len(scores), 2)
+    wrong = ctypes.c_int64(0)
+    job = _Softmax.of(
+        positions=scores.shape[0], classes=scores.shape[1], scores=scores, labels=labels, ignored=ignored,
+        smoothing=smoothing, losses=losses, kept=kept, wrong=ctypes.addressof(wrong),
+    )  # fmt: skip
+    table().cross_entropy(ctypes.byref(job), threads())
+    if wrong.value:
+        raise IndexError("a label is out of range")
+    return losses, kept
+
+
+def _cross_entropy_backward(
+    scores: Tensor, labels: Tensor, kept: Tensor, d_losses: Tensor, smoothing: float, ignored: int
+) -> Tensor:
+    """The gradient (P, K), given that of the losses (P,), or one value for all of them."""
+    out = torch.empty_like(scores)
+    job = _Softmax.of(
+        positions=scores.shape[0], classes=scores.shape[1], scores=scores, out=out, labels=labels, ignored=ignored,
+        smoothing=smoothing, kept=kept, d_losses=d_losses, d_stride=0 if d_losses.stride() == (0,) else 1,
+    )  # fmt: skip
+    table().cross_entropy_backward(ctypes.byref(job), threads())
+    return out
+
+
+for _name, _run, _shapes in (
+    ("softmax", _softmax, torch.empty_like),
+    ("cross_entropy", _cross_entropy, lambda scores, *_: (scores[:, 0].clone(), scores.new_empty(len(scores), 2))),
+    ("cross_entropy_backward", _cross_entropy_backward, lambda scores, *_: torch.empty_like(scores)),
+):
+    _OPS.impl(_name, _run, "CPU")
+    torch.library.register_fake(f"corecur::{_name}", _shapes, lib=_OPS)
+
+
+class _Probabilities(torch.autograd.Function):
+    """The softmax of rows of scores, and its gradient by torch's own operation."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor) -> Tensor:
+        found: Tensor = torch.ops.corecur.softmax.default(scores)
+        ctx.save_for_backward(found)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, d_found: Tensor) -> Tensor:
+        (found,) = ctx.saved_tensors
+        d_scores: Tensor = torch._softmax_backward_data(d_found, found, -1, found.dtype)
+        return d_scores
+
+
+class _Losses(torch.autograd.Function):
+    """Cross-entropies of rows of scores; where the gradient is to have one itself, torch computes it."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, labels: Tensor, smoothing: float, ignored: int) -> Tensor:
+        losses: Tensor
+        losses, kept = torch.ops.corecur.cross_entropy.default(scores, labels, smoothing, ignored)
+        ctx.save_for_backward(scores, labels, kept)
+        ctx.smoothing, ctx.ignored = smoothing, ignored
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, d_losses: Tensor) -> Any:
+        scores, labels, kept = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            with torch.enable_grad():
+                again = F.cross_entropy(
+                    scores, labels, reduction="none", label_smoothing=ctx.smoothing, ignore_index=ctx.ignored
+                )
+                (found,) = torch.autograd.grad(again, scores, d_losses, create_graph=True)
+            return found, None, None, None
+        if d_losses.stride() != (0,):
+            d_losses = d_losses.contiguous()
+        found = torch.ops.corecur.cross_entropy_backward.default(
+            scores, labels, kept, d_losses, ctx.smoothing, ctx.ignored
+        )
+        return found, None, None, None
+
+
+def probabilities(scores: Tensor) -> Tensor:
+    """The softmax over the last axis of scores (…, K), in the order in memory that they have.
+
+    >>> probabilities(torch.zeros(2, 4))[0]
+    tensor([0.2500, 0.2500, 0.2500, 0.2500])
+    """
+    if not serves(scores):
+        return torch.softmax(scores, dim=-1)
+    swapped = time_first(scores)
+    rows = (scores.transpose(0, 1) if swapped else scores).contiguous()
+    flat: Tensor = _Probabilities.apply(rows.view(-1, rows.shape[-1]))  # type: ignore[no-untyped-call]
+    found = flat.view(rows.shape)
+    return found.transpose(0, 1) if swapped else found
+
+
+def class_losses(scores: Tensor, labels: Tensor, smoothing: float, ignored: int) -> Tensor:
+    """-Σ_k q_k log softmax(scores)_k of scores (P, K) that ``serves`` lets pass; labels (P,) are classes or ``ignored``
+    (IndexError where one is neither).
+
+    >>> class_losses(torch.zeros(5000, 8), torch.zeros(5000, dtype=torch.long), 0.0, -1)[0]
+    tensor(2.0794)
+    """
+    found: Tensor = _Losses.apply(  # type: ignore[no-untyped-call]
+        scores.contiguous(), labels.contiguous(), smoothing, ignored
+    )
+    return found
