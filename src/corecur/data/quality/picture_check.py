@@ -272,9 +272,9 @@ def _moved(looked: _Looked, pairs: Sequence[tuple[int, int, float]]) -> list[tup
     """The pairs of which one is a cut or moved copy of the other; small pictures are not looked at so."""
     large = [pair for pair in pairs
              if all(min(looked.marks[k].height, looked.marks[k].width) >= _ALIGNED_FROM for k in pair[:2])]  # fmt: skip
-    found = []
-    for start in range(0, min(len(large), _MOST_PAIRS), 256):
-        block = large[start : start + 256]
+    found, most = [], min(_MOST_PAIRS, 100 + len(looked.marks) // 4)
+    for start in range(0, min(len(large), most), 256):
+        block = large[start : min(start + 256, most)]
         rows = sorted({row for a, b, _ in block for row in (a, b)})
         squares = dict(zip(rows, (_square_of(looked.sources[row]) for row in rows), strict=True))
         left, right = np.stack([squares[a] for a, _, _ in block]), np.stack([squares[b] for _, b, _ in block])
