@@ -34,7 +34,8 @@ def network(job: str) -> tuple[Sequential, torch.Tensor]:
     """A network of the articles, and inputs for so many batches."""
     if job == "small CNN, batch 32":
         return Sequential([
-            Conv2D(32, 3, activation="relu", input_shape=(28, 28, 1)), MaxPooling2D(2), Conv2D(64, 3, activation="relu"),
+            Conv2D(32, 3, activation="relu", input_shape=(28, 28, 1)), MaxPooling2D(2),
+            Conv2D(64, 3, activation="relu"),
             MaxPooling2D(2), Flatten(), Dense(128, "relu"), Dense(10, "softmax"),
         ]), torch.randn(32 * BATCHES, 28, 28, 1)  # fmt: skip
     return Sequential([

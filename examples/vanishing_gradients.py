@@ -127,7 +127,7 @@ def main(arguments: Sequence[str]) -> None:
     for name, make in NETWORKS.items():
         curves[name] = curve = measure(make, samples=64 if short else 640, epochs=1 if short else 15)
         found = f", doctor: {', '.join(curve.findings)}" if curve.findings else ""
-        print(f"{name}: {STEPS - 1} steps back {curve.before[-1]:.1e} before, {curve.after[-1]:.1e} after the training, "
+        print(f"{name}: {STEPS - 1} steps back {curve.before[-1]:.1e} before, {curve.after[-1]:.1e} after training, "
               f"accuracy {100 * curve.accuracy:.1f} %{found}")  # fmt: skip
     if paths:
         draw(curves, paths[0])
