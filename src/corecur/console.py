@@ -107,6 +107,8 @@ def say_result(result: FitResult) -> None:
     """How a training went, and what to do next."""
     if result.test is not None:
         say_outcome(result.test)
+    for baseline in result.baselines:
+        say(f"{'' if baseline.is_beaten else '! '}{baseline.sentence()}")
     if result.run is not None:
         say(f"\nreport: {result.run.report}\nmodel:  {result.run.bundle}")
         say(f"time:   {clock(result.seconds)}, of which training {clock(result.train_seconds)}\n\nnext:")

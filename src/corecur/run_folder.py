@@ -1,8 +1,9 @@
 """The run folder: what one training leaves behind, ``runs/<time>-<name>/``.
 
 ``config.json`` (what was asked and found), ``metrics.jsonl`` (a line an epoch), ``doctor.jsonl`` (what the doctor
-measured), ``log.txt``, ``checkpoints/``, ``lock`` while it is being written, and at the end ``bundle/`` and
-``report.html``. All but the three that grow by lines appear whole or not at all.
+measured), ``log.txt``, ``checkpoints/``, ``lock`` while it is being written, and at the end ``bundle/``,
+``answers.json`` (those to the test) and ``report.html``. All but the three that grow by lines appear whole or not at
+all.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from corecur.errors import BundleError, ConfigError, RunError, Stopped, nearest
 from corecur.run_lock import RunLock, is_running
 
 _CONFIG, _METRICS, _LOG, _BUNDLE, _CHECKPOINTS = "config.json", "metrics.jsonl", "log.txt", "bundle", "checkpoints"
-_REPORT = "report.html"
+_REPORT, ANSWERS = "report.html", "answers.json"
 #: What the doctor of trainings measured, a line each.
 DOCTOR = "doctor.jsonl"
 _CONFIG_LIMIT = Limit(1 << 26, 2_000_000)
 # What a killed writer of one of the files, or of the bundle, leaves: nothing else with a dot is touched.
-_LEFT_OVER = re.compile(rf"\.({_CONFIG}|{_METRICS}|{DOCTOR}|{_REPORT}|{_BUNDLE})\.[a-z0-9_]{{8}}|.+\.tmp-.+")
+_LEFT_OVER = re.compile(rf"\.({_CONFIG}|{_METRICS}|{DOCTOR}|{_REPORT}|{_BUNDLE}|{ANSWERS})\.[a-z0-9_]{{8}}|.+\.tmp-.+")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 # Bytes of a name that leave room, within the 255 of most file systems, for a time, a number and a mark.
 _MOST_NAME_BYTES = 180
@@ -138,6 +139,11 @@ class RunFolder:
         """Write ``config.json``, whole or not at all; RunError where the disk does not take it."""
         with _writing(self.path):
             _write_json(self.path / _CONFIG, config)
+
+    def write_answers(self, record: Mapping[str, Any]) -> None:
+        """Write ``answers.json``, what the model answered on the test, whole or not at all."""
+        with _writing(self.path):
+            _write_json(self.path / ANSWERS, record)
 
     def log(self, line: str) -> None:
         """Add a line, with the time of day, to ``log.txt``; RunError where the folder is gone."""

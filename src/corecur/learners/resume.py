@@ -41,6 +41,7 @@ def resume_run(
     kind = TASKS[task].learner
     learner = kind(
         seed=request.seed, device=request.device, precision=request.precision, threads=request.threads,
+        split_seed=request.split_seed,
         **request.settings,
     )  # fmt: skip
     if "result" in config:
@@ -58,7 +59,7 @@ def resume_run(
             tell(line)
         result = learner.fit(
             data, **given, seconds=request.seconds, heal=request.heal, skip_bad=request.skip_bad,
-            command=str(config.get("command", "")),
+            command=str(config.get("command", "")), baseline=request.baseline,
             save_every=request.save_every if save_every is None else save_every, resume=run, tell=tell, verbose=verbose,
         )  # fmt: skip
     return learner, result

@@ -36,6 +36,8 @@ class RunRequest(BaseModel):
     precision: str = "auto"
     threads: int | None = None
     deterministic: bool = False
+    baseline: str = "auto"
+    split_seed: int | None = None
 
     @field_validator("source", "validation", "test")
     @classmethod
