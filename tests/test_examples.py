@@ -64,3 +64,13 @@ def test_photographs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     out = capsys.readouterr().out
     assert share(out) > 0.7
     assert sorted(path.name for path in (tmp_path / "model").iterdir())[-1] == "weights.safetensors"
+
+
+def test_vanishing_gradients(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("vanishing_gradients.py", str(tmp_path / "plot.svg"), "--short")
+    out = capsys.readouterr().out
+    shrunk = {name: float(value) for name, value in re.findall(r"^(.+): 99 steps back (\S+) before", out, re.MULTILINE)}
+    assert shrunk["simple RNN, weights of norm 0.7"] < 1e-12 < shrunk["simple RNN, orthogonal"]
+    assert shrunk["LSTM, forget bias 0"] < shrunk["LSTM, forget bias 1"] < shrunk["LSTM, forget bias 4"]
+    assert shrunk["GRU"] < shrunk["GRU, update bias 4"]
+    assert (tmp_path / "plot.svg").read_text("utf-8").startswith("<?xml")

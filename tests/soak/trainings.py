@@ -181,6 +181,10 @@ def noisy_lines(count: int = 500) -> tuple[Tensor, Tensor]:
     return x + torch.randn(count, 1, 1), x.mean(1)
 
 
+def _waves(kind: Any) -> Sequential:
+    return rnn(kind(32, input_shape=(None, 2)), classes=3)
+
+
 def _rows(units: int = 32, **options: Any) -> Sequential:
     return rnn(LSTM(units, input_shape=(None, 8), **options))
 
@@ -209,13 +213,14 @@ HEALTHY: dict[str, Callable[[int], Doctor]] = {
     "simple rnn over rows": lambda s: fitted(rnn(SimpleRNN(32, input_shape=(None, 8))), digits(rows=True), epochs=8),
     "lstm over rows, an epoch": lambda s: fitted(_rows(), digits(rows=True), epochs=1),
     "both ways": lambda s: fitted(
-        Sequential([Bidirectional(GRU(16, return_sequences=True), input_shape=(None, 2)), LSTM(16), Dense(3, "softmax")]),
-        waves(seed=s), epochs=6, optimizer=Adam(0.005),
+        Sequential([
+            Bidirectional(GRU(16, return_sequences=True), input_shape=(None, 2)), LSTM(16), Dense(3, "softmax"),
+        ]), waves(seed=s), epochs=6, optimizer=Adam(0.005),
     ),
-    "lstm over waves": lambda s: fitted(rnn(LSTM(32, input_shape=(None, 2)), classes=3), waves(seed=s), epochs=10,
+    "lstm over waves": lambda s: fitted(_waves(LSTM), waves(seed=s), epochs=10,
                                         optimizer=Adam(0.005)),
-    "gru over waves, an epoch": lambda s: fitted(rnn(GRU(32, input_shape=(None, 2)), classes=3), waves(seed=s), epochs=1),
-    "simple rnn over waves": lambda s: fitted(rnn(SimpleRNN(32, input_shape=(None, 2)), classes=3), waves(seed=s), epochs=10),
+    "gru over waves, an epoch": lambda s: fitted(_waves(GRU), waves(seed=s), epochs=1),
+    "simple rnn over waves": lambda s: fitted(_waves(SimpleRNN), waves(seed=s), epochs=10),
     "values to be found": lambda s: fitted(
         Sequential([GRU(16, input_shape=(None, 1)), Dense(1)]), noisy_lines(), loss="mse", metrics=(), epochs=10
     ),
