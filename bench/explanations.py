@@ -1,4 +1,4 @@
-"""How faithful each explanation method is on real test samples, and how long it takes: ``python -m bench.explanations``.
+"""How faithful each explanation method is on real test samples, and its time: ``python -m bench.explanations``.
 
 For each set a small model is trained, some of its test samples are explained by every method that fits, and a line a
 method says: seconds an explanation, deletion and insertion beside those of random rankings, the share of samples on
