@@ -37,7 +37,7 @@ LEVELS = (
     ("model_file",),
     ("explain", "report"),
     ("learners",),
-    ("tuning",),
+    ("combine", "comparison", "tuning"),
     ("console",),
     ("commands",),
     ("corecur", "cli", "tensorflow"),
