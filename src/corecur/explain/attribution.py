@@ -174,7 +174,12 @@ class Panel:
         numbers = None if values is None or values.dtype == np.uint8 else np.round(values.astype(float), _DIGITS)
         found: dict[str, Any] = {"title": self.title}
         if numbers is not None:
+            gaps = np.isnan(numbers)  # between tiles
             found["values"] = numbers.tolist()
+            if gaps.any():
+                written = numbers.astype(object)
+                written[gaps] = None
+                found["values"] = written.tolist()
         return found | ({"words": self.words} if self.words else {})
 
 

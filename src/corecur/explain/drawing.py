@@ -5,6 +5,7 @@ H height, W width, T time, C channels.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
@@ -41,7 +42,8 @@ def write_picture(explanation: Explanation, path: Path) -> Path:
             do="choose a place you may write to (--out)",
         ) from error  # fmt: skip
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
     return path
 
 

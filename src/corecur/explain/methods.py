@@ -156,7 +156,7 @@ METHODS: Table[Ranking | Inside] = Table(
 )
 
 #: What is taken by itself: of what was measured, the best in its time (docs/explanations.md).
-BY_KIND: dict[str, str] = {"image": "occlusion", "text": "occlusion", "series": "lime"}
+BY_KIND: dict[str, str] = {"image": "occlusion", "text": "occlusion", "series": "kernel-shap"}
 
 
 def fitting(question: Question, effort: Effort) -> list[str]:

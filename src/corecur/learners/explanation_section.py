@@ -46,7 +46,7 @@ def explanation_section(learner: Any, data: Any, *, seconds: float) -> Section |
     """Explanations of up to four test answers, begun within so many seconds; None where nothing can be explained."""
     began = time.perf_counter()
     found: list[Attribution] = []
-    for question in _varied(ASKING[learner.task].tested(learner, data)):
+    for question in _varied(ASKING[learner.task].held_out(learner, data)):
         if not question.count or not bool(question.scores(question.inputs[None]).isfinite().all()):
             continue
         one = explain(question, AUTO, _EFFORT)

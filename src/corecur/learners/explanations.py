@@ -31,7 +31,7 @@ class Asking:
     """
 
     questions: Callable[..., Iterator[Question]]
-    tested: Callable[[Any, Any], Iterator[Question]]
+    held_out: Callable[[Any, Any], Iterator[Question]]
     known: Callable[[Any, Any, int], list[Known]] | None = None
 
 

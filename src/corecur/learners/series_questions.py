@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from corecur.data.series.series_set import SeriesSource
     from corecur.learners.series_classifier import SeriesClassifier
 
+# Runs of steps that are taken away together: few, since a network of curves sees their form and not single steps.
+_RUNS = 24
 _STEPS_AT_ONCE = 16_384
 
 
@@ -59,7 +61,7 @@ def series_question(
         score=score,
         inputs=inputs,
         baseline=torch.zeros_like(inputs),
-        parts=run_parts(*inputs.shape).to(inputs.device),
+        parts=run_parts(len(inputs), inputs.shape[1], most=max(_RUNS, 6 * inputs.shape[1])).to(inputs.device),
         target=learner.classes[place],
         answer=said(learner.classes, probabilities),
         removed="the mean of the channel in this series" if own else "the mean of the channel in the training series",
