@@ -24,10 +24,12 @@ from corecur.data.series.time_table import TimeTable, time_words
 from corecur.data.series.windows import WindowBatches
 from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.evaluating import evaluating
+from corecur.engine.paired_tests import Measure
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, CorecurError, DataError
 from corecur.finding import Finding, remark
 from corecur.learners import forecast_report
+from corecur.learners.answer_record import AnswerRecord
 from corecur.learners.fit_result import FitResult
 from corecur.learners.forecast_answers import Forecast, forecast_listing, forecast_spreadsheet
 from corecur.learners.forecast_data import (
@@ -43,13 +45,16 @@ from corecur.learners.forecast_data import (
     unseen_rows,
     without_constants,
 )
-from corecur.learners.forecast_evaluation import LAST, SEASONAL, ForecastEvaluation, measure
+from corecur.learners.forecast_evaluation import BLOCK_HORIZONS, LAST, SEASONAL, ForecastEvaluation, measure
 from corecur.learners.forecast_intervals import fit_widening, widen
 from corecur.learners.forecast_preprocess import ForecastPreprocess, RowsApart, naive_errors, seen_until
 from corecur.learners.forecast_recipe import ForecastRecipe, SeriesFacts, choose_recipe, default_horizon
+from corecur.learners.forecast_record import forecast_record
 from corecur.learners.learner import Learner, name_of
 from corecur.learners.outcome import Listing, Tell
 from corecur.learners.settings import checked_settings
+from corecur.learners.simple_features import linear_forecast_errors
+from corecur.learners.simple_models import Contest, Way
 from corecur.learners.training import Training
 from corecur.report.page import Section
 
@@ -218,11 +223,27 @@ class Forecaster(Learner[ForecastData, ForecastRecipe, ForecastPreprocess]):
 
     def test(self, data: ForecastData) -> ForecastEvaluation | None:
         """Bring the intervals to their level on the validation part, and test on the test part."""
-        self._fit_intervals(data)
+        self.fit_intervals(data)
         return self._evaluate(data.test) if data.test else None
 
+    def contest(self, data: ForecastData, test: ForecastEvaluation) -> Contest | None:
+        """Forecasts that need no training, and one linear map from the past to the horizon."""
+        ways = [Way(f"{name} forecast", "majority", 0.0, lambda score=score: score.windows)  # type: ignore[misc]
+                for name, score in test.baselines.items()]  # fmt: skip
+
+        def linear() -> Any:
+            return linear_forecast_errors(self.windows(data.train), self.windows(data.test))
+
+        work = test.windows * len(test.columns) * self.preprocess.lookback * test.horizon  # products of the answers
+        ways.append(Way("linear forecast", "linear", 1.0 + work / 5e9, linear))
+        return Contest(
+            test.model.windows, ways, Measure("MSE", higher_is_better=False, percent=False),
+            block=BLOCK_HORIZONS * test.horizon,
+        )  # fmt: skip
+
     @torch.no_grad()
-    def _fit_intervals(self, data: ForecastData) -> None:
+    def fit_intervals(self, data: ForecastData) -> None:
+        """Bring the intervals to their level on the validation part, where there is one."""
         if not data.validation:
             return
         windows = self.windows(data.validation)
@@ -266,13 +287,17 @@ class Forecaster(Learner[ForecastData, ForecastRecipe, ForecastPreprocess]):
 
         Where the table has no such rows, or no dates, all of them are tested on, and a finding says so.
         """
+        return self._evaluate(*self._unseen(source, split))
+
+    def _unseen(self, source: Any, split: str) -> tuple[Sequence[Stretch], tuple[Finding, ...]]:
+        """The rows of a source to be tested on, and the findings."""
         tables = self._read_like(source)
         findings = [finding for table in tables for finding in table.findings]
         stretches = [Stretch(table, range(len(table))) for table in tables]
         if split != "all":
             stretches, notes = unseen_rows(stretches, self.preprocess.seen_until, self.preprocess.horizon)
             findings += notes
-        return self._evaluate(stretches, tuple(dict.fromkeys(findings)))
+        return stretches, tuple(dict.fromkeys(findings))
 
     def _read_like(self, source: Any) -> tuple[TimeTable, ...]:
         """Tables with the columns this forecaster knows; DataError where they are others."""
@@ -366,6 +391,22 @@ class Forecaster(Learner[ForecastData, ForecastRecipe, ForecastPreprocess]):
             f"corecur evaluate {model} {table}",
             f"corecur info {model}",
         )
+
+    def record(self, data: ForecastData, outcome: ForecastEvaluation) -> AnswerRecord:
+        return self._record(data.test, outcome)
+
+    def examine(
+        self, source: Any, *, split: str = "test", skip_bad: bool = False, progress: Progress | None = None
+    ) -> AnswerRecord:
+        stretches, findings = self._unseen(source, split)
+        return self._record(stretches, self._evaluate(stretches, findings))
+
+    def _record(self, stretches: Sequence[Stretch], outcome: ForecastEvaluation) -> AnswerRecord:
+        return forecast_record(self.preprocess, self.windows(stretches), stretches, outcome)
+
+    def once(self, size: int) -> Callable[[], object]:
+        past = torch.zeros(1, self.preprocess.lookback, len(self.preprocess.columns), device=self._device)
+        return lambda: self.answers(past)
 
     def check_loaded(self, bundle: Bundle) -> None:
         preprocess = self.preprocess

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,19 @@ from corecur.engine.clipping import Clipping
 from corecur.engine.crf_loss import CRFLoss
 from corecur.engine.crossentropy import SparseCategoricalCrossentropy
 from corecur.engine.loss import Loss
+from corecur.engine.paired_tests import Measure
 from corecur.engine.trainer import Trainer
-from corecur.errors import BundleError, DataError
+from corecur.errors import BundleError, ConfigError, DataError
 from corecur.layers.crf import CRF
 from corecur.learners import tagger_report
+from corecur.learners.answer_record import AnswerRecord, tagging_record
 from corecur.learners.entities import are_entity_tags
 from corecur.learners.fill_splits import share_in
 from corecur.learners.fit_result import FitResult
 from corecur.learners.learner import Learner
 from corecur.learners.outcome import Listing
+from corecur.learners.simple_features import usual_tags
+from corecur.learners.simple_models import Contest, Way
 from corecur.learners.tagger_inputs import SpellOut, TaggerPreprocess, doubts, fit_tagger_inputs
 from corecur.learners.tagger_recipe import TaggerRecipe, choose_tagger
 from corecur.learners.tagging_evaluation import TaggedSentence, TaggingEvaluation, evaluate_tagging
@@ -113,7 +118,7 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
             "validation": 0.0 if data.validation is not None else share_in(validation),
         }
         usual = 0.1 if len(data.train) >= 20 else 0.0
-        order = permutation(len(data.train), self.seed, stream="splits")
+        order = permutation(len(data.train), self.split_seed, stream="splits")
         parts: dict[str, Any] = {}
         for name, share in shares.items():
             count = round(len(data.train) * (usual if share is None else share))
@@ -220,6 +225,24 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
     def test(self, data: TaggedSource) -> TaggingEvaluation | None:
         return None if data.test is None else self._evaluate(data.test)
 
+    def contest(self, data: TaggedSource, test: TaggingEvaluation) -> Contest | None:
+        """One tag for all, and each word's most frequent tag."""
+        train, held = data.train, data.test
+        if train.tags is None or held is None:
+            return None
+        seen, given, asked = train.sentences, train.tags, held.sentences
+
+        def counts(answers: Sequence[Sequence[str]]) -> Any:
+            return evaluate_tagging(test.truth, answers).counts
+
+        commonest = Counter(tag for tags in given for tag in tags).most_common(1)[0][0]
+        ways = (
+            Way("majority tag", "majority", 0.0, lambda: counts([(commonest,) * len(words) for words in asked])),
+            Way("most frequent tag of each word", "linear", 0.0, lambda: counts(usual_tags(seen, given, asked))),
+        )
+        measure = Measure("F1 of entities" if test.entities else "accuracy")
+        return Contest(test.counts, ways, measure, test.score, samples=test.tokens)
+
     def _evaluate(self, part: TaggedSet) -> TaggingEvaluation:
         return evaluate_tagging(part.tags or (), self.tags_of(part))
 
@@ -267,6 +290,25 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
 
     def report(self, data: TaggedSource, result: FitResult, config: Mapping[str, Any]) -> Sequence[Section]:
         return tagger_report.sections(self, data, result, config=config)
+
+    def record(self, data: TaggedSource, outcome: TaggingEvaluation) -> AnswerRecord:
+        if data.test is None:
+            raise ConfigError("there is no test split")
+        return tagging_record(self.task, data.test, outcome, self.classes)
+
+    def examine(
+        self, source: Any, *, split: str = "test", skip_bad: bool = False, progress: Progress | None = None
+    ) -> AnswerRecord:
+        part, findings = load_tagged_split(
+            source, classes=self.classes, split=split, encoding=self.reading.encoding, skip_bad=skip_bad
+        )
+        found = dataclasses.replace(self._evaluate(part), findings=findings)
+        return tagging_record(self.task, part, found, self.classes)
+
+    def once(self, size: int) -> Callable[[], object]:
+        words = self.preprocess.words.tokens
+        part = TaggedSet((tuple(words[place % len(words)] for place in range(max(1, size))),), None, ("",))
+        return lambda: self.tags_of(part)
 
     def check_loaded(self, bundle: Bundle) -> None:
         symbols, outputs = self.network.input_symbols, self.network.output_symbols
