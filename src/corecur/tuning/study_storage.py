@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,23 @@ def sqlite_url(folder: Path) -> str:
     'sqlite:///runs/tune-digits/study.db'
     """
     return f"sqlite:///{folder / 'study.db'}"
+
+
+def make_file(folder: Path) -> None:
+    """The database file of a study, with its tables and indexes, whole or not at all: a kill in between leaves none.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     make_file(Path(folder))
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['study.db']
+    """
+    for left in folder.glob(".study.db.tmp-*"):
+        left.unlink(missing_ok=True)
+    if not (folder / "study.db").exists():
+        draft = folder / f".study.db.tmp-{secrets.token_hex(4)}"
+        open_storage(f"sqlite:///{draft}").engine.dispose()
+        os.replace(draft, folder / "study.db")
 
 
 def hidden(url: str) -> str:
