@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from corecur.errors import ConfigError, RunError
-from corecur.tuning.study_storage import hidden, open_storage, sqlite_url
+from corecur.tuning.study_storage import hidden, open_storage, reaching, sqlite_url
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,13 @@ def test_braces_in_a_path_are_no_template(tmp_path: Path) -> None:
 def test_an_address_is_shown_without_password_and_query() -> None:
     assert hidden("postgresql+psycopg://a:b@h:5/d?password=c") == "postgresql+psycopg://a:***@h:5/d"
     assert hidden("nothing") == "a database"
+
+
+def test_a_database_that_goes_away_in_the_middle_is_told_with_the_cause_and_without_the_password() -> None:
+    import optuna
+    import sqlalchemy
+
+    url = "postgresql+psycopg://ann:topsecret@host/db"
+    cause = sqlalchemy.exc.OperationalError("select 1", {}, Exception("server closed, topsecret and all"))
+    with pytest.raises(RunError, match="cannot be reached(.|\n)*server closed, \\*\\*\\* and all"), reaching(url):
+        raise optuna.exceptions.StorageInternalError("An exception is raised during the commit.") from cause

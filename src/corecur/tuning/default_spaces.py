@@ -13,7 +13,11 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Aim:
-    """What a validation is to get best in; ``instead`` takes its place where a training does not compute it."""
+    """What a validation is to get best in; ``instead`` takes its place where a training does not compute it.
+
+    >>> Aim("val_accuracy").direction
+    'maximize'
+    """
 
     metric: str
     direction: Literal["maximize", "minimize"] = "maximize"

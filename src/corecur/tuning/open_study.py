@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,6 +33,7 @@ _REQUEST = "study.json"
 _FREE = {"threads", "save_every"}
 # Trials whose validations stand before one is compared with them.
 _COMPARED_WITH = 4
+_TRIES, _PAUSE = 3, 1.0
 
 
 class StudyRequest(BaseModel):
@@ -125,10 +127,7 @@ def open_study(folder: Path, name: str, url: str, request: StudyRequest) -> Open
 
     database = open_storage(url)
     storage = optuna.storages.get_storage(database)  # the one that the study itself asks
-    study = optuna.create_study(
-        storage=storage, study_name=name, direction=request.direction, load_if_exists=True,
-        pruner=pruner_of(request),
-    )  # fmt: skip
+    study = _made(storage, name, request)
     book = OpenStudy(
         folder, request, storage, study, Leases(database.engine), storage.get_study_id_from_name(name)
     )  # fmt: skip
@@ -143,6 +142,23 @@ def open_study(folder: Path, name: str, url: str, request: StudyRequest) -> Open
         write_file(folder / _REQUEST, lambda file: file.write(text.encode()))
         on_error.pop_all()
     return book
+
+
+def _made(storage: BaseStorage, name: str, request: StudyRequest) -> Study:
+    """The study in the database; a database that is busy with what a killed process left gets a moment."""
+    import optuna
+
+    for left in reversed(range(_TRIES)):
+        try:
+            return optuna.create_study(
+                storage=storage, study_name=name, direction=request.direction, load_if_exists=True,
+                pruner=pruner_of(request),
+            )  # fmt: skip
+        except optuna.exceptions.StorageInternalError:
+            if not left:
+                raise
+            time.sleep(_PAUSE)
+    raise RunError("the study cannot be made", where=name)
 
 
 def join_study(folder: Path, url: str) -> OpenStudy:

@@ -120,7 +120,11 @@ def _drawn(book: OpenStudy, trial_id: int, number: int) -> dict[str, Any]:
 
 
 def sampler_of(name: str, seed: int, number: int) -> BaseSampler:
-    """What draws trial ``number``: made anew for each, so that it is the same in every process and after every kill."""
+    """What draws trial ``number``: made anew for each, so that it is the same in every process and after every kill.
+
+    >>> type(sampler_of("random", seed=0, number=3)).__name__
+    'RandomSampler'
+    """
     from optuna import samplers
 
     drawn = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +28,23 @@ def sqlite_url(folder: Path) -> str:
     'sqlite:///runs/tune-digits/study.db'
     """
     return f"sqlite:///{folder / 'study.db'}"
+
+
+def make_file(folder: Path) -> None:
+    """The database file of a study, with its tables and indexes, whole or not at all: a kill in between leaves none.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     make_file(Path(folder))
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['study.db']
+    """
+    for left in folder.glob(".study.db.tmp-*"):
+        left.unlink(missing_ok=True)
+    if not (folder / "study.db").exists():
+        draft = folder / f".study.db.tmp-{secrets.token_hex(4)}"
+        open_storage(f"sqlite:///{draft}").engine.dispose()
+        os.replace(draft, folder / "study.db")
 
 
 def hidden(url: str) -> str:
@@ -56,23 +77,43 @@ def open_storage(url: str) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     scheme, _, rest = url.partition("://")
     url = f"{_POSTGRES}://{rest}" if scheme in ("postgres", "postgresql") else url
-    place = hidden(url)
     try:
-        # Optuna takes braces for a template of its own.
-        return optuna.storages.RDBStorage(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=_settings(url))
+        with reaching(url):
+            # Optuna takes braces for a template of its own.
+            return optuna.storages.RDBStorage(
+                url.replace("{", "{{").replace("}", "}}"), engine_kwargs=_settings(url)
+            )  # fmt: skip
     except (ImportError, sqlalchemy.exc.ArgumentError) as error:
         raise ConfigError(
             "this is no storage that can be opened",
-            where=place,
+            where=hidden(url),
             got=_reason(error, url),
             expected="such as postgresql+psycopg://user:password@host/database",
             do="pip install 'corecur[tune]' brings the driver for PostgreSQL",
         ) from None
-    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
-        raise RunError(
-            "the storage cannot be reached", where=place, got=_reason(error, url),
-            do="see that it runs and that name, user and password are right; then give the same command again",
-        ) from None  # fmt: skip
+    except RuntimeError as error:  # tables of another version of Optuna's
+        raise _unreached(url, error) from None
+
+
+@contextlib.contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """Work with a database; RunError, without its password, where it cannot be reached or does not take something."""
+    import optuna
+    import sqlalchemy
+
+    try:
+        yield
+    except sqlalchemy.exc.ArgumentError:
+        raise
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        raise _unreached(url, error) from None
+
+
+def _unreached(url: str, error: BaseException) -> RunError:
+    return RunError(
+        "the storage cannot be reached", where=hidden(url), got=_reason(error, url),
+        do="see that it runs and that name, user and password are right; then give the same command again",
+    )  # fmt: skip
 
 
 def _settings(url: str) -> dict[str, Any]:
@@ -88,6 +129,8 @@ def _reason(error: BaseException, url: str) -> str:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
+    while not hasattr(error, "orig") and error.__cause__ is not None:  # Optuna puts words of its own around it
+        error = error.__cause__
     text = next((line for line in str(getattr(error, "orig", None) or error).splitlines() if line.strip()), "")
     try:
         address = make_url(url)

@@ -34,7 +34,7 @@ from corecur.tuning.open_study import OpenStudy, Pruner, Sampler, StudyRequest, 
 from corecur.tuning.search_space import Choice, Space, grid_points, parse_space, read_space
 from corecur.tuning.search_worker import work
 from corecur.tuning.study_page import write_study
-from corecur.tuning.study_storage import open_storage, sqlite_url
+from corecur.tuning.study_storage import make_file, open_storage, reaching, sqlite_url
 from corecur.tuning.supervision import Crew, supervise
 from corecur.tuning.trial_table import TrialRow, best_of, row_of
 from corecur.tuning.tuning_result import TuneResult, conclude
@@ -122,7 +122,9 @@ def tune(
     url = sqlite_url(folder) if storage is None else storage
     limit = trials or (_TRIALS if seconds is None and request.sampler != "grid" else None)
     with _locked(folder):
-        with contextlib.closing(open_study(folder, name, url, request)) as book:
+        if storage is None:
+            make_file(folder)
+        with reaching(url), contextlib.closing(open_study(folder, name, url, request)) as book:
             used = SpentTime(folder, since=clock)
             until = None if seconds is None else time.time() + used.left_of(seconds)
             tell(_plan(book, limit, seconds))
