@@ -37,7 +37,7 @@ LEVELS = (
     ("model_file",),
     ("report",),
     ("learners",),
-    ("comparison", "tuning"),
+    ("combine", "comparison", "tuning"),
     ("console",),
     ("commands",),
     ("corecur", "cli", "tensorflow"),

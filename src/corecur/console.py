@@ -107,11 +107,23 @@ def say_result(result: FitResult) -> None:
     """How a training went, and what to do next."""
     if result.test is not None:
         say_outcome(result.test)
+    for baseline in result.baselines:
+        say(f"{'' if baseline.is_beaten else '! '}{baseline.sentence()}")
     if result.run is not None:
         say(f"\nreport: {result.run.report}\nmodel:  {result.run.bundle}")
         say(f"time:   {clock(result.seconds)}, of which training {clock(result.train_seconds)}\n\nnext:")
         for command in result.next_commands:
             say(f"  {command}")
+
+
+def say_diagnosis(findings: Sequence[Finding]) -> None:
+    """What a doctor found, a block for each: verdict, evidence, remedy."""
+    for finding in findings:
+        say(f"{finding.level}: {finding.verdict} [{finding.kind}]")
+        for line in finding.evidence:
+            say(f"  {line}")
+        if finding.remedy:
+            say(f"  do this: {finding.remedy}")
 
 
 def say_check(findings: Sequence[Finding], sentence: str) -> None:

@@ -1,8 +1,9 @@
 """The run folder: what one training leaves behind, ``runs/<time>-<name>/``.
 
-``config.json`` (what was asked and found), ``metrics.jsonl`` (a line an epoch), ``log.txt``, ``checkpoints/``, ``lock``
-while it is being written, and at the end ``bundle/``, ``answers.json`` (those to the test) and ``report.html``. All but
-the two that grow by lines appear whole or not at all.
+``config.json`` (what was asked and found), ``metrics.jsonl`` (a line an epoch), ``doctor.jsonl`` (what the doctor
+measured), ``log.txt``, ``checkpoints/``, ``lock`` while it is being written, and at the end ``bundle/``,
+``answers.json`` (those to the test) and ``report.html``. All but the three that grow by lines appear whole or not at
+all.
 """
 
 from __future__ import annotations
@@ -32,9 +33,11 @@ from corecur.run_lock import RunLock, is_running
 
 _CONFIG, _METRICS, _LOG, _BUNDLE, _CHECKPOINTS = "config.json", "metrics.jsonl", "log.txt", "bundle", "checkpoints"
 _REPORT, ANSWERS = "report.html", "answers.json"
+#: What the doctor of trainings measured, a line each.
+DOCTOR = "doctor.jsonl"
 _CONFIG_LIMIT = Limit(1 << 26, 2_000_000)
 # What a killed writer of one of the files, or of the bundle, leaves: nothing else with a dot is touched.
-_LEFT_OVER = re.compile(rf"\.({_CONFIG}|{_METRICS}|{_REPORT}|{_BUNDLE}|{ANSWERS})\.[a-z0-9_]{{8}}|.+\.tmp-.+")
+_LEFT_OVER = re.compile(rf"\.({_CONFIG}|{_METRICS}|{DOCTOR}|{_REPORT}|{_BUNDLE}|{ANSWERS})\.[a-z0-9_]{{8}}|.+\.tmp-.+")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 # Bytes of a name that leave room, within the 255 of most file systems, for a time, a number and a mark.
 _MOST_NAME_BYTES = 180
@@ -69,7 +72,7 @@ class RunFolder:
         self.epochs = _count_lines(path / _METRICS)
         self._lock = lock
         self._is_new = is_new
-        self._log, self._metrics = _Lines(path / _LOG), _Lines(path / _METRICS)
+        self._log, self._metrics, self._doctor = (_Lines(path / name) for name in (_LOG, _METRICS, DOCTOR))
 
     @classmethod
     def create(
@@ -159,6 +162,16 @@ class RunFolder:
         self._metrics.waiting, self._metrics.is_whole = _as_lines(rows), True
         self._write(self._metrics)
 
+    def log_doctor(self, row: Mapping[str, Any]) -> None:
+        """Add a line to ``doctor.jsonl``: what the doctor of trainings measured."""
+        self._doctor.waiting += _as_lines([row])
+        self._write(self._doctor)
+
+    def replace_doctor(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Let ``doctor.jsonl`` hold these lines and no others."""
+        self._doctor.waiting, self._doctor.is_whole = _as_lines(rows), True
+        self._write(self._doctor)
+
     def _write(self, lines: _Lines) -> None:
         try:
             lines.write()
@@ -178,7 +191,8 @@ class RunFolder:
         """
         try:
             with _writing(self.path):
-                self._metrics.write()  # where it could not be done before
+                for lines in (self._metrics, self._doctor):  # where it could not be done before
+                    lines.write()
             yield
         except RunError as error:
             if not self.path.is_dir():
@@ -193,7 +207,7 @@ class RunFolder:
     def close(self) -> None:
         """Give the folder back, after another try to write what the disk did not take."""
         if self._lock.is_held:
-            for lines in (self._metrics, self._log):
+            for lines in (self._metrics, self._doctor, self._log):
                 with contextlib.suppress(OSError):
                     lines.write()
             self._lock.release()
@@ -279,7 +293,7 @@ def _as_bytes(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _as_lines(rows: Iterable[Mapping[str, float | None]]) -> bytes:
+def _as_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
     return _as_bytes("".join(json.dumps(_finite(row)) + "\n" for row in rows))
 
 

@@ -81,6 +81,7 @@ SAMPLES: dict[str, Sample] = {
     "GroupNormalization": one(3, 4, 6, groups=3),
     "LSTM": one(5, 3, units=4, return_sequences=True),
     "LSTMCell": one(3, units=4, peephole=True),
+    "Logarithm": one(4, 3, floor=0.01),
     "LayerNormalization": one(3, 4, 6),
     "LeakyReLU": one(4, 3, negative_slope=0.1),
     "Masking": one(4, 3, mask_value=0.5),

@@ -55,3 +55,12 @@ def test_predictions_are_sorted_by_probability() -> None:
     (answer,) = predictions(torch.tensor([[0.2, 0.5, 0.3]]), ["x.png"], CLASSES)
     assert answer.label == "b" and list(answer.probabilities) == ["b", "c", "a"]
     assert answer.as_json()["file"] == "x.png" and answer.as_json()["probability"] == answer.probability
+
+
+def test_a_temperature_changes_no_label() -> None:
+    shares = torch.rand(200, 3, generator=torch.Generator().manual_seed(0)).softmax(1)
+    labels = torch.randint(0, 3, (200,), generator=torch.Generator().manual_seed(1))
+    before, after = (evaluate_classifier(shares, labels, CLASSES, temperature=t) for t in (1.0, 0.2))
+    assert before.accuracy == after.accuracy and before.confusion.tolist() == after.confusion.tolist()
+    assert before.calibration["before"] is None
+    assert after.calibration["before"]["nll"] == before.loss == before.calibration["nll"] != after.loss

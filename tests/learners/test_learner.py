@@ -23,7 +23,8 @@ def test_the_result_is_json() -> None:
     assert json.loads(json.dumps(found)) == found
     assert found == {
         "run": None, "bundle": None, "report": None, "seconds": 1.235, "train_seconds": 0.0, "epochs": 1,
-        "findings": [Finding("odd", "Odd.").as_json()], "test": None,
+        "findings": [Finding("odd", "Odd.").as_json()], "calibration": None, "baselines": [],
+        "validation": {}, "test": None,
     }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ def test_every_section_is_there(page: str) -> None:
         "Curves",
         "Confusion",
         "Per class",
+        "Calibration",
         "Worst mistakes",
         "Right answers",
         "Words that vote",

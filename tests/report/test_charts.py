@@ -19,8 +19,6 @@ from corecur.report.charts import (
     confusion,
     find_best_epoch,
     learning_curves,
-    percent,
-    reliability,
     wilson,
 )
 from corecur.report.page import Figure
@@ -117,22 +115,3 @@ def test_bars_of_many_classes_are_the_lowest() -> None:
 def test_bars_without_test_samples() -> None:
     figure = class_bars([ClassScore("a", math.nan, math.nan, math.nan, 0)])
     assert "No class has test samples" in figure.caption
-
-
-def test_calibration_error_is_the_weighted_distance() -> None:
-    rng = np.random.default_rng(0)
-    said = np.append(rng.random(500), [0.0, 1.0])
-    right = rng.random(502) < said**2
-    wanted = 0.0
-    for i in range(10):
-        inside = (said >= i / 10) & ((said < (i + 1) / 10) | (i == 9))
-        wanted += inside.mean() * abs(said[inside].mean() - right[inside].mean())
-    figure = reliability(said, right)
-    assert f"Expected calibration error {percent(wanted)}" in figure.caption
-    assert f"right {percent(right.mean())} of the time" in figure.caption
-
-
-def test_calibration_needs_pairs() -> None:
-    for said, right in ((np.ones(3), np.ones(2)), (np.ones(0), np.ones(0))):
-        with pytest.raises(ShapeError):
-            reliability(said, right)

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from sklearn.naive_bayes import GaussianNB
 
+from corecur.learners.evaluation import evaluate_classifier
 from corecur.report.charts import ClassScore
 from corecur.report.classification import (
     Activation,
@@ -27,8 +29,8 @@ from corecur.report.page import Finding
 
 from .reader import EVIL, Reader, check_page
 
-TITLES = ["Result", "Curves", "Confusion", "Per class", "Worst mistakes", "Samples", "What the first layers see",
-          "Network", "Configuration", "Environment", "Commands"]  # fmt: skip
+TITLES = ["Result", "Curves", "Confusion", "Per class", "Calibration", "Worst mistakes", "Samples",
+          "What the first layers see", "Network", "Configuration", "Environment", "Commands"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,7 @@ def digits() -> ClassificationReport:
     answers = shares.argmax(axis=1)
     scores = precision_recall_fscore_support(truth, answers)
     wrong = np.flatnonzero(answers != truth)
+    tested = evaluate_classifier(torch.tensor(shares), torch.tensor(truth), classes, temperature=2.0)
     rng = np.random.default_rng(0)
     return ClassificationReport(
         "digits",
@@ -57,8 +60,7 @@ def digits() -> ClassificationReport:
         ],
         classes=classes,
         confusion=confusion_matrix(truth, answers),
-        confidences=shares.max(axis=1),
-        correct=answers == truth,
+        reliability=tested.reliability(),
         mistakes=[
             Mistake(images[1400 + i], f"digits[{1400 + i}]", classes[truth[i]], classes[answers[i]], shares[i].max())
             for i in wrong
@@ -123,10 +125,10 @@ def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "missing",
     [
-        {"test": None, "confusion": None, "per_class": (), "mistakes": (), "confidences": None, "correct": None},
+        {"test": None, "confusion": None, "per_class": (), "mistakes": (), "reliability": None},
         {"mistakes": ()},
         {"history": [{"epoch": 1, "loss": 1.0, "accuracy": 0.5, "val_loss": 1.1, "val_accuracy": 0.4}]},
-        {"confidences": None},
+        {"reliability": None},
         {"test": {"accuracy": float("nan"), "samples": 0}},
         {"filters": None, "activations": ()},
     ],

@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -57,6 +57,14 @@ def train(
             rich_help_panel=TRAINING,
         ),
     ] = None,
+    heal: Annotated[
+        bool,
+        typer.Option(
+            "--heal",
+            help="Let the doctor bound gradients, lower the rate and go back where it runs away.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = False,
     task: Annotated[str, typer.Option(help="auto looks at the source; or a task by name.")] = "auto",
     model: Annotated[
         str, typer.Option(help="Network: auto, or one that --show-recipe names.", rich_help_panel=TRAINING)
@@ -75,6 +83,12 @@ def train(
     seed: Annotated[
         int, typer.Option(help="Splits, weights and augmentation follow from it.", rich_help_panel=TRAINING)
     ] = 0,
+    split_seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Draws the splits instead of --seed: the same for models to be combined.", rich_help_panel=TRAINING
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="The folder that gets the run folder.", rich_help_panel=OUTPUT)] = Path(
         "runs"
     ),
@@ -107,6 +121,10 @@ def train(
     size: Annotated[
         int | None, typer.Option(min=4, help="Side to which pictures are resized.", rich_help_panel=DATA)
     ] = None,
+    baseline: Annotated[
+        Literal["auto", "none", "majority", "linear", "all"],
+        typer.Option(help="Simple models beside the result; auto leaves out what takes long.", rich_help_panel=OUTPUT),
+    ] = "auto",
     skip_bad: SkipBad = False,
     show_recipe: Annotated[
         bool, typer.Option("--show-recipe", help="Print what would be done, and stop.", rich_help_panel=OUTPUT)
@@ -146,7 +164,9 @@ def train(
         settings = named_settings(context.args, option_names(context), kind)
         named = {"model": None if model == "auto" else model, "epochs": epochs, "batch_size": batch_size, "size": size}
         settings |= {k: v for k, v in {**named, "learning_rate": learning_rate}.items() if v is not None}
-        learner = kind(seed=seed, device=device, precision=precision, threads=threads, **settings)
+        learner = kind(
+            seed=seed, split_seed=split_seed, device=device, precision=precision, threads=threads, **settings
+        )
         check_writable(out, None if show_recipe else source)
         progress, say = (None, say_nothing) if json_ else (console.count_files, console.say)
         data = learner.read(source, skip_bad=skip_bad, progress=progress, validation=validation, test=test)
@@ -160,8 +180,8 @@ def train(
             return
         result = learner.fit(
             data, validation=validation, test=test, seconds=seconds, out=out, name=Path(source).resolve().name,
-            command=_command_line(), skip_bad=skip_bad, save_every=save_every, tell=say, verbose=not json_,
-            began=began,
+            command=_command_line(), skip_bad=skip_bad, save_every=save_every, heal=heal, tell=say,
+            verbose=not json_, began=began, baseline=baseline,
         )  # fmt: skip
         if json_:
             console.say_json({"task": learner.task, **result.as_json()})

@@ -30,6 +30,7 @@ from corecur.layers.embedding import Embedding
 from corecur.layers.embedding_bag import EmbeddingBag
 from corecur.layers.gru import GRU, GRUCell
 from corecur.layers.layer import Layer
+from corecur.layers.logarithm import Logarithm
 from corecur.layers.lstm import LSTM, LSTMCell
 from corecur.layers.masking import Masking
 from corecur.layers.merge import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
@@ -114,6 +115,7 @@ LAYERS: Table[type[Layer]] = Table(
         "LSTMCell": LSTMCell,
         "LayerNormalization": LayerNormalization,
         "LeakyReLU": LeakyReLU,
+        "Logarithm": Logarithm,
         "Masking": Masking,
         "MaxPooling1D": MaxPooling1D,
         "MaxPooling2D": MaxPooling2D,
@@ -205,6 +207,7 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Logarithm",
     "Masking",
     "MaxPooling1D",
     "MaxPooling2D",

@@ -5,6 +5,7 @@ N samples, K classes.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ import torch
 from torch import Tensor
 
 from corecur.data.quality.wrong_labels import wrong_label_findings
+from corecur.engine.calibration import Bins, Calibration, brier, calibration_bins, nll, tempered
 from corecur.engine.intervals import wilson
 from corecur.errors import DataError
 from corecur.finding import Finding
 from corecur.learners.outcome import Listing, Outcome
 from corecur.report.charts import ClassScore, percent
+from corecur.report.reliability import Reliability
 
 LEVEL = 0.95
 _MOST_CLASSES = 40
@@ -46,7 +49,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A test of a classifier: accuracy with its 95 % Wilson interval, and the parts it is made of."""
+    """A test of a classifier: accuracy with its 95 % Wilson interval, and the parts it is made of.
+
+    ``uncalibrated`` are the probabilities before a ``temperature`` other than 1 was applied.
+    """
 
     classes: tuple[str, ...]
     confusion: np.ndarray[Any, Any]  # (K, K), the truth in rows
@@ -54,6 +60,8 @@ class Evaluation:
     labels: Tensor  # (N,)
     loss: float
     findings: tuple[Finding, ...] = ()  # what is odd about the samples
+    temperature: float = 1.0
+    uncalibrated: Tensor | None = None  # (N, K)
 
     @property
     def samples(self) -> int:
@@ -66,6 +74,11 @@ class Evaluation:
         return int(np.trace(self.confusion))
 
     @property
+    def right(self) -> np.ndarray[Any, Any]:
+        """Which samples were answered rightly, (N,)."""
+        return (self.probabilities.argmax(1) == self.labels).numpy()
+
+    @property
     def accuracy(self) -> float:
         """Share of samples answered rightly."""
         return self.correct / self.samples
@@ -74,6 +87,34 @@ class Evaluation:
     def interval(self) -> tuple[float, float]:
         """The 95 % Wilson score interval of the accuracy."""
         return wilson(self.correct, self.samples, LEVEL)
+
+    @functools.cached_property
+    def bins(self) -> Bins:
+        """How far the probabilities of the answers can be believed."""
+        return _bins(self.probabilities, self.labels)
+
+    @functools.cached_property
+    def bins_before(self) -> Bins | None:
+        """The same before a temperature was applied; None where there was none."""
+        return None if self.uncalibrated is None else _bins(self.uncalibrated, self.labels)
+
+    def reliability(self, fitted: Calibration | None = None) -> Reliability:
+        """What a report shows of the probabilities; ``fitted`` is what was done to them after the training."""
+        sure = self.probabilities.max(1).values.double().numpy()
+        words = "" if fitted is None else fitted.sentence()
+        return Reliability(sure, self.bins, self.calibration, before=self.bins_before, fitted=words)
+
+    @property
+    def calibration(self) -> dict[str, Any]:
+        """Expected calibration error with its interval, Brier score and negative log-likelihood, now and before."""
+        before = self.uncalibrated
+        return {
+            "temperature": self.temperature,
+            **_reliability(self.probabilities, self.labels, self.bins),
+            "before": None
+            if before is None or self.bins_before is None
+            else _reliability(before, self.labels, self.bins_before),
+        }
 
     @property
     def per_class(self) -> list[ClassScore]:
@@ -96,6 +137,7 @@ class Evaluation:
             "samples": self.samples,
             "correct": self.correct,
             "loss": self.loss,
+            "calibration": self.calibration,
             "per_class": {
                 row.name: {
                     "precision": _finite(row.precision),
@@ -113,8 +155,17 @@ class Evaluation:
         if left_out:
             rows = sorted(rows, key=lambda row: row.f1 if math.isfinite(row.f1) else 1.0)[:_MOST_CLASSES]
         cells = [(r.name, *map(percent, (r.precision, r.recall, r.f1)), f"{r.support:,}") for r in rows]
-        remark = f"… and {left_out:,} classes that do better; the report and --json have them all" if left_out else ""
-        return ("class", "precision", "recall", "F1", "samples"), cells, remark
+        remarks = [f"… and {left_out:,} classes that do better; the report and --json have them all"] * (left_out > 0)
+        return ("class", "precision", "recall", "F1", "samples"), cells, "\n".join([*remarks, self._trust()])
+
+    def _trust(self) -> str:
+        """How far the probabilities can be believed, in words."""
+        low, high = (percent(end, 1) for end in self.bins.interval)
+        before = "" if self.bins_before is None else f"; {percent(self.bins_before.error)} before their temperature"
+        return (
+            f"probabilities: off by {percent(self.bins.error)} on average (expected calibration error, "
+            f"95 % interval {low} to {high}{before})"
+        )
 
     def sentence(self) -> str:
         """The result in words."""
@@ -129,8 +180,24 @@ def _finite(share: float) -> float | None:
     return share if math.isfinite(share) else None
 
 
-def evaluate_classifier(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> Evaluation:
-    """Compare probabilities (N, K) with labels (N,).
+def _bins(probabilities: Tensor, labels: Tensor) -> Bins:
+    sure, answers = probabilities.max(1)
+    return calibration_bins(sure.double().numpy(), (answers == labels).numpy())
+
+
+def _reliability(probabilities: Tensor, labels: Tensor, bins: Bins) -> dict[str, Any]:
+    return {
+        "ece": bins.error,
+        "ece_interval": list(bins.interval),
+        "brier": brier(probabilities, labels),
+        "nll": nll(probabilities, labels),
+    }
+
+
+def evaluate_classifier(
+    probabilities: Tensor, labels: Tensor, classes: Sequence[str], *, temperature: float = 1.0
+) -> Evaluation:
+    """Compare probabilities (N, K), at this temperature, with labels (N,).
 
     >>> found = evaluate_classifier(torch.tensor([[0.9, 0.1], [0.4, 0.6]]), torch.tensor([0, 0]), ["a", "b"])
     >>> found.accuracy, found.confusion.tolist()
@@ -139,11 +206,15 @@ def evaluate_classifier(probabilities: Tensor, labels: Tensor, classes: Sequence
     if len(labels) == 0:
         raise DataError("there are no samples to evaluate on")
     _refuse_no_numbers(probabilities, [f"sample {row + 1}" for row in range(len(labels))])
+    given = probabilities
+    probabilities = tempered(given, temperature)
     answers = probabilities.argmax(1)
     pairs = labels * len(classes) + answers
     confusion = torch.bincount(pairs, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
-    of_truth = probabilities.gather(1, labels[:, None]).double().clamp_min(1e-12)
-    return Evaluation(tuple(classes), confusion.numpy(), probabilities, labels, float(-of_truth.log().mean()))
+    return Evaluation(
+        tuple(classes), confusion.numpy(), probabilities, labels, nll(probabilities, labels), temperature=temperature,
+        uncalibrated=None if temperature == 1.0 else given,
+    )  # fmt: skip
 
 
 def doubtful_labels(data: Any, test: Outcome | None, judge: Callable[[Any], Evaluation]) -> list[Finding]:

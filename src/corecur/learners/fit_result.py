@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from corecur.engine.calibration import Calibration
 from corecur.engine.callback import Logs
 from corecur.finding import Finding
+from corecur.learners.simple_models import Baseline
 from corecur.run_folder import RunFolder
 
 
@@ -27,7 +29,12 @@ class FitResult:
     seconds_before: float = 0.0
     run: RunFolder | None = None
     findings: tuple[Finding, ...] = ()
+    calibration: Calibration | None = None
+    baselines: tuple[Baseline, ...] = ()
     next_commands: tuple[str, ...] = ()
+    #: What the doctor says of the training, the gravest first, and what it healed on the way.
+    diagnosis: tuple[Finding, ...] = ()
+    healed: tuple[str, ...] = ()
 
     @property
     def stopped_early(self) -> bool:
@@ -54,6 +61,10 @@ class FitResult:
             "train_seconds": round(self.train_seconds, 3),
             "epochs": len(self.history),
             "findings": [found.as_json() for found in self.findings],
+            "calibration": None if self.calibration is None else self.calibration.as_json(),
+            "baselines": [baseline.as_json() for baseline in self.baselines],
+            "diagnosis": [finding.as_json() for finding in self.diagnosis],
+            "healed": list(self.healed),
             "validation": self.validation,
             "test": None if self.test is None else self.test.as_json(),
         }

@@ -24,6 +24,7 @@ from corecur.data.series.time_table import TimeTable, time_words
 from corecur.data.series.windows import WindowBatches
 from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.evaluating import evaluating
+from corecur.engine.paired_tests import Measure
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, CorecurError, DataError
 from corecur.finding import Finding, remark
@@ -44,7 +45,7 @@ from corecur.learners.forecast_data import (
     unseen_rows,
     without_constants,
 )
-from corecur.learners.forecast_evaluation import LAST, SEASONAL, ForecastEvaluation, measure
+from corecur.learners.forecast_evaluation import BLOCK_HORIZONS, LAST, SEASONAL, ForecastEvaluation, measure
 from corecur.learners.forecast_intervals import fit_widening, widen
 from corecur.learners.forecast_preprocess import ForecastPreprocess, RowsApart, naive_errors, seen_until
 from corecur.learners.forecast_recipe import ForecastRecipe, SeriesFacts, choose_recipe, default_horizon
@@ -52,6 +53,8 @@ from corecur.learners.forecast_record import forecast_record
 from corecur.learners.learner import Learner, name_of
 from corecur.learners.outcome import Listing, Tell
 from corecur.learners.settings import checked_settings
+from corecur.learners.simple_features import linear_forecast_errors
+from corecur.learners.simple_models import Contest, Way
 from corecur.learners.training import Training
 from corecur.report.page import Section
 
@@ -220,11 +223,27 @@ class Forecaster(Learner[ForecastData, ForecastRecipe, ForecastPreprocess]):
 
     def test(self, data: ForecastData) -> ForecastEvaluation | None:
         """Bring the intervals to their level on the validation part, and test on the test part."""
-        self._fit_intervals(data)
+        self.fit_intervals(data)
         return self._evaluate(data.test) if data.test else None
 
+    def contest(self, data: ForecastData, test: ForecastEvaluation) -> Contest | None:
+        """Forecasts that need no training, and one linear map from the past to the horizon."""
+        ways = [Way(f"{name} forecast", "majority", 0.0, lambda score=score: score.windows)  # type: ignore[misc]
+                for name, score in test.baselines.items()]  # fmt: skip
+
+        def linear() -> Any:
+            return linear_forecast_errors(self.windows(data.train), self.windows(data.test))
+
+        work = test.windows * len(test.columns) * self.preprocess.lookback * test.horizon  # products of the answers
+        ways.append(Way("linear forecast", "linear", 1.0 + work / 5e9, linear))
+        return Contest(
+            test.model.windows, ways, Measure("MSE", higher_is_better=False, percent=False),
+            block=BLOCK_HORIZONS * test.horizon,
+        )  # fmt: skip
+
     @torch.no_grad()
-    def _fit_intervals(self, data: ForecastData) -> None:
+    def fit_intervals(self, data: ForecastData) -> None:
+        """Bring the intervals to their level on the validation part, where there is one."""
         if not data.validation:
             return
         windows = self.windows(data.validation)

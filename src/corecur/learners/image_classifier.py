@@ -26,6 +26,7 @@ from corecur.data.images import ImageSet, ImageSource, Preparation
 from corecur.data.normalise import Normalisation, fit_normalisation
 from corecur.data.open_images import load_images, load_split
 from corecur.engine.accuracy import Accuracy
+from corecur.engine.calibration import COLDEST, HOTTEST, Calibration, calibrate, tempered
 from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.crossentropy import Crossentropy
 from corecur.engine.trainer import Trainer
@@ -46,9 +47,11 @@ from corecur.learners.fill_splits import fill_splits, share_in
 from corecur.learners.fit_result import FitResult
 from corecur.learners.image_budget import TRIAL_BATCH, recipe_for_time, shape_of, trial_step
 from corecur.learners.image_recipe import ImageRecipe, check_settings, choose_recipe, default_epochs
-from corecur.learners.learner import Learner, name_of
+from corecur.learners.learner import NO_VALIDATION, Learner, name_of
 from corecur.learners.outcome import Listing, Outcome, Tell
 from corecur.learners.picture_inputs import read_pictures
+from corecur.learners.simple_features import SIDE, picture_features
+from corecur.learners.simple_models import Contest, class_contest
 from corecur.learners.training import Training
 from corecur.learners.views import average_over_views
 from corecur.report.page import Section
@@ -78,6 +81,7 @@ class ImagePreprocess(BaseModel):
     preparation: Preparation
     normalisation: Normalisation
     views: Literal["one", "shifted", "shifted-mirrored"]
+    temperature: float = Field(default=1.0, ge=COLDEST, le=HOTTEST, description="of the probabilities (calibration)")
 
 
 class ImageClassifier(Learner[ImageSource, ImageRecipe, ImagePreprocess]):
@@ -123,7 +127,7 @@ class ImageClassifier(Learner[ImageSource, ImageRecipe, ImagePreprocess]):
         return self.complete(found, validation=validation, test=test)
 
     def complete(self, data: ImageSource, *, validation: Any = None, test: Any = None) -> ImageSource:
-        return fill_splits(data, seed=self.seed, validation=share_in(validation), test=share_in(test))
+        return fill_splits(data, seed=self.split_seed, validation=share_in(validation), test=share_in(test))
 
     def choose(self, data: ImageSource, *, seconds: float | None = None) -> ImageRecipe:
         """The recipe for this data, with this learner's settings in it; within so many seconds if they are given."""
@@ -172,7 +176,7 @@ class ImageClassifier(Learner[ImageSource, ImageRecipe, ImagePreprocess]):
     def plan(self, data: ImageSource, recipe: ImageRecipe) -> Training:
         train, validation = self._batches(data, recipe)
         per_sample = self._seconds_per_sample(data.train.images)
-        tested = 0 if data.test is None else len(data.test)
+        tested = sum(len(part) for part in (data.validation, data.test) if part is not None)
         return Training(
             trainer=self._trainer(recipe),
             batches=train,
@@ -185,8 +189,26 @@ class ImageClassifier(Learner[ImageSource, ImageRecipe, ImagePreprocess]):
             test_seconds=1.25 * per_sample * self._view_count() * tested,
         )
 
+    def calibrate(self, data: ImageSource) -> Calibration:
+        """Fit the temperature of the probabilities on the validation split."""
+        held = data.validation
+        if held is None or held.labels is None:
+            return Calibration(obstacle=NO_VALIDATION)
+        found = calibrate(self.uncalibrated(held.images), held.labels)
+        self._preprocess = self.preprocess.model_copy(update={"temperature": found.temperature})
+        return found
+
     def test(self, data: ImageSource) -> Evaluation | None:
         return None if data.test is None else self._evaluate_set(data.test)
+
+    def contest(self, data: ImageSource, test: Evaluation) -> Contest | None:
+        """The majority class, and logistic regression on small pictures."""
+        train, held = data.train, data.test
+        if train.labels is None or held is None:
+            return None
+        seen, size = train.images, len(train) * min(SIDE**2 * train.images.shape[3], train.images[0].numel())
+        features = {"linear model": lambda: (picture_features(seen), picture_features(held.images))}
+        return class_contest(test.right, train.labels.numpy(), test.labels.numpy(), features, size=size)
 
     def _batches(self, data: ImageSource, recipe: ImageRecipe) -> tuple[TensorBatches, TensorBatches | None]:
         train, normalisation = data.train, self.preprocess.normalisation
@@ -231,9 +253,13 @@ class ImageClassifier(Learner[ImageSource, ImageRecipe, ImagePreprocess]):
     def _view_count(self) -> int:
         return {"one": 1, "shifted": 3, "shifted-mirrored": 6}[self.preprocess.views]
 
-    @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
-        """Class probabilities (N, K) of pictures (N, H, W, C) uint8, averaged over the test-time views."""
+        """Class probabilities (N, K) of pictures (N, H, W, C) uint8, calibrated where a temperature was fitted."""
+        return tempered(self.uncalibrated(images), self.preprocess.temperature)
+
+    @torch.no_grad()
+    def uncalibrated(self, images: Tensor) -> Tensor:
+        """Class probabilities (N, K) as the network gives them, averaged over the test-time views."""
         network, preprocess = self.network, self.preprocess
         training = network.training
         network.eval()
@@ -269,7 +295,8 @@ class ImageClassifier(Learner[ImageSource, ImageRecipe, ImagePreprocess]):
     def _evaluate_set(self, held: ImageSet) -> Evaluation:
         if held.labels is None:
             raise ConfigError("an evaluation needs labels")
-        return evaluate_classifier(self.probabilities(held.images), held.labels, self.classes)
+        raw, temperature = self.uncalibrated(held.images), self.preprocess.temperature
+        return evaluate_classifier(raw, held.labels, self.classes, temperature=temperature)
 
     def predict(self, source: Any, *, skip_bad: bool = False, progress: Progress | None = None) -> list[Prediction]:
         """Answer for a picture file, a folder, a list of them, or an array (N, H, W, C), (H, W, C) …"""

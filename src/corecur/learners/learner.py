@@ -18,31 +18,36 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from corecur import interruption, runtime
+from corecur import runtime
 from corecur.bundle.open import Bundle, open_untrusted
 from corecur.data.decoding import Progress
 from corecur.engine.budget import Budget, TimeBudget
-from corecur.engine.callback import Callback, Logs
-from corecur.engine.callbacks import EarlyStopping
-from corecur.engine.checkpoint import CheckpointFolder
+from corecur.engine.calibration import Calibration
+from corecur.engine.callback import Callback
 from corecur.engine.checkpointing import Checkpointing, Interval
-from corecur.engine.monitor import Monitor
 from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
 from corecur.finding import Finding
+from corecur.learners.aftermath import all_sections, finish, kept_results, model_card
 from corecur.learners.answer_record import AnswerRecord
+from corecur.learners.examination import doctor_for, with_doctor
 from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
+from corecur.learners.run_keeping import keep_run
 from corecur.learners.run_request import RunRequest, recipe_in
 from corecur.learners.settings import checked_settings, divided
+from corecur.learners.simple_models import Contest, checked_kind
 from corecur.learners.training import Training
 from corecur.model_file import model_in, save_model
 from corecur.models import Model
+from corecur.report.doctor_section import doctor_section
 from corecur.report.page import Section, write_page
 from corecur.run_folder import MetricsLog, RunFolder, check_writable, read_config
 
 # Seconds kept back from a time budget for the report and the bundle.
 _SECONDS_FOR_REPORT = 4.0
+#: Why probabilities are left as they are.
+NO_VALIDATION = "there is no validation split to fit them on"
 # The kinds of data that were given as values in Python: nobody can read them again.
 _IN_MEMORY = ("arrays", "python")
 
@@ -64,7 +69,8 @@ class Learner(ABC, Generic[D, R, P]):
 
     ``settings`` are settings of the recipe and of how a source is read, by name; the rest follows from the data. The
     same seed, machine, versions and number of threads give the same model; ``threads=None`` takes torch's number, or
-    one where other programs keep the cores busy.
+    one where other programs keep the cores busy. ``split_seed``, by default the seed, draws the splits that a source
+    lacks: learners to be compared or combined share it.
     """
 
     #: The name of the task, as ``--task`` takes it and a bundle keeps it.
@@ -82,17 +88,20 @@ class Learner(ABC, Generic[D, R, P]):
         self,
         *,
         seed: int = 0,
+        split_seed: int | None = None,
         device: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
         **settings: Any,
     ) -> None:
         runtime.check_seed(seed)
+        runtime.check_seed(seed if split_seed is None else split_seed)
         self._given = dict(settings)
         reading, self.settings = divided(settings, self.reading_model, self.recipe_model)
         self.reading: Any = checked_settings(self.reading_model, reading)
         self.check(self.settings)
         self.seed = seed
+        self.split_seed = seed if split_seed is None else split_seed
         self.device = device
         self.precision = precision
         self.threads = threads
@@ -203,6 +212,14 @@ class Learner(ABC, Generic[D, R, P]):
         """Data that ``read`` gave or the caller made, with the splits that it lacks."""
         return data
 
+    def calibrate(self, data: D) -> Calibration | None:
+        """Fit on the validation split what makes probabilities right, after the training; None where there are none."""
+        return None
+
+    def contest(self, data: D, test: Any) -> Contest | None:
+        """The network's results on the test split and the simple models to set beside them, if there are any."""
+        return None
+
     def trial(self, data: D) -> Callable[[], object] | None:
         """A piece of the work, a few milliseconds long, that tells how many threads serve this training best."""
         return None
@@ -256,6 +273,8 @@ class Learner(ABC, Generic[D, R, P]):
         command: str = "",
         skip_bad: bool = False,
         save_every: str | int = "1m",
+        baseline: str = "auto",
+        heal: bool = False,
         resume: str | Path | RunFolder | None = None,
         callbacks: Sequence[Callback] = (),
         tell: Tell = silence,
@@ -266,14 +285,16 @@ class Learner(ABC, Generic[D, R, P]):
         """Train on a source, or on what ``read`` returned; test; write the run folder if ``out`` names its parent.
 
         ``seconds`` bounds the whole fit instead of epochs. ``validation`` and ``test`` are sources or shares of the
-        training data. ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
+        training data. ``baseline`` names the simple models that stand beside the result (``baselines.KINDS``).
+        ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
         the run to go on with, or its folder, on the same source and with the same arguments: it ends with the weights
-        of a run that was never interrupted. A ``trial`` of a search never sees the test split, and draws no report.
-        Raises DataError, ConfigError or RunError before any work where something
-        is wrong, Stopped where SIGINT or SIGTERM ended a run, or the disk does not take what came of it.
+        of a run that was never interrupted. A doctor watches; with ``heal`` it bounds gradients, lowers the rate and
+        goes back to good weights where a training runs away. A ``trial`` of a search never sees the test split, and
+        draws no report. Raises DataError, ConfigError or RunError before any work where something is wrong, Stopped
+        where a signal ended a run, or the disk does not take what came of it.
         """
         began = time.perf_counter() if began is None else began
-        every = Interval.parse(save_every)
+        every, beside = Interval.parse(save_every), checked_kind(baseline)
         if out is not None and resume is None:
             check_writable(Path(out), source)
         with contextlib.ExitStack() as opened:
@@ -298,25 +319,25 @@ class Learner(ABC, Generic[D, R, P]):
             is_kept = labels is None and data.kind not in _IN_MEMORY
             request = RunRequest.of(
                 data.origin if is_kept else None, validation=validation, test=test, skip_bad=skip_bad,
-                seconds=seconds, save_every=str(save_every), settings=self._given, seed=self.seed, device=self.device,
-                precision=self.precision, threads=torch.get_num_threads(), deterministic=runtime.is_deterministic(),
+                seconds=seconds, save_every=str(save_every), heal=heal, settings=self._given, seed=self.seed,
+                device=self.device, precision=self.precision, threads=torch.get_num_threads(),
+                deterministic=runtime.is_deterministic(), baseline=beside, split_seed=self.split_seed,
             )  # fmt: skip
             config = self._config(data, command, request)
             if run is None and out is not None:
                 run = opened.enter_context(RunFolder.create(Path(out), name or self.task, config))
                 run.log(f"training on {data.origin}")
             result = FitResult(run=run, findings=data.findings, planned_epochs=plan.epochs if seconds is None else None)
-            keeper = None if run is None else self._keeper(plan, run, every, tell, anew=resume is None)
+            keeper = None if run is None else keep_run(self, plan, run, every, tell, anew=resume is None)
             plan.trainer.guard.names = getattr(data.train, "names", ())
-            self._train(plan, result, keeper, seconds, began, callbacks, verbose)
+            doctor = doctor_for(callbacks, config, run=run, heal=heal, tell=plan.trainer.tell)
+            self._train(plan, result, keeper, seconds, began, with_doctor(callbacks, doctor), verbose)
+            result.diagnosis, result.healed = doctor.findings, tuple(doctor.done)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
-            result.test = self.test(data)
-            doubts = self.doubts(data, result.test)
-            result.findings += tuple(doubts)
-            for finding in doubts:
-                tell(f"! {finding}")
+            finish(self, data, result, beside, tell)
             result.seconds = result.seconds_before + time.perf_counter() - began
-            self._write_run(data, result, config, report=not trial)
+            more = () if trial else (doctor_section(doctor.findings, doctor.rows),)
+            self._write_run(data, result, config, report=not trial, more=more)
             result.seconds = result.seconds_before + time.perf_counter() - began
         return result
 
@@ -330,33 +351,6 @@ class Learner(ABC, Generic[D, R, P]):
         recipe: Any = checked_settings(self.recipe_model, recipe_in(read_config(path), task=self.task, where=path))
         run = resume if isinstance(resume, RunFolder) else opened.enter_context(RunFolder.open(path))
         return run, cast("R", recipe)
-
-    def _keeper(self, plan: Training, run: RunFolder, every: Interval, tell: Tell, *, anew: bool) -> Checkpointing:
-        """What keeps a run on disk, and the state in it to go on from."""
-        again = f"corecur train --resume {quote(str(run.path))}"
-        interruption.hint(again)
-
-        def heard(line: str) -> None:
-            run.log(line.removeprefix("! "))
-            plan.trainer.tell(line)
-
-        folder = CheckpointFolder(run.checkpoints, tell=heard)
-        saved = None if anew else folder.newest()
-        if not anew:
-            folder.clean()
-            where = "nothing was saved: the training begins anew" if saved is None else f"going on at step {saved.step}"
-            run.log(where)
-            tell(f"{run.path}: {where}")
-        stopping = plan.stopping if plan.validation is not None else None
-        return Checkpointing(
-            folder,
-            every=every,
-            identity={"task": self.task, "seed": self.seed},
-            monitor=None if stopping is None else Monitor(stopping.monitor, stopping.mode),
-            resume=saved,
-            how_to_resume=again,
-            tell=heard,
-        )
 
     def advise(self, data: D, recipe: R, *, timed: bool, tell: Tell) -> None:
         """Say what is odd about the settings for this data, before training."""
@@ -399,7 +393,7 @@ class Learner(ABC, Generic[D, R, P]):
             checkpoints=keeper,
         )
         result.train_seconds = result.seconds_before + time.perf_counter() - started
-        result.validation = _kept_results(result.history, plan.stopping)
+        result.validation = kept_results(result.history, plan.stopping)
 
     def _config(self, data: D, command: str, request: RunRequest) -> dict[str, Any]:
         return {
@@ -416,7 +410,9 @@ class Learner(ABC, Generic[D, R, P]):
             "deterministic": runtime.CLAIM if request.deterministic else None,
         }
 
-    def _write_run(self, data: D, result: FitResult, config: dict[str, Any], *, report: bool) -> None:
+    def _write_run(
+        self, data: D, result: FitResult, config: dict[str, Any], *, report: bool, more: Sequence[Section] = ()
+    ) -> None:
         """Fill the run folder: ``bundle/``, ``report.html``, and the result in ``config.json``."""
         run = result.run
         if run is None:
@@ -431,21 +427,13 @@ class Learner(ABC, Generic[D, R, P]):
             if result.test is not None:
                 run.write_answers(self.record(data, result.test).as_json())
             if report:
-                write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), self.report(data, result, config))
+                sections = [*all_sections(self, data, result, config), *more]
+                write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), sections)
             run.write_config(config | {"result": result.as_json()})
 
     def card(self, data: D, result: FitResult, command: str) -> str:
         """``card.md``: what the model is, where it comes from and what it can do."""
-        facts = {name: value for name, value in self.facts(data).items() if isinstance(value, (str, int, float, list))}
-        lines = [
-            f"# {self.title.capitalize()}: {name_of(data.origin)}",
-            "",
-            f"- task: {self.task}",
-            *(f"- {name}: {', '.join(map(str, v)) if isinstance(v, list) else v}" for name, v in facts.items()),
-            f"- trained {time.strftime('%Y-%m-%d')}",
-            f"- {result.test.sentence()}" if result.test is not None else "- not tested",
-        ]
-        return "\n".join([*lines, f"- command: `{command}`"] if command else lines) + "\n"
+        return model_card(self, data, result, command)
 
     def save(self, path: str | Path, *, card: str | None = None) -> Path:
         """Write the bundle: network, preprocessing and labels."""
@@ -485,17 +473,6 @@ class Learner(ABC, Generic[D, R, P]):
 def _without_test(data: Any) -> Any:
     """The same data, as if nobody had a test split."""
     return dataclasses.replace(data, test=() if isinstance(data.test, tuple) else None)
-
-
-def _kept_results(history: Sequence[Logs], stopping: EarlyStopping | None) -> Logs:
-    """What the validation said of the weights that a training leaves: those of its last epoch, or the best restored."""
-    if not history:
-        return {}
-    restored = stopping is not None and (stopping.stopped_epoch is not None or not stopping.only_when_stopped)
-    kept = stopping.best_epoch if stopping is not None and restored and stopping.restore_best_weights else -1
-    return {"epoch": (kept if kept >= 0 else len(history) - 1) + 1} | {
-        name: value for name, value in history[kept].items() if name.startswith("val_")
-    }
 
 
 def name_of(origin: str) -> str:

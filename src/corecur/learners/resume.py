@@ -41,6 +41,7 @@ def resume_run(
     kind = TASKS[task].learner
     learner = kind(
         seed=request.seed, device=request.device, precision=request.precision, threads=request.threads,
+        split_seed=request.split_seed,
         **request.settings,
     )  # fmt: skip
     if "result" in config:
@@ -57,7 +58,8 @@ def resume_run(
         for line in (*learner.describe(data), *(f"! {finding}" for finding in data.findings)):
             tell(line)
         result = learner.fit(
-            data, **given, seconds=request.seconds, skip_bad=request.skip_bad, command=str(config.get("command", "")),
+            data, **given, seconds=request.seconds, heal=request.heal, skip_bad=request.skip_bad,
+            command=str(config.get("command", "")), baseline=request.baseline,
             save_every=request.save_every if save_every is None else save_every, resume=run, tell=tell, verbose=verbose,
         )  # fmt: skip
     return learner, result

@@ -29,12 +29,15 @@ class RunRequest(BaseModel):
     skip_bad: bool = False
     seconds: float | None = None
     save_every: str = "1m"
+    heal: bool = False
     settings: dict[str, Any] = Field(default_factory=dict)
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = None
     deterministic: bool = False
+    baseline: str = "auto"
+    split_seed: int | None = None
 
     @field_validator("source", "validation", "test")
     @classmethod

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from corecur.engine.clipping import Clipping
 from corecur.engine.crf_loss import CRFLoss
 from corecur.engine.crossentropy import SparseCategoricalCrossentropy
 from corecur.engine.loss import Loss
+from corecur.engine.paired_tests import Measure
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, DataError
 from corecur.layers.crf import CRF
@@ -43,6 +45,8 @@ from corecur.learners.fill_splits import share_in
 from corecur.learners.fit_result import FitResult
 from corecur.learners.learner import Learner
 from corecur.learners.outcome import Listing
+from corecur.learners.simple_features import usual_tags
+from corecur.learners.simple_models import Contest, Way
 from corecur.learners.tagger_inputs import SpellOut, TaggerPreprocess, doubts, fit_tagger_inputs
 from corecur.learners.tagger_recipe import TaggerRecipe, choose_tagger
 from corecur.learners.tagging_evaluation import TaggedSentence, TaggingEvaluation, evaluate_tagging
@@ -114,7 +118,7 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
             "validation": 0.0 if data.validation is not None else share_in(validation),
         }
         usual = 0.1 if len(data.train) >= 20 else 0.0
-        order = permutation(len(data.train), self.seed, stream="splits")
+        order = permutation(len(data.train), self.split_seed, stream="splits")
         parts: dict[str, Any] = {}
         for name, share in shares.items():
             count = round(len(data.train) * (usual if share is None else share))
@@ -220,6 +224,24 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
 
     def test(self, data: TaggedSource) -> TaggingEvaluation | None:
         return None if data.test is None else self._evaluate(data.test)
+
+    def contest(self, data: TaggedSource, test: TaggingEvaluation) -> Contest | None:
+        """One tag for all, and each word's most frequent tag."""
+        train, held = data.train, data.test
+        if train.tags is None or held is None:
+            return None
+        seen, given, asked = train.sentences, train.tags, held.sentences
+
+        def counts(answers: Sequence[Sequence[str]]) -> Any:
+            return evaluate_tagging(test.truth, answers).counts
+
+        commonest = Counter(tag for tags in given for tag in tags).most_common(1)[0][0]
+        ways = (
+            Way("majority tag", "majority", 0.0, lambda: counts([(commonest,) * len(words) for words in asked])),
+            Way("most frequent tag of each word", "linear", 0.0, lambda: counts(usual_tags(seen, given, asked))),
+        )
+        measure = Measure("F1 of entities" if test.entities else "accuracy")
+        return Contest(test.counts, ways, measure, test.score, samples=test.tokens)
 
     def _evaluate(self, part: TaggedSet) -> TaggingEvaluation:
         return evaluate_tagging(part.tags or (), self.tags_of(part))

@@ -23,6 +23,7 @@ from corecur.data.series.open_series import load_series, load_series_split
 from corecur.data.series.series_augment import SeriesTransform
 from corecur.data.series.series_scaling import fit_scaling
 from corecur.data.series.series_set import SeriesSet, SeriesSource
+from corecur.engine.calibration import Calibration, calibrate, tempered
 from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.evaluating import evaluating
 from corecur.engine.trainer import Trainer
@@ -42,10 +43,12 @@ from corecur.learners.evaluation import (
 )
 from corecur.learners.fill_splits import fill_splits, share_in
 from corecur.learners.fit_result import FitResult
-from corecur.learners.learner import Learner, NoReading, name_of
+from corecur.learners.learner import NO_VALIDATION, Learner, NoReading, name_of
 from corecur.learners.outcome import Listing, Outcome, Tell
 from corecur.learners.series_inputs import SeriesPreprocess, ShortenedTransform, read_inputs, shortened
 from corecur.learners.series_recipe import FEW_SERIES, SeriesRecipe, checked_recipe, choose_series
+from corecur.learners.simple_features import STEPS, series_features
+from corecur.learners.simple_models import Contest, class_contest, standardised
 from corecur.learners.text_heads import AverageAccuracy, EachHead
 from corecur.learners.training import Training
 from corecur.models import Model
@@ -108,7 +111,7 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
         share = share_in(validation)
         if share is None and len(data.train) < FEW_SERIES:
             share = 0.0
-        return fill_splits(data, seed=self.seed, validation=share, test=share_in(test))
+        return fill_splits(data, seed=self.split_seed, validation=share, test=share_in(test))
 
     def choose(self, data: SeriesSource, *, seconds: float | None = None) -> SeriesRecipe:
         """The recipe for this data; for so many seconds, with as many members as there is time for."""
@@ -210,20 +213,46 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
         )
 
     def _test_seconds(self, data: SeriesSource) -> float:
-        if data.test is None:
+        answered = sum(len(part) for part in (data.validation, data.test) if part is not None)
+        if not answered:
             return 0.0
         some = data.train.take(torch.arange(min(len(data.train), _TRIAL_SERIES)))
         self.probabilities(some)
         began = time.perf_counter()
         self.probabilities(some)
-        return 1.25 * (time.perf_counter() - began) / len(some) * len(data.test)
+        return 1.25 * (time.perf_counter() - began) / len(some) * answered
+
+    def calibrate(self, data: SeriesSource) -> Calibration:
+        """Fit the temperature of the probabilities on the validation split."""
+        held = data.validation
+        if held is None or held.labels is None:
+            return Calibration(obstacle=NO_VALIDATION)
+        found = calibrate(self.uncalibrated(held), held.labels)
+        self._preprocess = self.preprocess.model_copy(update={"temperature": found.temperature})
+        return found
 
     def test(self, data: SeriesSource) -> Evaluation | None:
         return None if data.test is None else self._evaluate_set(data.test)
 
-    @torch.no_grad()
+    def contest(self, data: SeriesSource, test: Evaluation) -> Contest | None:
+        """The majority class, and logistic regression on few steps and plain statistics of each channel."""
+        train, held = data.train, data.test
+        if train.labels is None or held is None:
+            return None
+        features = {"linear model": lambda: standardised(series_features(train), series_features(held))}
+        size = len(train) * min(STEPS, train.values.shape[1]) * train.values.shape[2]
+        return class_contest(test.right, train.labels.numpy(), test.labels.numpy(), features, size=size)
+
     def probabilities(self, series: SeriesSet) -> Tensor:
-        """Class probabilities (N, K). The answer to a series does not depend on what else is answered with it."""
+        """Class probabilities (N, K) of series, calibrated where a temperature was fitted."""
+        return tempered(self.uncalibrated(series), self.preprocess.temperature)
+
+    @torch.no_grad()
+    def uncalibrated(self, series: SeriesSet) -> Tensor:
+        """Class probabilities (N, K) as the network gives them.
+
+        The answer to a series does not depend on what else is answered with it.
+        """
         found = torch.zeros(len(series), len(self.classes))
         with evaluating(self.network):
             for rows, inputs in self._inputs(series):
@@ -283,7 +312,8 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
                 expected="a label for each series",
                 do="ask for answers alone: predict",
             )
-        return evaluate_classifier(self.probabilities(held), held.labels, self.classes)
+        raw, temperature = self.uncalibrated(held), self.preprocess.temperature
+        return evaluate_classifier(raw, held.labels, self.classes, temperature=temperature)
 
     def predict(self, source: Any, *, skip_bad: bool = False, progress: Progress | None = None) -> list[Prediction]:
         """Answer for files of series, ``-`` (rows on standard input), one series (T,) or (T, C), or several."""

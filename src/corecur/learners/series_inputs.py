@@ -24,6 +24,7 @@ from corecur.data.series.series_augment import SeriesTransform
 from corecur.data.series.series_preparation import SeriesPreparation
 from corecur.data.series.series_scaling import SeriesScaling
 from corecur.data.series.series_set import SeriesSet
+from corecur.engine.calibration import COLDEST, HOTTEST
 from corecur.errors import DataError
 from corecur.finding import Finding
 from corecur.layers.masks import mask_of, with_mask
@@ -42,6 +43,7 @@ class SeriesPreprocess(BaseModel):
     scaling: SeriesScaling
     shortest: int = Field(ge=1, le=2**31 - 1)
     longest: int = Field(ge=1, le=2**31 - 1)
+    temperature: float = Field(default=1.0, ge=COLDEST, le=HOTTEST, description="of the probabilities (calibration)")
 
     def length_findings(self, series: SeriesSet) -> tuple[Finding, ...]:
         """What is said where lengths are far from those learned from."""

@@ -62,7 +62,7 @@ class TaggingEvaluation:
         return are_entity_tags(tag for sentence in self.truth for tag in sentence)
 
     @functools.cached_property
-    def _counts(self) -> NDArray[np.float64]:
+    def counts(self) -> NDArray[np.float64]:
         """Of each sentence: tokens, right tokens, entities there, entities answered, entities right (N, 5)."""
         rows = []
         for truth, answer in zip(self.truth, self.answers, strict=True):
@@ -74,30 +74,30 @@ class TaggingEvaluation:
     @property
     def tokens(self) -> int:
         """Number of tokens tested."""
-        return int(self._counts[:, 0].sum())
+        return int(self.counts[:, 0].sum())
 
     @property
     def correct(self) -> int:
         """Number of tokens with the right tag."""
-        return int(self._counts[:, 1].sum())
+        return int(self.counts[:, 1].sum())
 
     @property
     def accuracy(self) -> float:
         """Share of tokens with the right tag."""
-        return float(_accuracy(self._counts.sum(0)))
+        return float(_accuracy(self.counts.sum(0)))
 
     @property
     def f1(self) -> float:
         """Harmonic mean of precision and recall over whole entities (Tjong Kim Sang 2002): place and kind are right."""
-        return float(_f1(self._counts.sum(0)))
+        return float(_f1(self.counts.sum(0)))
 
     @functools.cached_property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the figure that counts: F1 of entities, else accuracy."""
         draws = np.random.default_rng(0).multinomial(
-            len(self._counts), np.full(len(self._counts), 1 / len(self._counts)), size=_RESAMPLES
+            len(self.counts), np.full(len(self.counts), 1 / len(self.counts)), size=_RESAMPLES
         )  # (resamples, N)
-        totals = draws @ self._counts  # (resamples, 5)
+        totals = draws @ self.counts  # (resamples, 5)
         figures = (_f1 if self.entities else _accuracy)(totals.T)
         low, high = np.quantile(figures, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return float(low), float(high)
@@ -151,6 +151,10 @@ class TaggingEvaluation:
                 for row in self.per_class
             },
         }
+
+    def score(self, total: NDArray[np.float64]) -> Any:
+        """The figure that counts, from sums of ``counts`` (…, 5)."""
+        return (_f1 if self.entities else _accuracy)(np.moveaxis(np.asarray(total), -1, 0))
 
     def sentence(self) -> str:
         """The result in words."""

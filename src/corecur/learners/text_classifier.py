@@ -23,6 +23,7 @@ from corecur.data.text.text_files import AUTO
 from corecur.data.text.text_preparation import token_findings
 from corecur.data.text.text_sets import TextSet, TextSource
 from corecur.data.text.token_arrays import TokenArrays
+from corecur.engine.calibration import Calibration, calibrate, tempered
 from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.clipping import Clipping
 from corecur.engine.trainer import Trainer
@@ -35,9 +36,11 @@ from corecur.learners.answer_record import AnswerRecord, classification_record, 
 from corecur.learners.evaluation import Evaluation, doubtful_labels, evaluate_classifier, probabilities_spreadsheet
 from corecur.learners.fill_splits import fill_splits, share_in
 from corecur.learners.fit_result import FitResult
-from corecur.learners.learner import Learner, name_of
+from corecur.learners.learner import NO_VALIDATION, Learner, name_of
 from corecur.learners.naive_bayes import log_count_ratios
 from corecur.learners.outcome import Listing, Outcome, Tell
+from corecur.learners.simple_features import text_features
+from corecur.learners.simple_models import Contest, class_contest
 from corecur.learners.text_answers import TextAnswer, answers_listing, text_answers, texts_to_answer
 from corecur.learners.text_heads import AverageAccuracy, EachHead
 from corecur.learners.text_inputs import VOTING, WORDS, InSteps, TextPreprocess
@@ -106,7 +109,7 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
         return self.complete(found, validation=validation, test=test)
 
     def complete(self, data: TextSource, *, validation: Any = None, test: Any = None) -> TextSource:
-        return fill_splits(data, seed=self.seed, validation=share_in(validation), test=share_in(test))
+        return fill_splits(data, seed=self.split_seed, validation=share_in(validation), test=share_in(test))
 
     def describe(self, data: TextSource) -> list[str]:
         splits = {"training": data.train, "validation": data.validation, "test": data.test}
@@ -198,20 +201,47 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
 
     def _seconds_to_test(self, data: TextSource) -> float:
         """About how long the test will take, from a few texts."""
-        if data.test is None:
+        answered = [part for part in (data.validation, data.test) if part is not None]
+        if not answered:
             return 0.0
-        some = data.test.texts[:32]
+        some = answered[-1].texts[:32]
         self.read_texts(some)
         began = time.perf_counter()
         self.read_texts(some)
-        return 1.25 * (time.perf_counter() - began) / len(some) * len(data.test)
+        return 1.25 * (time.perf_counter() - began) / len(some) * sum(map(len, answered))
+
+    def calibrate(self, data: TextSource) -> Calibration:
+        """Fit the temperature of the probabilities on the validation split."""
+        held = data.validation
+        if held is None:
+            return Calibration(obstacle=NO_VALIDATION)
+        found = calibrate(self.uncalibrated(held.texts), _labels(held))
+        self._preprocess = self.preprocess.model_copy(update={"temperature": found.temperature})
+        return found
 
     def test(self, data: TextSource) -> Evaluation | None:
         return None if data.test is None else self._evaluate_set(data.test)
 
-    @torch.no_grad()
     def read_texts(self, texts: Sequence[str], *, weigh: bool = False) -> ReadTexts:
         """Class probabilities (N, K) of texts, and with ``weigh`` the weight of each token that was read."""
+        read = self._read(texts, weigh=weigh)
+        return read._replace(probabilities=tempered(read.probabilities, self.preprocess.temperature))
+
+    def uncalibrated(self, texts: Sequence[str]) -> Tensor:
+        """Class probabilities (N, K) as the network gives them."""
+        return self._read(texts).probabilities
+
+    def contest(self, data: TextSource, test: Evaluation) -> Contest | None:
+        """The majority class, and logistic regression on tf-idf of the same tokens."""
+        if data.test is None:
+            return None
+        seen, held = data.train.texts, data.test.texts
+        features = {"linear model": lambda: text_features(self._tokens(seen), self._tokens(held))}
+        size = sum(map(len, seen)) / 2  # terms and pairs that are not 0: about half as many as characters
+        return class_contest(test.right, _labels(data.train).numpy(), test.labels.numpy(), features, size=size)
+
+    @torch.no_grad()
+    def _read(self, texts: Sequence[str], *, weigh: bool = False) -> ReadTexts:
         arrays = self.preprocess.arrays(self._tokens(texts))
         probabilities = torch.empty(len(arrays[0]), len(self.classes))
         weights: list[tuple[float, ...]] = [()] * len(arrays[0])
@@ -249,7 +279,8 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
         return doubtful_labels(data, test, self._evaluate_set)
 
     def _evaluate_set(self, held: TextSet) -> Evaluation:
-        return evaluate_classifier(self.read_texts(held.texts).probabilities, _labels(held), self.classes)
+        raw, temperature = self.uncalibrated(held.texts), self.preprocess.temperature
+        return evaluate_classifier(raw, _labels(held), self.classes, temperature=temperature)
 
     def predict(self, source: Any, *, skip_bad: bool = False, progress: Progress | None = None) -> list[TextAnswer]:
         """Answer for a text (a str), for several, or for paths: text files, tables, folders, ``Path("-")``.
@@ -326,14 +357,20 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
         layers = list(self.network.modules())
         if (
             [(symbol.shape, symbol.dtype) for symbol in symbols] != [((None, None), torch.int64)] * len(sizes)
-            or [layer.input_dim for layer in layers if isinstance(layer, Embedding)] != known
-            or [layer.input_dim for layer in layers if isinstance(layer, EmbeddingBag)] != voting
+            or not _repeats([layer.input_dim for layer in layers if isinstance(layer, Embedding)], known)
+            or not _repeats([layer.input_dim for layer in layers if isinstance(layer, EmbeddingBag)], voting)
         ):
             raise BundleError(
                 "bad-preprocess", "the preprocessing makes other inputs than the network takes", where=bundle.path
             )
         if len(outputs) != 1 or outputs[0].shape != (None, len(self.classes)):
             raise BundleError("bad-labels", "the labels do not fit the network's outputs", where=bundle.path)
+
+
+def _repeats(found: list[int], wanted: list[int]) -> bool:
+    """Whether these sizes are the wanted ones, once for each member of a combination."""
+    members = len(found) // max(1, len(wanted))
+    return found == wanted * members and bool(members or not wanted)
 
 
 def _labels(texts: TextSet) -> Tensor:

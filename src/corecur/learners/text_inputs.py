@@ -22,6 +22,7 @@ from corecur.data.random_keys import uniform
 from corecur.data.text.text_preparation import TextPreparation
 from corecur.data.text.token_arrays import UNKNOWN, TokenArrays
 from corecur.data.text.vocabulary import Vocabulary, fit_vocabulary
+from corecur.engine.calibration import COLDEST, HOTTEST
 
 #: The names of the inputs, in the order in which a network takes them.
 WORDS, BEGINNINGS, ENDINGS = "words", "beginnings", "endings"
@@ -53,6 +54,7 @@ class TextPreprocess(BaseModel):
     terms: int = Field(default=0, ge=0)
     pairs: tuple[int, ...] = Field(default=(), max_length=_MOST_KEYS)
     openings: tuple[int, ...] = Field(default=(), max_length=_MOST_KEYS)
+    temperature: float = Field(default=1.0, ge=COLDEST, le=HOTTEST, description="of the probabilities (calibration)")
 
     @model_validator(mode="after")
     def _check(self) -> TextPreprocess:

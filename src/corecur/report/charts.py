@@ -111,7 +111,7 @@ def confusion(matrix: Array, classes: Sequence[str]) -> Figure:
     side = cell * number
 
     def paint(figure: Drawing) -> None:
-        axes = _place(figure, left=left, top=top, right=right, bottom=6)
+        axes = place(figure, left=left, top=top, right=right, bottom=6)
         (_paint_cells if written else _paint_image)(axes, matrix, share, cell)
         _name_classes(axes, number, flat=flat)
 
@@ -137,11 +137,11 @@ def class_bars(rows: Sequence[ClassScore]) -> Figure:
     left = 14 + LETTER * max((columns(name) for name in names), default=1)
 
     def paint(figure: Drawing) -> None:
-        axes = _place(figure, left=left, top=32, right=22, bottom=26)
+        axes = place(figure, left=left, top=32, right=22, bottom=26)
         places = np.arange(len(shown))
         axes.hlines(places, low, high, colors=FIRST, linewidth=5, alpha=0.3)
         axes.plot(recall, places, "o", color=FIRST, markersize=5.5)
-        _title(figure, "Recall by class")
+        headline(figure, "Recall by class")
         axes.set_yticks(places, [label(i) for i in range(len(shown))])
         axes.set(ylim=(len(shown) - 0.4, -0.6), xlim=(floor, 1 + 0.02 * (1 - floor)))
         axes.grid(axis="x")
@@ -155,51 +155,6 @@ def class_bars(rows: Sequence[ClassScore]) -> Figure:
         draw(paint, width=WIDTH, height=58 + 24 * max(len(shown), 2), labels=names),
         alt=f"Recall by class. {words}",
         caption=f"{which}Dot: the share of the class that was recognised; band: its 95 % interval. {words}",
-    )
-
-
-def reliability(confidences: Array, correct: Array, *, bins: int = 10) -> Figure:
-    """How far confidences (N,), from 0 to 1, can be believed: set against whether the answers were correct (N,).
-
-    The expected calibration error is the mean distance between both over equal bins, weighted by samples
-    (Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602). Raises ShapeError where the two differ in length or are empty.
-    """
-    said, right = np.asarray(confidences, dtype=float).ravel(), np.asarray(correct, dtype=float).ravel()
-    if said.shape != right.shape or not said.size:
-        raise ShapeError("one confidence per answer is needed", got=f"{said.size} confidences, {right.size} answers")
-    place = np.clip((said * bins).astype(int), 0, bins - 1)
-    count = np.bincount(place, minlength=bins)
-    full = count > 0
-    mean_said = np.bincount(place, said, bins)[full] / count[full]
-    mean_right = np.bincount(place, right, bins)[full] / count[full]
-    error = float(np.abs(mean_said - mean_right) @ count[full] / said.size)
-    low, high = wilson(mean_right, count[full].astype(float))
-
-    def paint(figure: Drawing) -> None:
-        axes = _place(figure, left=46, top=32, right=12, bottom=110)
-        axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=(0, (4, 4)))
-        axes.vlines(mean_said, low, high, colors=FIRST, linewidth=5, alpha=0.3)
-        axes.plot(mean_said, mean_right, "o", color=FIRST, markersize=5.5)
-        axes.set(xlim=(0, 1.02), ylim=(0, 1.03), xticks=[])
-        _title(figure, "Accuracy by confidence")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-        below = _place(figure, left=46, top=258, right=12, bottom=26)
-        below.bar((np.arange(bins) + 0.5) / bins, count, width=0.8 / bins, color=FIRST, alpha=0.6)
-        below.set(xlim=(0, 1.02))
-        below.locator_params(axis="y", nbins=2, integer=True)
-        below.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}" if value else "")
-        below.margins(y=0.15)
-        figure.text(0, 80 / 330, "Samples", color=SOFT, va="bottom")
-        below.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-
-    words = (
-        f"Expected calibration error {percent(error)}: the network is {percent(float(said.mean()))} sure on average"
-        f" and right {percent(float(right.mean()))} of the time."
-    )
-    return Figure(
-        draw(paint, width=WIDTH, height=330),
-        alt=f"Calibration curve. {words}",
-        caption=f"On the dashed line the stated confidence can be taken at its word. {words}",
     )
 
 
@@ -227,15 +182,16 @@ def _epochs(history: Sequence[Mapping[str, float]]) -> Array:
     return np.where(np.isfinite(epochs), epochs, np.arange(1, len(history) + 1))
 
 
-def _place(figure: Drawing, *, left: float, top: float, right: float, bottom: float) -> Axes:
+def place(figure: Drawing, *, left: float, top: float, right: float, bottom: float) -> Axes:
     """Axes with the given margins in CSS pixels: fixed margins look the same whatever font the reader has."""
     width, height = figure.get_size_inches() * 72
     box = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
     return figure.add_axes(box)
 
 
-def _title(figure: Drawing, title: str) -> None:
-    figure.text(0, 0.995, title, va="top", fontweight="bold", fontsize=FONT_SIZE + 1)
+def headline(figure: Drawing, words: str) -> None:
+    """The title of a drawing, in its upper left corner."""
+    figure.text(0, 0.995, words, va="top", fontweight="bold", fontsize=FONT_SIZE + 1)
 
 
 def _legend(figure: Drawing, axes: Axes) -> None:
@@ -249,7 +205,7 @@ def _curve_figure(title: str, epochs: Array, curves: Sequence[Curve], best: floa
     is_wide = bool(values.min() > 0 and values.max() / values.min() > 50 and not is_share and not is_rate)
 
     def paint(figure: Drawing) -> None:
-        axes = _place(figure, left=52, top=34, right=12, bottom=26)
+        axes = place(figure, left=52, top=34, right=12, bottom=26)
         for curve in curves:
             axes.plot(
                 epochs,
@@ -260,7 +216,7 @@ def _curve_figure(title: str, epochs: Array, curves: Sequence[Curve], best: floa
                 label=curve.name,
                 linestyle="-" if curve.name == "training" else (0, (5, 1.5)),
             )
-        _title(figure, title)
+        headline(figure, title)
         if is_wide:
             axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %" if is_share else f"{value:.4g}")
@@ -318,12 +274,12 @@ def _time_figure(epochs: Array, seconds: Array, waiting: Array) -> Figure:
     known = bool(np.isfinite(waiting).any())
 
     def paint(figure: Drawing) -> None:
-        axes = _place(figure, left=52, top=34, right=12, bottom=26)
+        axes = place(figure, left=52, top=34, right=12, bottom=26)
         axes.bar(epochs, seconds - waited, width=0.8, color=FIRST, alpha=0.6, label="computing")
         if known:
             axes.bar(epochs, waited, width=0.8, bottom=seconds - waited, color=SECOND, label="waiting for data")
             _legend(figure, axes)
-        _title(figure, "Seconds per epoch")
+        headline(figure, "Seconds per epoch")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
         axes.locator_params(axis="y", nbins=3)
         _epoch_axis(axes, epochs)

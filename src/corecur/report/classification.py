@@ -21,7 +21,6 @@ from corecur.report.charts import (
     find_best_epoch,
     learning_curves,
     percent,
-    reliability,
 )
 from corecur.report.page import (
     Block,
@@ -35,10 +34,10 @@ from corecur.report.page import (
     Picture,
     Rows,
     Section,
-    Stack,
     Text,
     write_page,
 )
+from corecur.report.reliability import Reliability, calibration_section
 from corecur.report.svg import shorten
 from corecur.report.thumbnails import data_uri, filter_grid, map_grid
 
@@ -78,8 +77,8 @@ class ClassificationReport:
     waiting: the share of time spent waiting for data). ``test`` holds accuracy, low, high (the ends of its 95 %
     interval) and samples. ``confusion`` is (K, K) with the truth in rows. ``class_counts`` is split → class → samples.
     ``evidence`` are sections in place of those of pictures (mistakes, samples, filters) where samples are no pictures.
-    ``filters`` is (N, H, W, C). ``confidences`` and ``correct`` are (N,): the probability of each test answer, and
-    whether it was right. ``best_epoch`` is the epoch whose weights were kept, where the run knows it.
+    ``filters`` is (N, H, W, C). ``reliability`` says how far the probabilities of the test answers can be believed.
+    ``best_epoch`` is the epoch whose weights were kept, where the run knows it.
     """
 
     title: str
@@ -94,8 +93,7 @@ class ClassificationReport:
     per_class: Sequence[ClassScore] = ()
     classes: Sequence[str] = ()
     confusion: Array | None = None
-    confidences: Array | None = None
-    correct: Array | None = None
+    reliability: Reliability | None = None
     mistakes: Sequence[Mistake] = ()
     class_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     sample_images: Mapping[str, Sequence[Array]] = field(default_factory=dict)
@@ -124,6 +122,7 @@ def classification_sections(report: ClassificationReport) -> list[Section]:
         _curves(report),
         _confusion(report),
         _per_class(report),
+        calibration_section(report.reliability),
         *(report.evidence or (_mistakes(report), _samples(report), _first_layers(report))),
         Section(
             "Network", [Code(report.network_summary)] if report.network_summary else [Text("No summary was kept.")]
@@ -243,12 +242,9 @@ def _per_class(report: ClassificationReport) -> Section:
         ["class", "precision", "recall", "F1", "samples"],
         [[row.name, *(percent(share).removesuffix(" %") for share in row[1:4]), row.support] for row in rows],
     )
-    charts: list[Block] = [class_bars(rows)]
-    if report.confidences is not None and report.correct is not None and len(report.confidences):
-        charts.append(reliability(report.confidences, report.correct))
     note = "In percent. Precision: how many of its answers are right; recall: how many of the class were found."
     return Section(
-        "Per class", [Columns([table, Stack(charts)])], note=note + (" The weakest classes first." if many else "")
+        "Per class", [Columns([table, class_bars(rows)])], note=note + (" The weakest classes first." if many else "")
     )
 
 

@@ -1,0 +1,378 @@
+"""Several models as one: averaged, weighted, stacked, or their weights averaged, with a proof against the members.
+
+M members, N samples, K classes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from corecur import runtime
+from corecur.architecture import build, describe
+from corecur.bundle.layout import FILE_ENDINGS
+from corecur.combine.blend import Stack, mixture_weights, quantile_weights, stack_weights
+from corecur.combine.members import Member, entrance, exit_for, open_members, same_architecture
+from corecur.combine.proof import Proof, prove
+from corecur.combine.soup import greedy_soup
+from corecur.combine.unseen_splits import read_splits
+from corecur.engine.calibration import Calibration, calibrate, nll, tempered
+from corecur.errors import ConfigError
+from corecur.finding import Finding
+from corecur.layers.activation import Activation
+from corecur.layers.dense import Dense
+from corecur.layers.logarithm import Logarithm
+from corecur.layers.merge import Add, Average, Concatenate
+from corecur.layers.rescaling import Rescaling
+from corecur.learners.forecaster import Forecaster
+from corecur.learners.image_classifier import ImageClassifier
+from corecur.learners.learner import Learner, name_of
+from corecur.learners.outcome import Tell, silence
+from corecur.learners.series_classifier import SeriesClassifier
+from corecur.learners.text_classifier import TextClassifier
+from corecur.models import Input, Model
+
+Method = Literal["average", "weighted", "stacking", "soup"]
+METHODS: tuple[Method, ...] = ("average", "weighted", "stacking", "soup")
+_CLASSIFIERS = (ImageClassifier, TextClassifier, SeriesClassifier)
+# Training samples from which the statistics of averaged weights are counted.
+_COUNTED = 2048
+# A softmax can round to 0, whose logarithm is no number.
+_FLOOR = 1e-30
+
+
+@dataclass(frozen=True)
+class Combination:
+    """What came of it: the learner, how much each member counts, the proof, and what is odd."""
+
+    learner: Learner[Any, Any, Any]
+    method: Method
+    weights: dict[str, float]
+    calibration: Calibration | None
+    proof: Proof | None
+    path: Path
+    detail: str = ""
+    findings: tuple[Finding, ...] = field(default=())
+    seconds: float = 0.0
+
+    def sentence(self) -> str:
+        """How it is made, in words."""
+        of = ", ".join(f"{name} {share:.3f}" for name, share in self.weights.items())
+        return f"{_WORDS[self.method]} {len(self.weights)} members ({of})" + (f"; {self.detail}" if self.detail else "")
+
+    def as_json(self) -> dict[str, Any]:
+        """The parts as JSON values."""
+        return {
+            "task": self.learner.task,
+            "bundle": str(self.path),
+            "method": self.method,
+            "weights": self.weights,
+            "detail": self.detail,
+            "calibration": None if self.calibration is None else self.calibration.as_json(),
+            "proof": None if self.proof is None else self.proof.as_json(),
+            "findings": [found.as_json() for found in self.findings],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+_WORDS = {
+    "average": "the average of the answers of",
+    "weighted": "the weighted average of the answers of",
+    "stacking": "a linear layer over the logarithms of the answers of",
+    "soup": "the average of the weights of",
+}
+
+
+def combine(
+    paths: Sequence[str | Path],
+    source: Any,
+    *,
+    out: str | Path,
+    method: Method = "average",
+    validation: Any = None,
+    test: Any = None,
+    split_seed: int | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    tell: Tell = silence,
+) -> Combination:
+    """Combine the models at ``paths`` and write the bundle ``out``: validation fits, the test is reported once.
+
+    ``source`` is what the members learned from, or one like it; splits that it lacks are drawn as the members' runs
+    drew them, or by ``split_seed``. ConfigError where models cannot be combined, DataError for the source.
+    """
+    began = time.perf_counter()
+    if method not in METHODS:
+        raise ConfigError(f"there is no way to combine called {method!r}", expected=", ".join(METHODS))
+    if threads is not None:
+        torch.set_num_threads(threads)
+    runtime.seed_everything(0)
+    members = open_members(paths, device=device)
+    _check_method(members, method)
+    data, findings = read_splits(members, source, validation=validation, test=test, split_seed=split_seed)
+    if data.validation is None or not len(data.validation):
+        if method != "average":
+            raise ConfigError(
+                f"{method} is fitted on validation samples, and there are none",
+                do="give --validation, a source of its own or a share, or take --method average",
+            )
+        tell("! there is no validation split: the probabilities cannot be calibrated")
+    learner, weights, detail, calibration = _combined(members, method, data)
+    if isinstance(learner, Forecaster):
+        learner.fit_intervals(data)
+    calibration = learner.calibrate(data) if calibration is None else calibration
+    if calibration is not None:
+        tell(calibration.sentence())
+    proof = prove(learner, members, data) if _has_test(data) else None
+    if proof is None:
+        findings = (*findings, Finding("no-proof", "There is no test split: the combination is not shown to be better.",
+                                       remedy="give --test"))  # fmt: skip
+    path = Path(out)
+    found = Combination(learner, method, weights, calibration, proof, path, detail, findings)
+    learner.save(path, card=_card(found, source))
+    return Combination(
+        learner, method, weights, calibration, proof, path, detail, findings, seconds=time.perf_counter() - began
+    )
+
+
+def _has_test(data: Any) -> bool:
+    return data.test is not None and len(data.test) > 0
+
+
+def _check_method(members: Sequence[Member], method: Method) -> None:
+    learner = members[0].learner
+    if not isinstance(learner, (*_CLASSIFIERS, Forecaster)):
+        raise ConfigError(
+            f"a {learner.title} cannot be combined with others",
+            got=learner.task,
+            expected="classifiers of pictures, texts or series, or forecasters",
+        )
+    if method == "stacking" and isinstance(learner, Forecaster):
+        raise ConfigError("forecasts are not stacked", expected="--method average, weighted or soup")
+    if method == "soup":
+        orders = {member.learner.classes for member in members}
+        if not same_architecture(members) or len(orders) > 1:
+            raise ConfigError(
+                "only weights of the same architecture and order of labels can be averaged",
+                got=", ".join(f"{m.name}: {m.learner.network.name}, {m.learner.network.count_params():,} weights"
+                              for m in members),
+                do="take --method average, weighted or stacking",
+            )  # fmt: skip
+
+
+class Made(NamedTuple):
+    """The learner of a combination, how much each member counts, what else is to be said, and its calibration."""
+
+    learner: Learner[Any, Any, Any]
+    weights: dict[str, float]
+    detail: str
+    calibration: Calibration | None = None
+
+
+def _combined(members: Sequence[Member], method: Method, data: Any) -> Made:
+    """The combination; its calibration only where its fit gives one."""
+    first = members[0].learner
+    classes = first.classes
+    if method == "soup":
+        return _soup(members, data)
+    fitted: Calibration | None = None
+    shares, detail, stack = torch.full((len(members),), 1 / len(members)), "", None
+    if method != "average":
+        if isinstance(first, Forecaster):
+            shares = _quantile_shares(members, data)
+        else:
+            answers, labels = _validation_answers(members, classes, data)
+            if method == "weighted":
+                shares = mixture_weights(answers, labels)
+            else:
+                stack = stack_weights(answers, labels)
+                shares = stack.weight.view(len(classes), len(members), -1).diagonal(dim1=0, dim2=2).mean(1)
+                detail = f"penalty {stack.penalty:g}, chosen by folds of {len(labels):,} validation samples"
+    used = [(member, float(share)) for member, share in zip(members, shares, strict=True) if share or stack is not None]
+    if len(used) < len(members):
+        gone = ", ".join(member.name for member, share in zip(members, shares, strict=True) if not share)
+        detail = f"left out, since they add nothing on the validation split: {gone}"
+    network = _network(used, classes, first, stack)
+    learner = _learner_like(first, network, classes)
+    if stack is not None:  # what it says of the samples that it was fitted on is too sure
+        fitted = calibrate(stack.unseen, labels)
+        learner._preprocess = learner.preprocess.model_copy(update={"temperature": fitted.temperature})
+    counts = {member.name: round(float(share), 6) for member, share in zip(members, shares, strict=True)}
+    return Made(learner, counts, detail, fitted)
+
+
+def _learner_like(first: Learner[Any, Any, Any], network: Model, classes: tuple[str, ...]) -> Learner[Any, Any, Any]:
+    """A learner with this network that prepares inputs as the first member does, not yet calibrated."""
+    learner = type(first)(device=first.device, precision=first.precision)
+    learner._network = network.to(learner._device).eval()
+    given = first.preprocess
+    learner._preprocess = given.model_copy(update={"temperature": 1.0}) if hasattr(given, "temperature") else given
+    learner.classes = classes
+    return learner
+
+
+def _network(
+    used: Sequence[tuple[Member, float]],
+    classes: tuple[str, ...],
+    first: Learner[Any, Any, Any],
+    stack: Stack | None,
+) -> Model:
+    """One network of all members, which share its inputs."""
+    inputs = [Input(batch_shape=symbol.shape, dtype=symbol.dtype) for symbol in first.network.input_symbols]
+    answers = []
+    for number, (member, _) in enumerate(used):
+        own = list(inputs)
+        if isinstance(first, ImageClassifier):
+            turn = entrance(first.preprocess.normalisation, member.learner.preprocess.normalisation)
+            own = own if turn is None else [turn(own[0])]
+        answer = copy_of(member.learner.network, name=f"member_{number + 1}")(*own)
+        temperature = getattr(member.learner.preprocess, "temperature", 1.0)
+        if temperature != 1.0:
+            answer = Activation("softmax")(Rescaling(1 / temperature)(Logarithm(_FLOOR)(answer)))
+        turned = exit_for(classes, member.learner.classes)
+        answers.append(answer if turned is None else turned(answer))
+    if stack is None:
+        shares = [share for _, share in used]
+        if len(set(shares)) == 1:
+            output = answers[0] if len(answers) == 1 else Average()(answers)
+        else:
+            output = Add()([Rescaling(share)(answer) for share, answer in zip(shares, answers, strict=True)])
+        return Model(inputs, output, name="combination")
+    blend = Dense(len(classes), dtype="float32")
+    output = Activation("softmax")(blend(Logarithm()(Concatenate()(answers))))
+    network = Model(inputs, output, name="combination")
+    blend.load_state_dict({"weight": stack.weight, "bias": stack.bias})
+    return network
+
+
+def copy_of(network: Model, *, name: str) -> Model:
+    """The same network anew, under a name, in evaluation mode on the processor.
+
+    >>> model = Model(x := Input((2,)), Dense(1)(x), name="a")
+    >>> other = copy_of(model, name="b")
+    >>> other.name, torch.equal(other.predict(torch.ones(1, 2)), model.predict(torch.ones(1, 2)))
+    ('b', True)
+    """
+    made: Model = build(describe(network) | {"name": name})
+    made.load_state_dict(network.state_dict())
+    return made.eval()
+
+
+def _held(learner: Learner[Any, Any, Any], held: Any) -> Any:
+    """What a classifier takes its answers' inputs from: the samples of a split."""
+    if isinstance(learner, ImageClassifier):
+        return held.images
+    return held.texts if isinstance(learner, TextClassifier) else held
+
+
+def _answers(learner: Any, held: Any) -> Tensor:
+    found: Tensor = learner.uncalibrated(_held(learner, held))
+    return found
+
+
+def _validation_answers(members: Sequence[Member], classes: tuple[str, ...], data: Any) -> tuple[list[Tensor], Tensor]:
+    """The members' calibrated answers (N, K) to the validation split in one order of the classes, and the labels."""
+    answers = []
+    for member in members:
+        found = tempered(_answers(member.learner, data.validation), member.learner.preprocess.temperature)
+        answers.append(found[:, [member.learner.classes.index(name) for name in classes]])
+    return answers, data.validation.labels
+
+
+def _quantile_shares(members: Sequence[Member], data: Any) -> Tensor:
+    """The weights of forecasters: the least quantile loss of their averaged quantiles on the validation rows."""
+    first: Any = members[0].learner
+    quantiles = torch.tensor(first.preprocess.quantiles, dtype=torch.float64)
+    windows = first.windows(data.validation)
+    chosen = torch.linspace(0, windows.samples - 1, min(windows.samples, 400)).long()
+    parts = [windows.windows(part) for part in torch.split(chosen, windows.batch_size)]
+    plain = [_unwidened(member.learner) for member in members]
+    answers = torch.stack([torch.cat([one(part.inputs).cpu() for part in parts]) for one in plain]).double()
+    truth = torch.cat([part.targets.cpu() for part in parts]).double().unsqueeze(-1)  # (W, H, C, 1)
+
+    def loss(weights: Tensor) -> Tensor:
+        error = truth - (weights.view(-1, 1, 1, 1, 1) * answers).sum(0)  # (W, H, C, Q)
+        return torch.maximum(quantiles * error, (quantiles - 1) * error).mean()
+
+    return quantile_weights(loss, len(members))
+
+
+def _unwidened(learner: Any) -> Any:
+    """The quantiles of a forecaster as its network gives them."""
+
+    @torch.no_grad()
+    def answer(inputs: Tensor) -> Tensor:
+        learner.network.eval()
+        found: Tensor = learner.network(inputs.to(learner._device)).float()
+        return found
+
+    return answer
+
+
+def _soup(members: Sequence[Member], data: Any) -> Made:
+    first: Any = members[0].learner
+    states = [{k: v.detach().clone().cpu() for k, v in member.learner.network.state_dict().items()}
+              for member in members]  # fmt: skip
+    learner: Any = _learner_like(first, copy_of(first.network, name=first.network.name), first.classes)
+    if isinstance(first, Forecaster):
+        windows, held = learner.windows(data.train), learner.windows(data.validation)
+        some = windows.windows(torch.linspace(0, windows.samples - 1, min(windows.samples, _COUNTED)).long())
+        answer, middle = _unwidened(learner), len(learner.preprocess.quantiles) // 2
+
+        def loss() -> float:
+            errors = [(answer(b.inputs)[..., middle].cpu() - b.targets.cpu())
+                      .square().mean() for b in held]  # fmt: skip
+            return float(torch.stack(errors).mean())
+
+        def count() -> object:
+            return answer(some.inputs)
+    else:
+        few = data.train.take(torch.linspace(0, len(data.train) - 1, min(len(data.train), _COUNTED)).long())
+
+        def loss() -> float:
+            return nll(_answers(learner, data.validation), data.validation.labels)
+
+        def count() -> object:
+            return _answers(learner, few)
+
+    inside = greedy_soup(learner.network, states, loss=loss, count=count)
+    shares = {member.name: 1 / len(inside) if place in inside else 0.0 for place, member in enumerate(members)}
+    detail = (
+        "each of them lowers the validation loss"
+        if len(inside) > 1
+        else ("no average with another one is as good on the validation split: it is that member alone")
+    )
+    return Made(learner, shares, detail)
+
+
+def _card(found: Combination, source: Any) -> str:
+    """``card.md``: what was combined, how, and the proof."""
+    learner = found.learner
+    lines = [
+        f"# {learner.title.capitalize()}: a combination of {len(found.weights)} models",
+        "",
+        f"- task: {learner.task}",
+        *([f"- classes: {', '.join(learner.classes)}"] if learner.classes else []),
+        f"- combined {time.strftime('%Y-%m-%d')}: {found.sentence()}",
+        *([f"- fitted and tested on: {name_of(str(source))}"] if isinstance(source, (str, Path)) else []),
+        *([f"- {found.calibration.sentence()}"] if found.calibration is not None else []),
+        *(f"- {line}" for line in (found.proof.lines() if found.proof is not None else ["not tested"])),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def check_out(path: Path) -> None:
+    """Refuse a place where a bundle cannot be written, before any work.
+
+    >>> check_out(Path("no such place"))
+    """
+    if path.is_dir() and not (path / "manifest.json").exists() and any(path.iterdir()):
+        raise ConfigError("there is something else at this place", where=path, do="choose another --out")
+    if path.is_file() and path.suffix not in FILE_ENDINGS:
+        raise ConfigError("there is a file at this place", where=path, do="choose another --out")
