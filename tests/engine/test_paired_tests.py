@@ -107,7 +107,7 @@ def test_equal_models_are_seldom_called_different(draw: object) -> None:
 
 @pytest.mark.parametrize(
     "draw",
-    [accuracy(1000, 0.85, 0.8, gap=0.06), entities(100, gap=0.15), log_loss(100, more=0.9)],
+    [accuracy(1000, 0.85, 0.8, gap=0.06), entities(200, gap=0.15), log_loss(100, more=0.9)],
     ids=["accuracy", "F1", "log loss"],
 )
 def test_a_clear_difference_is_seen(draw: object) -> None:

@@ -31,7 +31,7 @@ EQUAL: dict[str, Draw] = {
 # name -> draw of a better and a worse model, and how often that is seen at least
 APART: dict[str, tuple[Draw, float]] = {
     "accuracy, 1,000 samples, 93 and 90 %": (accuracy(1000, 0.90, 0.8, gap=0.03), 0.8),
-    "F1, 400 sentences": (entities(400, gap=0.05), 0.8),
+    "F1, 400 sentences": (entities(400, gap=0.1), 0.8),
     "windows, 2,000 of 24 steps, a fifth larger": (windows(2000, 24, factor=1.25), 0.6),
     "text, 1,000 pieces, 0.02 bits": (tokens(1000, 20, more=0.02), 0.8),
     "log loss, 500 samples, a fifth more": (log_loss(500, more=0.2), 0.8),
