@@ -35,7 +35,7 @@ LEVELS = (
     ("models",),
     ("architecture", "summary"),
     ("model_file",),
-    ("report",),
+    ("explain", "report"),
     ("learners",),
     ("combine", "comparison", "tuning"),
     ("console",),

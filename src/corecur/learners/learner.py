@@ -27,6 +27,7 @@ from corecur.engine.callback import Callback
 from corecur.engine.checkpointing import Checkpointing, Interval
 from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
+from corecur.explain.attribution import Explanation
 from corecur.finding import Finding
 from corecur.learners.aftermath import all_sections, finish, kept_results, model_card
 from corecur.learners.answer_record import AnswerRecord
@@ -237,6 +238,15 @@ class Learner(ABC, Generic[D, R, P]):
         return f"corecur predict {model} SOURCE", f"corecur evaluate {model} SOURCE", f"corecur info {model}"
 
     # What is the same for all
+
+    def explain(self, source: Any, **options: Any) -> list[Explanation]:
+        """What each answer to a source, as `predict` takes it, rests on.
+
+        ``options`` (``method``, ``target``, ``limit``, …) are those of `explain_answers`, where they are told.
+        """
+        from corecur.learners.explanations import explain_answers
+
+        return explain_answers(self, source, **options)
 
     @property
     def network(self) -> Model:
