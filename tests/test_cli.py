@@ -55,7 +55,7 @@ def test_train_tells_tests_and_leaves_a_run_folder(command: Command, split_shade
 
     (run,) = (tmp_path / "runs").iterdir()
     assert {entry.name for entry in run.iterdir()} == {
-        "bundle", "checkpoints", "config.json", "log.txt", "metrics.jsonl", "report.html",
+        "answers.json", "bundle", "checkpoints", "config.json", "log.txt", "metrics.jsonl", "report.html",
     }  # fmt: skip
     relative = run.relative_to(tmp_path)
     assert f"report: {relative}/report.html" in said and "time: " in said

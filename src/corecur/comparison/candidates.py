@@ -22,7 +22,7 @@ from corecur.run_folder import ANSWERS, find_bundle, read_config
 #: More models on one page are no longer a comparison.
 MOST_MODELS = 40
 # What two runs may differ in and still be repeats of each other.
-_NOT_ASKED = ("seed", "threads", "device", "save_every", "deterministic")
+_NOT_ASKED = ("seed", "split_seed", "baseline", "threads", "device", "save_every", "deterministic")
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def tested_part(candidate: Candidate) -> Any:
         return None
     asked = RunRequest.in_config(candidate.config, where=candidate.path)
     kind = type(candidate.learner)
-    reader = kind(seed=asked.seed, **asked.settings)
+    reader = kind(seed=asked.seed, split_seed=asked.split_seed, **asked.settings)
     try:
         data = reader.read(asked.source, validation=asked.validation, test=asked.test, skip_bad=asked.skip_bad)
     except (DataError, ConfigError):  # moved or changed: then nothing is shown of it

@@ -42,15 +42,15 @@ def _models(found: Comparison) -> Section:
     rows = [(f"{letters[row.name]}  {row.name}", row.figure, row.interval) for row in found.standings]
     chart = interval_chart(rows, title=measure.name, show=lambda value: measure.show(value))
     header, cells, _ = found.listing()
-    table = [(letters[row.name], *cell) for row, cell in zip(found.standings, cells, strict=True)]
-    blocks: list[Block] = [chart, Rows(("", *header), table)]
+    table = [(f"{letters[row.name]}: {row.name}", *cell[1:]) for row, cell in zip(found.standings, cells, strict=True)]
+    blocks: list[Block] = [chart, Rows(header, table)]
     if found.standings[0].others:
         others = [
             (letters[row.name], *(part for m, f, i in row.others for part in (m.show(f), interval_in_words(i, m))))
             for row in found.standings
         ]
         names = [part for m, _, _ in found.standings[0].others for part in (m.name, "95 % interval")]
-        blocks.append(Rows(("", *names), others, caption="other figures of the same answers"))
+        blocks.append(Rows(("model", *names), others, caption="other figures of the same answers"))
     several = [row for row in found.standings if len(row.runs) > 1]
     if several:
         runs = [(row.name, names_in_words(row.runs, 20)) for row in several]

@@ -14,7 +14,11 @@ _LEAST, _MOST, _WARM = 20, 200, 3
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds to answer for one sample: the middle, and what 95 of 100 answers stay below."""
+    """Seconds to answer for one sample: the middle, and what 95 of 100 answers stay below.
+
+    >>> Latency(0.01, 0.02, 20).p95
+    0.02
+    """
 
     p50: float
     p95: float

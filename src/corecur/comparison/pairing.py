@@ -23,6 +23,10 @@ def paired(records: Sequence[AnswerRecord], names: Sequence[str]) -> tuple[list[
 
     Samples are the same where their contents are, or, of pictures that the models bring to different sizes, their
     names. Raises ConfigError for records that cannot be compared, DataError where no sample is common to all.
+
+    >>> record = AnswerRecord("image-classification", "classes", ("a", "b"), ("1", "2"), {"right": np.ones(2)})
+    >>> [found.names for found in paired([record, taken(record, np.array([1]))], ["x", "y"])[0]]
+    [('b',), ('b',)]
     """
     _check_same(records, names)
     records = _in_one_unit(records)
@@ -54,7 +58,12 @@ def paired(records: Sequence[AnswerRecord], names: Sequence[str]) -> tuple[list[
 
 
 def taken(record: AnswerRecord, index: NDArray[np.int64]) -> AnswerRecord:
-    """The units at ``index`` (M,), in that order."""
+    """The units at ``index`` (M,), in that order.
+
+    >>> record = AnswerRecord("image-classification", "classes", ("a", "b"), ("1", "2"), {"right": np.ones(2)})
+    >>> taken(record, np.array([1])).names
+    ('b',)
+    """
     rows = index.tolist()
 
     def of(values: tuple[str, ...]) -> tuple[str, ...]:

@@ -21,6 +21,10 @@ class Standing:
     """One model, or one way to train with several seeds: its figures with their 95 % intervals, and what it costs.
 
     ``figure`` is the one that counts; of several ``runs`` it is the mean, ``spread`` the standard deviation over seeds.
+
+    >>> row = Standing("gru", ("gru",), 0.9, (0.8, 0.95), (), 1000, 4096, 12.0, None)
+    >>> cost(row), seeds_in_words(row, Measure("accuracy"))
+    (('1,000', '4 kB', '12 s', 'not measured', ''), 'one run')
     """
 
     name: str
@@ -50,7 +54,12 @@ class Standing:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Two models against each other, in words too; ``corrected`` is p after a correction for all tests beside it."""
+    """Two models against each other, in words too; ``corrected`` is p after a correction for all tests beside it.
+
+    >>> from corecur.engine.paired_tests import mcnemar
+    >>> Verdict("a", "b", mcnemar([True], [True]), 1.0, "no difference shown").is_shown
+    False
+    """
 
     a: str
     b: str
@@ -73,7 +82,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Apart:
-    """A sample on which the models differ: its name, the truth, and what each of them made of it."""
+    """A sample on which the models differ: its name, the truth, and what each of them made of it.
+
+    >>> Apart(0, "a.png", "cat", ("cat", "dog")).answers
+    ('cat', 'dog')
+    """
 
     place: int
     name: str
@@ -156,7 +169,12 @@ def interval_in_words(interval: tuple[float, float] | None, measure: Measure) ->
 
 
 def seeds_in_words(row: Standing, measure: Measure) -> str:
-    """How far the runs of one way to train lie apart."""
+    """How far the runs of one way to train lie apart.
+
+    >>> row = Standing("gru", ("gru", "gru-1"), 0.9, None, (), 1000, 4096, None, None, spread=0.01)
+    >>> seeds_in_words(row, Measure("accuracy"))
+    '± 1.0 points, 2 runs'
+    """
     if row.spread is None:
         return "one run"
     shown = f"{100 * row.spread:.1f} points" if measure.percent else f"{row.spread:.3f}"
@@ -164,7 +182,11 @@ def seeds_in_words(row: Standing, measure: Measure) -> str:
 
 
 def cost(row: Standing) -> tuple[str, str, str, str, str]:
-    """Parameters, size, training time and latency of a model, in words."""
+    """Parameters, size, training time and latency of a model, in words.
+
+    >>> cost(Standing("gru", ("gru",), 0.9, None, (), 1000, 2_500_000, None, Latency(0.002, 0.02, 20)))
+    ('1,000', '2.5 MB', 'not known', '2.00 ms', '20.0 ms')
+    """
     latency = (
         ("not measured", "") if row.latency is None else tuple(map(_short_time, (row.latency.p50, row.latency.p95)))
     )

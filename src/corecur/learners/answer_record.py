@@ -32,7 +32,12 @@ _DIGITS = 7  # of a count that is no whole number
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of a test: what it is called, and how it comes of sums of counts (…, K)."""
+    """One figure of a test: what it is called, and how it comes of sums of counts (…, K).
+
+    >>> figure = FIGURES["classes"][0]
+    >>> figure.measure.name, float(figure.score(np.array([9.0, 10.0])))
+    ('accuracy', 0.9)
+    """
 
     measure: Measure
     counts: tuple[str, ...]
@@ -77,6 +82,10 @@ class AnswerRecord:
     made of; ``parts`` the same counts for a part of every unit (one kind of entity, one column). ``same`` holds what
     two records must agree in to be comparable at all. ``block`` neighbours err alike. ``show`` draws a unit where the
     data are at hand; it is not kept on disk.
+
+    >>> record = AnswerRecord("image-classification", "classes", ("a.png",), (digest(b""),), {"right": np.ones(1)})
+    >>> record.noun, record.table(FIGURES["classes"][0]).tolist()
+    ('samples', [[1.0, 1.0]])
     """
 
     task: str
@@ -145,7 +154,11 @@ class _Stored(BaseModel):
 
 
 def read_record(file: Path) -> AnswerRecord | None:
-    """The record in a file; None where there is no such file, RunError where it holds something else."""
+    """The record in a file; None where there is no such file, RunError where it holds something else.
+
+    >>> read_record(Path("no such run/answers.json")) is None
+    True
+    """
     try:
         if not file.is_file():
             return None
@@ -189,7 +202,16 @@ def digest(content: Hashable) -> str:
 def classification_record(
     task: str, part: Any, outcome: Evaluation, *, sizes: Sequence[int] = (), form: str = "", **more: Any
 ) -> AnswerRecord:
-    """The record of a classifier's test on samples with names and contents."""
+    """The record of a classifier's test on samples with names and contents.
+
+    >>> import torch
+    >>> from corecur.data.text.text_sets import TextSet
+    >>> from corecur.learners.evaluation import evaluate_classifier
+    >>> outcome = evaluate_classifier(torch.tensor([[0.9, 0.1]]), torch.tensor([1]), ["good", "bad"])
+    >>> found = classification_record("text-classification", TextSet(("dull",), torch.tensor([1]), ("f:1",)), outcome)
+    >>> found.answers, found.truth
+    (('good',), ('bad',))
+    """
     probabilities, labels = outcome.probabilities.double(), outcome.labels
     chosen = probabilities.argmax(1)
     of_truth = probabilities.gather(1, labels[:, None]).clamp_min(1e-12).log().neg().flatten()
@@ -210,7 +232,15 @@ def classification_record(
 
 
 def tagging_record(task: str, part: Any, outcome: TaggingEvaluation, labels: Sequence[str]) -> AnswerRecord:
-    """The record of a tagger's test on sentences; of entities also by their kind."""
+    """The record of a tagger's test on sentences; of entities also by their kind.
+
+    >>> from corecur.data.text.tagged_sets import TaggedSet
+    >>> from corecur.learners.tagging_evaluation import evaluate_tagging
+    >>> part = TaggedSet((("Ann", "runs"),), (("B-PER", "O"),), ("f:1",))
+    >>> found = tagging_record("sequence-tagging", part, evaluate_tagging(part.tags, part.tags), ["B-PER", "O"])
+    >>> found.kind, list(found.parts)
+    ('entities', ['PER'])
+    """
     counts = _tag_counts(outcome, None)
     kinds = sorted({row.name for row in outcome.per_class}) if outcome.entities else []
     return AnswerRecord(

@@ -17,6 +17,7 @@ from corecur.learners.language_score import BLOCKS, SHORTEST_BLOCK, LanguageScor
 
 # Characters (or, by word, tokens) of a piece: shorter than what is drawn at once, so that drawing decides its size.
 _PIECE = 100
+_TOGETHER, _FEW_BLOCKS = 5, 12
 
 
 def language_record(preprocess: GeneratorPreprocess, text: str, score: LanguageScore) -> AnswerRecord:
@@ -43,6 +44,8 @@ def language_record(preprocess: GeneratorPreprocess, text: str, score: LanguageS
     by_word = preprocess.level == "word"
     counts = {"nats": nats, "tokens": sizes} if by_word else {"bits": nats / math.log(2), "characters": sizes}
     least = max(SHORTEST_BLOCK, count // BLOCKS)
+    # Two models differ alike over some sentences: five pieces at once, where the text has enough of them.
+    block = max(round(least / _PIECE), min(_TOGETHER, len(pieces) // _FEW_BLOCKS), 1)
     return AnswerRecord(
         task=preprocess.task,
         kind="tokens" if by_word else "characters",
@@ -52,7 +55,7 @@ def language_record(preprocess: GeneratorPreprocess, text: str, score: LanguageS
         texts=tuple(map(shortened_text, pieces)),
         sizes=(),
         same={"vocabulary": digest(preprocess.vocabulary.tokens)} if by_word else {},
-        block=max(1, round(least / _PIECE)),
+        block=block,
         findings=tuple(map(str, score.findings)),
     )
 
