@@ -26,6 +26,7 @@ from corecur.data.series.series_set import SeriesSet, SeriesSource
 from corecur.engine.calibration import Calibration, calibrate, tempered
 from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.evaluating import evaluating
+from corecur.engine.stochastic_average import AVERAGES
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, DataError
 from corecur.finding import Finding
@@ -185,6 +186,7 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
             drop_last=len(train) > recipe.batch_size, transform=ShortenedTransform(transform), device=self._device,
         )  # fmt: skip
         return Training(
+            callbacks=AVERAGES[recipe.average](),
             trainer=self._trainer(recipe, self._members.to(self._device)),
             batches=batches,
             validation=None if data.validation is None else self._held(data.validation),
