@@ -63,7 +63,7 @@ def said(process: subprocess.Popen[str]) -> str:
 
 def owner(**changes: Any) -> str:
     """What stands in a lock of this process, with changes; a change to None leaves a part out."""
-    parts = {name: changes.get(name, value) for name, value in run_lock._myself().items()}
+    parts = {name: changes.get(name, value) for name, value in run_lock.this_process().items()}
     return json.dumps({name: value for name, value in parts.items() if value is not None})
 
 

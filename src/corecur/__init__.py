@@ -24,6 +24,7 @@ __all__ = [
     "__version__",
     "callbacks",
     "check",
+    "compare",
     "layers",
     "losses",
     "metrics",
@@ -35,6 +36,7 @@ __all__ = [
 # Names are loaded at first use: the command must watch for signals before torch is imported, which takes seconds.
 if TYPE_CHECKING:
     from corecur import layers
+    from corecur.comparison.compare import compare
     from corecur.engine import callbacks, losses, metrics, optimizers, schedules
     from corecur.errors import BundleError, ConfigError, CorecurError, DataError, RunError, ShapeError, Stopped
     from corecur.learners.data_check import check
@@ -62,6 +64,7 @@ else:
         "__version__": "version",
         "check": "learners.data_check",
         "tune": "tuning.tune",
+        "compare": "comparison.compare",
     }
 
     def __getattr__(name: str) -> object:

@@ -11,6 +11,9 @@ from corecur import console
 from corecur.commands.answer_commands import evaluate, generate, predict
 from corecur.commands.check_command import check
 from corecur.commands.combine_command import combine
+from corecur.commands.compare_command import compare
+from corecur.commands.doctor_command import doctor
+from corecur.commands.explain_command import explain
 from corecur.commands.model_file_commands import info, sign, verify
 from corecur.commands.train_command import train
 from corecur.commands.tune_command import tune
@@ -48,7 +51,7 @@ _WITH_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command()(check)
 app.command(context_settings=_WITH_SETTINGS)(train)
 app.command(context_settings=_WITH_SETTINGS)(tune)
-for _command in (evaluate, predict, generate, combine, info, verify, sign):
+for _command in (evaluate, predict, explain, generate, doctor, compare, combine, info, verify, sign):
     app.command()(_command)
 
 

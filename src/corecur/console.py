@@ -116,6 +116,16 @@ def say_result(result: FitResult) -> None:
             say(f"  {command}")
 
 
+def say_diagnosis(findings: Sequence[Finding]) -> None:
+    """What a doctor found, a block for each: verdict, evidence, remedy."""
+    for finding in findings:
+        say(f"{finding.level}: {finding.verdict} [{finding.kind}]")
+        for line in finding.evidence:
+            say(f"  {line}")
+        if finding.remedy:
+            say(f"  do this: {finding.remedy}")
+
+
 def say_check(findings: Sequence[Finding], sentence: str) -> None:
     """What a check found, each with its level before it, and the result in a sentence."""
     for found in findings:

@@ -1,8 +1,9 @@
 """The run folder: what one training leaves behind, ``runs/<time>-<name>/``.
 
-``config.json`` (what was asked and found), ``metrics.jsonl`` (a line an epoch), ``log.txt``, ``checkpoints/``, ``lock``
-while it is being written, and at the end ``bundle/`` and ``report.html``. All but the two that grow by lines appear
-whole or not at all.
+``config.json`` (what was asked and found), ``metrics.jsonl`` (a line an epoch), ``doctor.jsonl`` (what the doctor
+measured), ``log.txt``, ``checkpoints/``, ``lock`` while it is being written, and at the end ``bundle/``,
+``answers.json`` (those to the test) and ``report.html``. All but the three that grow by lines appear whole or not at
+all.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ from corecur.errors import BundleError, ConfigError, RunError, Stopped, nearest
 from corecur.run_lock import RunLock, is_running
 
 _CONFIG, _METRICS, _LOG, _BUNDLE, _CHECKPOINTS = "config.json", "metrics.jsonl", "log.txt", "bundle", "checkpoints"
-_REPORT = "report.html"
+_REPORT, ANSWERS = "report.html", "answers.json"
+#: What the doctor of trainings measured, a line each.
+DOCTOR = "doctor.jsonl"
 _CONFIG_LIMIT = Limit(1 << 26, 2_000_000)
 # What a killed writer of one of the files, or of the bundle, leaves: nothing else with a dot is touched.
-_LEFT_OVER = re.compile(rf"\.({_CONFIG}|{_METRICS}|{_REPORT}|{_BUNDLE})\.[a-z0-9_]{{8}}|.+\.tmp-.+")
+_LEFT_OVER = re.compile(rf"\.({_CONFIG}|{_METRICS}|{DOCTOR}|{_REPORT}|{_BUNDLE}|{ANSWERS})\.[a-z0-9_]{{8}}|.+\.tmp-.+")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 # Bytes of a name that leave room, within the 255 of most file systems, for a time, a number and a mark.
 _MOST_NAME_BYTES = 180
@@ -69,7 +72,7 @@ class RunFolder:
         self.epochs = _count_lines(path / _METRICS)
         self._lock = lock
         self._is_new = is_new
-        self._log, self._metrics = _Lines(path / _LOG), _Lines(path / _METRICS)
+        self._log, self._metrics, self._doctor = (_Lines(path / name) for name in (_LOG, _METRICS, DOCTOR))
 
     @classmethod
     def create(
@@ -137,6 +140,11 @@ class RunFolder:
         with _writing(self.path):
             _write_json(self.path / _CONFIG, config)
 
+    def write_answers(self, record: Mapping[str, Any]) -> None:
+        """Write ``answers.json``, what the model answered on the test, whole or not at all."""
+        with _writing(self.path):
+            _write_json(self.path / ANSWERS, record)
+
     def log(self, line: str) -> None:
         """Add a line, with the time of day, to ``log.txt``; RunError where the folder is gone."""
         self._log.waiting += _as_bytes(f"{time.strftime('%H:%M:%S')} {line}\n")
@@ -153,6 +161,16 @@ class RunFolder:
         self.epochs = len(rows)
         self._metrics.waiting, self._metrics.is_whole = _as_lines(rows), True
         self._write(self._metrics)
+
+    def log_doctor(self, row: Mapping[str, Any]) -> None:
+        """Add a line to ``doctor.jsonl``: what the doctor of trainings measured."""
+        self._doctor.waiting += _as_lines([row])
+        self._write(self._doctor)
+
+    def replace_doctor(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Let ``doctor.jsonl`` hold these lines and no others."""
+        self._doctor.waiting, self._doctor.is_whole = _as_lines(rows), True
+        self._write(self._doctor)
 
     def _write(self, lines: _Lines) -> None:
         try:
@@ -173,7 +191,8 @@ class RunFolder:
         """
         try:
             with _writing(self.path):
-                self._metrics.write()  # where it could not be done before
+                for lines in (self._metrics, self._doctor):  # where it could not be done before
+                    lines.write()
             yield
         except RunError as error:
             if not self.path.is_dir():
@@ -188,7 +207,7 @@ class RunFolder:
     def close(self) -> None:
         """Give the folder back, after another try to write what the disk did not take."""
         if self._lock.is_held:
-            for lines in (self._metrics, self._log):
+            for lines in (self._metrics, self._doctor, self._log):
                 with contextlib.suppress(OSError):
                     lines.write()
             self._lock.release()
@@ -274,7 +293,7 @@ def _as_bytes(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _as_lines(rows: Iterable[Mapping[str, float | None]]) -> bytes:
+def _as_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
     return _as_bytes("".join(json.dumps(_finite(row)) + "\n" for row in rows))
 
 

@@ -25,6 +25,8 @@ from corecur.tuning.open_study import join_study
 from corecur.tuning.search_worker import work
 from corecur.tuning.study_storage import open_storage
 from corecur.tuning.trial_table import row_of
+from corecur.tuning.tune import tune
+from tests.soak.kills import write_sources
 from tests.tuning.killed_search import in_a_process
 from tests.tuning.postgres_server import PASSWORD, missing, postgres
 from tests.tuning.small_search import search, told
@@ -107,3 +109,28 @@ def test_a_study_on_postgresql_is_shared_by_two_folders_as_by_two_machines(
                    for file in tmp_path.rglob("*") if file.is_file() and file.suffix != ".db")  # fmt: skip
     with pytest.raises(ConfigError, match="of another search"):
         search(shades, one, storage=server, **given | {"seed": 4})
+
+
+_TINY: dict[str, dict[str, Any]] = {
+    "images": {"epochs": 1, "widths": (4, 8)},
+    "generator": {"epochs": 1, "units": 16, "batch_size": 4, "bptt_steps": 24},
+    "texts": {"epochs": 1, "units": 8, "embedding": 8},
+    "tagger": {"epochs": 1, "units": 8},
+    "series": {"epochs": 1, "members": 1, "filters": 8, "model": "fcn"},
+    "forecast": {"epochs": 2},
+}
+
+
+@pytest.mark.parametrize("kind", list(_TINY))
+def test_every_task_can_be_searched(kind: str, tmp_path: Path) -> None:
+    """Its usual space, a measure of its own, its network measured, and the best model at hand."""
+    source = write_sources(tmp_path)[kind][0]
+    result = tune(source, out=tmp_path / "runs", trials=2, threads=1, pruner="none", **_TINY[kind])
+    assert [row.end for row in result.rows] == ["done", "done"]
+    assert all(row.parameters and row.latency and row.value is not None for row in result.rows)
+    assert next(iter(result.rows[1].settings)) == "learning_rate"
+    assert result.tests[result.best.number]["sentence"]
+    assert result.learner().task == result.request.task
+    run = result.folder / str(result.best.run)
+    tested = json.loads((run / "config.json").read_text())["result"]["test"]
+    assert tested is None or tested["split"] == "validation"  # a text generator scores what it has

@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 
-from tests.tuning.killed_search import check_exact, kill_at_random
+from corecur.learners.image_classifier import ImageClassifier
+from corecur.tuning.search_worker import work
+from tests.tuning.killed_search import check_exact, in_a_process, kill_at_random, lines_of
 from tests.tuning.small_search import opened, rows_in, search, told
 
 pytestmark = pytest.mark.soak
@@ -106,3 +108,31 @@ def test_a_search_in_one_process_survives_kills_at_any_moment(shades: Path, tmp_
     assert code == 0 and kills >= 30
     check_exact(out / "tune-photos", log, expected, told, rows_in(out / "tune-photos"))
     print(f"kills: {kills}")
+
+
+def test_two_processes_on_one_study_share_its_trials_and_one_takes_over_what_the_other_left(
+    shades: Path,
+    tmp_path: Path,
+) -> None:
+    """Two workers; one is killed in the middle of a trial, which the other runs under the same number."""
+
+    given = {"trials": 4, "epochs": 4, "sampler": "random", "save_every": "2"}
+    expected = told(search(shades, tmp_path / "plain", **given).rows)
+    out, log = tmp_path / "shared", tmp_path / "log"
+    search(shades, out, **given | {"trials": 1})
+    folder = out / "tune-photos"
+
+    def share() -> None:
+        book = opened(folder)
+        work(book, ImageClassifier(seed=3).read(shades), trials=4, until=None, again="")
+
+    first, second = in_a_process(share, log), in_a_process(share, log)
+    last = time.monotonic() + 30
+    while not list(folder.glob("trials/000[1-4]/*/checkpoints/step-*")) and time.monotonic() < last:
+        time.sleep(0.01)
+    os.kill(first.pid or 0, signal.SIGKILL)
+    for process in (first, second):
+        process.join(120)
+    assert second.exitcode == 0
+    assert {line["pid"] for line in lines_of(log) if "pid" in line} >= {second.pid}
+    check_exact(folder, log, expected[1:], told, rows_in(folder)[1:])

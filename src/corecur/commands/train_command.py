@@ -57,6 +57,14 @@ def train(
             rich_help_panel=TRAINING,
         ),
     ] = None,
+    heal: Annotated[
+        bool,
+        typer.Option(
+            "--heal",
+            help="Let the doctor bound gradients, lower the rate and go back where it runs away.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = False,
     task: Annotated[str, typer.Option(help="auto looks at the source; or a task by name.")] = "auto",
     model: Annotated[
         str, typer.Option(help="Network: auto, or one that --show-recipe names.", rich_help_panel=TRAINING)
@@ -172,8 +180,8 @@ def train(
             return
         result = learner.fit(
             data, validation=validation, test=test, seconds=seconds, out=out, name=Path(source).resolve().name,
-            command=_command_line(), skip_bad=skip_bad, save_every=save_every, tell=say, verbose=not json_,
-            began=began, baseline=baseline,
+            command=_command_line(), skip_bad=skip_bad, save_every=save_every, heal=heal, tell=say,
+            verbose=not json_, began=began, baseline=baseline,
         )  # fmt: skip
         if json_:
             console.say_json({"task": learner.task, **result.as_json()})

@@ -102,6 +102,9 @@ class Trainer:
         self.history: list[Logs] = []
         self.tally = Tally(torch.zeros(()))
         self.batches: Batches | None = None
+        #: The batch of the step, for callbacks, and the norm of the step's gradient before it was bounded.
+        self.batch: Batch | None = None
+        self.gradient_norm: Tensor | float = 0.0
         self.budget: Budget = StepBudget(None)
         self.checkpoints: Checkpointing | None = None
         self.tell: Callable[[str], object] = complain
@@ -151,6 +154,7 @@ class Trainer:
                 callback.close()
             # What is left is the training alone, which can be copied; a terminal cannot, and data need not.
             self.callbacks, self.batches, self.checkpoints, self._state = (), None, None, None
+            self.batch = None
             self.epoch_random = {}
             self.guard.can_go_back = False
 
@@ -255,6 +259,7 @@ class Trainer:
             tally = self.tally
             began = time.perf_counter() - tally.seconds
             for batch, seconds in _timed(stream):
+                self.batch = batch
                 for callback in heard:
                     callback.on_train_batch_begin(tally.batches, {})
                 loss, size = self._step_or_stop(batch)
@@ -328,6 +333,7 @@ class Trainer:
         self.guard.remember()
         passes = self.micro.run(batch, lambda pieces: differentiate(self, optimizer, pieces))
         norm = norm_of_gradients(self.parameters) if self.clipping is None else self.clipping(self.parameters)
+        self.gradient_norm = norm
         self.step += 1
         if not self.guard.accepts(passes.loss, norm):
             self.guard.refuse(batch, passes.loss, place=f"epoch {self.epoch + 1}, step {self.step}")

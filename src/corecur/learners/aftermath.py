@@ -38,9 +38,12 @@ def finish(learner: Learner[Any, Any, Any], data: Any, result: FitResult, beside
 def all_sections(
     learner: Learner[Any, Any, Any], data: Any, result: FitResult, config: Mapping[str, Any]
 ) -> list[Section]:
-    """The sections of the report, the simple models after the result."""
+    """The sections of the report, the simple models after the result, and explanations of a few answers."""
+    from corecur.learners.explanation_section import with_explanations  # it knows every learner
+
     first, *others = learner.report(data, result, config)
-    return [first, *([baseline_section(result.baselines)] if result.baselines else []), *others]
+    beside = [baseline_section(result.baselines)] if result.baselines else []
+    return [*with_explanations([first, *beside, *others], learner, data, result, config)]
 
 
 def model_card(learner: Learner[Any, Any, Any], data: Any, result: FitResult, command: str) -> str:

@@ -32,6 +32,9 @@ class FitResult:
     calibration: Calibration | None = None
     baselines: tuple[Baseline, ...] = ()
     next_commands: tuple[str, ...] = ()
+    #: What the doctor says of the training, the gravest first, and what it healed on the way.
+    diagnosis: tuple[Finding, ...] = ()
+    healed: tuple[str, ...] = ()
 
     @property
     def stopped_early(self) -> bool:
@@ -60,6 +63,8 @@ class FitResult:
             "findings": [found.as_json() for found in self.findings],
             "calibration": None if self.calibration is None else self.calibration.as_json(),
             "baselines": [baseline.as_json() for baseline in self.baselines],
+            "diagnosis": [finding.as_json() for finding in self.diagnosis],
+            "healed": list(self.healed),
             "validation": self.validation,
             "test": None if self.test is None else self.test.as_json(),
         }

@@ -45,6 +45,16 @@ class Score:
 
 
 @dataclass(frozen=True)
+class WindowErrors:
+    """The errors of each window, standardised: by column (W, C) and by step ahead (W, H), squared and absolute."""
+
+    column_squares: Array
+    column_absolutes: Array
+    step_squares: Array
+    step_absolutes: Array
+
+
+@dataclass(frozen=True)
 class ForecastEvaluation:
     """A test of a forecaster on windows that follow each other, beside its baselines.
 
@@ -52,6 +62,7 @@ class ForecastEvaluation:
     baseline's, both by the bootstrap over blocks of windows; None where there are too few windows. ``coverage`` (H, C)
     is how much of the values lay in their intervals, which were to hold ``level`` of them. ``naive_errors`` (C,) are
     the absolute errors of the seasonal naive forecast, one step ahead, on the training part: what MASE divides by.
+    ``errors`` are those of each window, ``block`` is how many of them err alike.
     """
 
     columns: tuple[str, ...]
@@ -64,6 +75,8 @@ class ForecastEvaluation:
     interval: tuple[float, float] | None = None
     gain: tuple[float, float] | None = None
     findings: tuple[Finding, ...] = field(default=())
+    errors: WindowErrors | None = field(default=None, repr=False, compare=False)
+    block: int = 1
 
     @property
     def windows(self) -> int:
@@ -189,14 +202,16 @@ def measure(
     if 1 < period <= batches.lookback:
         ways[SEASONAL] = lambda past: seasonal_naive(past, horizon, period)
     ways[LAST] = lambda past: last_value(past, horizon)
-    model, baselines = _Tally(), {name: _Tally() for name in ways}
+    model, baselines, details = _Tally(), {name: _Tally() for name in ways}, _Details()
     inside = torch.zeros(horizon, len(columns), dtype=torch.float64)
     for batch in batches:
         past, target = batch.inputs, batch.targets
         if not isinstance(past, Tensor) or not isinstance(target, Tensor):
             continue
         answers = answer(past)  # (B, H, C, Q)
-        model.add(answers[..., answers.shape[-1] // 2], target)
+        middle = answers[..., answers.shape[-1] // 2]
+        model.add(middle, target)
+        details.add(middle, target)
         held = (target >= answers[..., 0]) & (target <= answers[..., -1])
         inside += held.sum(0).double().cpu()
         for name, way in ways.items():
@@ -217,7 +232,27 @@ def measure(
         interval=block_interval(found.windows, block=block, level=LEVEL),
         gain=_gain(found.windows, best.windows, block),
         findings=tuple(findings),
+        errors=details.errors(),
+        block=block,
     )
+
+
+class _Details:
+    """The errors of each window, as they come."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Tensor, ...]] = []
+
+    def add(self, answer: Tensor, target: Tensor) -> None:
+        """Answers and targets (B, H, C)."""
+        error = (answer - target).double()
+        square, absolute = error.square(), error.abs()
+        means = (square.mean(1), absolute.mean(1), square.mean(2), absolute.mean(2))
+        self._parts.append(tuple(mean.cpu() for mean in means))
+
+    def errors(self) -> WindowErrors:
+        """Those of all windows."""
+        return WindowErrors(*(torch.cat(column).numpy() for column in zip(*self._parts, strict=True)))
 
 
 class _Tally:

@@ -29,6 +29,7 @@ from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, CorecurError, DataError
 from corecur.finding import Finding, remark
 from corecur.learners import forecast_report
+from corecur.learners.answer_record import AnswerRecord
 from corecur.learners.fit_result import FitResult
 from corecur.learners.forecast_answers import Forecast, forecast_listing, forecast_spreadsheet
 from corecur.learners.forecast_data import (
@@ -48,6 +49,7 @@ from corecur.learners.forecast_evaluation import BLOCK_HORIZONS, LAST, SEASONAL,
 from corecur.learners.forecast_intervals import fit_widening, widen
 from corecur.learners.forecast_preprocess import ForecastPreprocess, RowsApart, naive_errors, seen_until
 from corecur.learners.forecast_recipe import ForecastRecipe, SeriesFacts, choose_recipe, default_horizon
+from corecur.learners.forecast_record import forecast_record
 from corecur.learners.learner import Learner, name_of
 from corecur.learners.outcome import Listing, Tell
 from corecur.learners.settings import checked_settings
@@ -285,13 +287,17 @@ class Forecaster(Learner[ForecastData, ForecastRecipe, ForecastPreprocess]):
 
         Where the table has no such rows, or no dates, all of them are tested on, and a finding says so.
         """
+        return self._evaluate(*self._unseen(source, split))
+
+    def _unseen(self, source: Any, split: str) -> tuple[Sequence[Stretch], tuple[Finding, ...]]:
+        """The rows of a source to be tested on, and the findings."""
         tables = self._read_like(source)
         findings = [finding for table in tables for finding in table.findings]
         stretches = [Stretch(table, range(len(table))) for table in tables]
         if split != "all":
             stretches, notes = unseen_rows(stretches, self.preprocess.seen_until, self.preprocess.horizon)
             findings += notes
-        return self._evaluate(stretches, tuple(dict.fromkeys(findings)))
+        return stretches, tuple(dict.fromkeys(findings))
 
     def _read_like(self, source: Any) -> tuple[TimeTable, ...]:
         """Tables with the columns this forecaster knows; DataError where they are others."""
@@ -385,6 +391,22 @@ class Forecaster(Learner[ForecastData, ForecastRecipe, ForecastPreprocess]):
             f"corecur evaluate {model} {table}",
             f"corecur info {model}",
         )
+
+    def record(self, data: ForecastData, outcome: ForecastEvaluation) -> AnswerRecord:
+        return self._record(data.test, outcome)
+
+    def examine(
+        self, source: Any, *, split: str = "test", skip_bad: bool = False, progress: Progress | None = None
+    ) -> AnswerRecord:
+        stretches, findings = self._unseen(source, split)
+        return self._record(stretches, self._evaluate(stretches, findings))
+
+    def _record(self, stretches: Sequence[Stretch], outcome: ForecastEvaluation) -> AnswerRecord:
+        return forecast_record(self.preprocess, self.windows(stretches), stretches, outcome)
+
+    def once(self, size: int) -> Callable[[], object]:
+        past = torch.zeros(1, self.preprocess.lookback, len(self.preprocess.columns), device=self._device)
+        return lambda: self.answers(past)
 
     def check_loaded(self, bundle: Bundle) -> None:
         preprocess = self.preprocess

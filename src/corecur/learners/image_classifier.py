@@ -34,6 +34,7 @@ from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError
 from corecur.finding import Finding
 from corecur.learners import image_report
+from corecur.learners.answer_record import AnswerRecord, classification_record
 from corecur.learners.evaluation import (
     Evaluation,
     Prediction,
@@ -55,6 +56,7 @@ from corecur.learners.simple_models import Contest, class_contest
 from corecur.learners.training import Training
 from corecur.learners.views import average_over_views
 from corecur.report.page import Section
+from corecur.report.thumbnails import data_uri
 
 _PREDICT_BATCH = 256
 # Pictures of the trial that settles the number of threads: few, since it can be slow on a busy machine.
@@ -327,6 +329,32 @@ class ImageClassifier(Learner[ImageSource, ImageRecipe, ImagePreprocess]):
             file = Path(data.origin, data.test.names[0])
             picture = shlex.quote(str(file)) if file.is_file() else picture
         return f"corecur predict {model} {picture}", f"corecur evaluate {model} FOLDER", f"corecur info {model}"
+
+    def record(self, data: ImageSource, outcome: Evaluation) -> AnswerRecord:
+        return self._record(data.test, outcome)
+
+    def examine(
+        self, source: Any, *, split: str = "test", skip_bad: bool = False, progress: Progress | None = None
+    ) -> AnswerRecord:
+        held, findings = load_split(
+            source, classes=self.classes, preparation=self.preprocess.preparation, split=split, skip_bad=skip_bad,
+            progress=progress,
+        )  # fmt: skip
+        return self._record(held, dataclasses.replace(self._evaluate_set(held), findings=findings))
+
+    def _record(self, held: ImageSet | None, outcome: Evaluation) -> AnswerRecord:
+        if held is None:
+            raise ConfigError("there is no test split")
+        form = " × ".join(map(str, held.images.shape[1:]))
+        return classification_record(self.task, held, outcome, form=form, show=self.drawing(held))
+
+    def drawing(self, part: ImageSet) -> Callable[[int], str]:
+        return lambda place: data_uri(part.images[place].numpy())
+
+    def once(self, size: int) -> Callable[[], object]:
+        prepared = self.preprocess.preparation
+        picture = torch.zeros(1, prepared.height, prepared.width, prepared.channels, dtype=torch.uint8)
+        return lambda: self.probabilities(picture)
 
     def check_loaded(self, bundle: Bundle) -> None:
         symbol, prepared = self.network.input_symbols[0], self.preprocess.preparation

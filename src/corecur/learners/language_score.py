@@ -6,9 +6,11 @@ N tokens scored.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from corecur.engine.block_bootstrap import block_interval
@@ -19,7 +21,7 @@ from corecur.learners.outcome import Listing
 
 LEVEL = 0.95
 # Words of a scene repeat within it: values of the interval's blocks are alike, values of different ones hardly.
-_SHORTEST_BLOCK, _BLOCKS = 100, 50
+SHORTEST_BLOCK, BLOCKS = 100, 50
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class LanguageScore:
 
     ``nats`` is the mean of -log p over tokens. Its 95 % interval comes from a bootstrap over blocks of neighbouring
     tokens, a fiftieth of the text each and 100 or more (`engine.block_bootstrap`); None for a text below 500 tokens.
-    An unknown token counts as one, with the probability of "unknown".
+    An unknown token counts as one, with the probability of "unknown". ``losses`` (N,) is what each token cost.
     """
 
     split: str
@@ -39,6 +41,7 @@ class LanguageScore:
     interval: tuple[float, float] | None
     unknown: int = 0
     findings: tuple[Finding, ...] = ()
+    losses: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
     @property
     def perplexity(self) -> float:
@@ -97,5 +100,6 @@ def score_losses(losses: Tensor, *, split: str, level: Level, characters: int, u
     if len(losses) == 0:
         raise DataError("the text is too short to be scored", got="1 token or none", expected="2 tokens or more")
     values = losses.double().numpy()
-    interval = block_interval(values, block=max(_SHORTEST_BLOCK, len(values) // _BLOCKS), level=LEVEL)
-    return LanguageScore(split, level, len(values), characters, float(values.mean()), interval, unknown=unknown)
+    interval = block_interval(values, block=max(SHORTEST_BLOCK, len(values) // BLOCKS), level=LEVEL)
+    mean = float(values.mean())
+    return LanguageScore(split, level, len(values), characters, mean, interval, unknown=unknown, losses=values)

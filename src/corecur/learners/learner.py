@@ -18,27 +18,30 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from corecur import interruption, runtime
+from corecur import runtime
 from corecur.bundle.open import Bundle, open_untrusted
 from corecur.data.decoding import Progress
 from corecur.engine.budget import Budget, TimeBudget
 from corecur.engine.calibration import Calibration
 from corecur.engine.callback import Callback
-from corecur.engine.checkpoint import CheckpointFolder
 from corecur.engine.checkpointing import Checkpointing, Interval
-from corecur.engine.monitor import Monitor
 from corecur.engine.progress import ProgressBar, clock
 from corecur.errors import BundleError, ConfigError
+from corecur.explain.attribution import Explanation
 from corecur.finding import Finding
 from corecur.learners.aftermath import all_sections, finish, kept_results, model_card
+from corecur.learners.answer_record import AnswerRecord
+from corecur.learners.examination import doctor_for, with_doctor
 from corecur.learners.fit_result import FitResult
 from corecur.learners.outcome import Listing, Outcome, Source, Tell, silence
+from corecur.learners.run_keeping import keep_run
 from corecur.learners.run_request import RunRequest, recipe_in
 from corecur.learners.settings import checked_settings, divided
 from corecur.learners.simple_models import Contest, checked_kind
 from corecur.learners.training import Training
 from corecur.model_file import model_in, save_model
 from corecur.models import Model
+from corecur.report.doctor_section import doctor_section
 from corecur.report.page import Section, write_page
 from corecur.run_folder import MetricsLog, RunFolder, check_writable, read_config
 
@@ -183,6 +186,24 @@ class Learner(ABC, Generic[D, R, P]):
     def spreadsheet(self, answers: Sequence[Any]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """Answers as header and rows of a CSV file."""
 
+    @abstractmethod
+    def record(self, data: D, outcome: Any) -> AnswerRecord:
+        """What the test of ``data`` came to, sample by sample; ``outcome`` is what ``test`` gave."""
+
+    @abstractmethod
+    def examine(
+        self, source: Any, *, split: str = "test", skip_bad: bool = False, progress: Progress | None = None
+    ) -> AnswerRecord:
+        """The same for a labelled source: its test split if it has one, else all of it."""
+
+    def drawing(self, part: Any) -> Callable[[int], str] | None:
+        """What draws a sample of a split, by its place, as a data URI or an SVG element; None where none is drawn."""
+        return None
+
+    @abstractmethod
+    def once(self, size: int) -> Callable[[], object]:
+        """Answers for one made-up sample of so many steps, words or tokens where it has them: to be timed."""
+
     @classmethod
     def check(cls, settings: Mapping[str, Any]) -> None:
         """Refuse settings of the recipe that are wrong whatever the data (ConfigError)."""
@@ -217,6 +238,15 @@ class Learner(ABC, Generic[D, R, P]):
         return f"corecur predict {model} SOURCE", f"corecur evaluate {model} SOURCE", f"corecur info {model}"
 
     # What is the same for all
+
+    def explain(self, source: Any, **options: Any) -> list[Explanation]:
+        """What each answer to a source, as `predict` takes it, rests on.
+
+        ``options`` (``method``, ``target``, ``limit``, …) are those of `explain_answers`, where they are told.
+        """
+        from corecur.learners.explanations import explain_answers
+
+        return explain_answers(self, source, **options)
 
     @property
     def network(self) -> Model:
@@ -254,6 +284,7 @@ class Learner(ABC, Generic[D, R, P]):
         skip_bad: bool = False,
         save_every: str | int = "1m",
         baseline: str = "auto",
+        heal: bool = False,
         resume: str | Path | RunFolder | None = None,
         callbacks: Sequence[Callback] = (),
         tell: Tell = silence,
@@ -267,9 +298,10 @@ class Learner(ABC, Generic[D, R, P]):
         training data. ``baseline`` names the simple models that stand beside the result (``baselines.KINDS``).
         ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
         the run to go on with, or its folder, on the same source and with the same arguments: it ends with the weights
-        of a run that was never interrupted. A ``trial`` of a search never sees the test split, and draws no report.
-        Raises DataError, ConfigError or RunError before any work where something
-        is wrong, Stopped where SIGINT or SIGTERM ended a run, or the disk does not take what came of it.
+        of a run that was never interrupted. A doctor watches; with ``heal`` it bounds gradients, lowers the rate and
+        goes back to good weights where a training runs away. A ``trial`` of a search never sees the test split, and
+        draws no report. Raises DataError, ConfigError or RunError before any work where something is wrong, Stopped
+        where a signal ended a run, or the disk does not take what came of it.
         """
         began = time.perf_counter() if began is None else began
         every, beside = Interval.parse(save_every), checked_kind(baseline)
@@ -297,22 +329,25 @@ class Learner(ABC, Generic[D, R, P]):
             is_kept = labels is None and data.kind not in _IN_MEMORY
             request = RunRequest.of(
                 data.origin if is_kept else None, validation=validation, test=test, skip_bad=skip_bad,
-                seconds=seconds, save_every=str(save_every), settings=self._given, seed=self.seed, device=self.device,
-                precision=self.precision, threads=torch.get_num_threads(), deterministic=runtime.is_deterministic(),
-                baseline=beside, split_seed=self.split_seed,
+                seconds=seconds, save_every=str(save_every), heal=heal, settings=self._given, seed=self.seed,
+                device=self.device, precision=self.precision, threads=torch.get_num_threads(),
+                deterministic=runtime.is_deterministic(), baseline=beside, split_seed=self.split_seed,
             )  # fmt: skip
             config = self._config(data, command, request)
             if run is None and out is not None:
                 run = opened.enter_context(RunFolder.create(Path(out), name or self.task, config))
                 run.log(f"training on {data.origin}")
             result = FitResult(run=run, findings=data.findings, planned_epochs=plan.epochs if seconds is None else None)
-            keeper = None if run is None else self._keeper(plan, run, every, tell, anew=resume is None)
+            keeper = None if run is None else keep_run(self, plan, run, every, tell, anew=resume is None)
             plan.trainer.guard.names = getattr(data.train, "names", ())
-            self._train(plan, result, keeper, seconds, began, callbacks, verbose)
+            doctor = doctor_for(callbacks, config, run=run, heal=heal, tell=plan.trainer.tell)
+            self._train(plan, result, keeper, seconds, began, with_doctor(callbacks, doctor), verbose)
+            result.diagnosis, result.healed = doctor.findings, tuple(doctor.done)
             tell(f"trained {result.epochs_in_words()} in {clock(result.train_seconds)}")
             finish(self, data, result, beside, tell)
             result.seconds = result.seconds_before + time.perf_counter() - began
-            self._write_run(data, result, config, report=not trial)
+            more = () if trial else (doctor_section(doctor.findings, doctor.rows),)
+            self._write_run(data, result, config, report=not trial, more=more)
             result.seconds = result.seconds_before + time.perf_counter() - began
         return result
 
@@ -326,33 +361,6 @@ class Learner(ABC, Generic[D, R, P]):
         recipe: Any = checked_settings(self.recipe_model, recipe_in(read_config(path), task=self.task, where=path))
         run = resume if isinstance(resume, RunFolder) else opened.enter_context(RunFolder.open(path))
         return run, cast("R", recipe)
-
-    def _keeper(self, plan: Training, run: RunFolder, every: Interval, tell: Tell, *, anew: bool) -> Checkpointing:
-        """What keeps a run on disk, and the state in it to go on from."""
-        again = f"corecur train --resume {quote(str(run.path))}"
-        interruption.hint(again)
-
-        def heard(line: str) -> None:
-            run.log(line.removeprefix("! "))
-            plan.trainer.tell(line)
-
-        folder = CheckpointFolder(run.checkpoints, tell=heard)
-        saved = None if anew else folder.newest()
-        if not anew:
-            folder.clean()
-            where = "nothing was saved: the training begins anew" if saved is None else f"going on at step {saved.step}"
-            run.log(where)
-            tell(f"{run.path}: {where}")
-        stopping = plan.stopping if plan.validation is not None else None
-        return Checkpointing(
-            folder,
-            every=every,
-            identity={"task": self.task, "seed": self.seed},
-            monitor=None if stopping is None else Monitor(stopping.monitor, stopping.mode),
-            resume=saved,
-            how_to_resume=again,
-            tell=heard,
-        )
 
     def advise(self, data: D, recipe: R, *, timed: bool, tell: Tell) -> None:
         """Say what is odd about the settings for this data, before training."""
@@ -412,7 +420,9 @@ class Learner(ABC, Generic[D, R, P]):
             "deterministic": runtime.CLAIM if request.deterministic else None,
         }
 
-    def _write_run(self, data: D, result: FitResult, config: dict[str, Any], *, report: bool) -> None:
+    def _write_run(
+        self, data: D, result: FitResult, config: dict[str, Any], *, report: bool, more: Sequence[Section] = ()
+    ) -> None:
         """Fill the run folder: ``bundle/``, ``report.html``, and the result in ``config.json``."""
         run = result.run
         if run is None:
@@ -424,8 +434,11 @@ class Learner(ABC, Generic[D, R, P]):
         page = f"{name_of(data.origin)}: {self.task.replace('-', ' ')}"
         with run.ending():
             self.save(run.bundle, card=self.card(data, result, config["command"]))
+            if result.test is not None:
+                run.write_answers(self.record(data, result.test).as_json())
             if report:
-                write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), all_sections(self, data, result, config))
+                sections = [*all_sections(self, data, result, config), *more]
+                write_page(run.report, page, time.strftime("%Y-%m-%d %H:%M"), sections)
             run.write_config(config | {"result": result.as_json()})
 
     def card(self, data: D, result: FitResult, command: str) -> str:

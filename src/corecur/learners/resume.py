@@ -58,8 +58,8 @@ def resume_run(
         for line in (*learner.describe(data), *(f"! {finding}" for finding in data.findings)):
             tell(line)
         result = learner.fit(
-            data, **given, seconds=request.seconds, skip_bad=request.skip_bad, command=str(config.get("command", "")),
-            baseline=request.baseline,
+            data, **given, seconds=request.seconds, heal=request.heal, skip_bad=request.skip_bad,
+            command=str(config.get("command", "")), baseline=request.baseline,
             save_every=request.save_every if save_every is None else save_every, resume=run, tell=tell, verbose=verbose,
         )  # fmt: skip
     return learner, result

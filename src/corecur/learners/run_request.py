@@ -29,6 +29,7 @@ class RunRequest(BaseModel):
     skip_bad: bool = False
     seconds: float | None = None
     save_every: str = "1m"
+    heal: bool = False
     settings: dict[str, Any] = Field(default_factory=dict)
     seed: int = 0
     device: str = "auto"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,10 @@ from corecur.engine.crossentropy import SparseCategoricalCrossentropy
 from corecur.engine.loss import Loss
 from corecur.engine.paired_tests import Measure
 from corecur.engine.trainer import Trainer
-from corecur.errors import BundleError, DataError
+from corecur.errors import BundleError, ConfigError, DataError
 from corecur.layers.crf import CRF
 from corecur.learners import tagger_report
+from corecur.learners.answer_record import AnswerRecord, tagging_record
 from corecur.learners.entities import are_entity_tags
 from corecur.learners.fill_splits import share_in
 from corecur.learners.fit_result import FitResult
@@ -289,6 +290,25 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
 
     def report(self, data: TaggedSource, result: FitResult, config: Mapping[str, Any]) -> Sequence[Section]:
         return tagger_report.sections(self, data, result, config=config)
+
+    def record(self, data: TaggedSource, outcome: TaggingEvaluation) -> AnswerRecord:
+        if data.test is None:
+            raise ConfigError("there is no test split")
+        return tagging_record(self.task, data.test, outcome, self.classes)
+
+    def examine(
+        self, source: Any, *, split: str = "test", skip_bad: bool = False, progress: Progress | None = None
+    ) -> AnswerRecord:
+        part, findings = load_tagged_split(
+            source, classes=self.classes, split=split, encoding=self.reading.encoding, skip_bad=skip_bad
+        )
+        found = dataclasses.replace(self._evaluate(part), findings=findings)
+        return tagging_record(self.task, part, found, self.classes)
+
+    def once(self, size: int) -> Callable[[], object]:
+        words = self.preprocess.words.tokens
+        part = TaggedSet((tuple(words[place % len(words)] for place in range(max(1, size))),), None, ("",))
+        return lambda: self.tags_of(part)
 
     def check_loaded(self, bundle: Bundle) -> None:
         symbols, outputs = self.network.input_symbols, self.network.output_symbols

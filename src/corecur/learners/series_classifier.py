@@ -31,6 +31,7 @@ from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, DataError
 from corecur.finding import Finding
 from corecur.learners import series_report
+from corecur.learners.answer_record import AnswerRecord, classification_record
 from corecur.learners.class_activation import class_activation
 from corecur.learners.evaluation import (
     Evaluation,
@@ -52,6 +53,7 @@ from corecur.learners.simple_models import Contest, class_contest, standardised
 from corecur.learners.text_heads import AverageAccuracy, EachHead
 from corecur.learners.training import Training
 from corecur.models import Model
+from corecur.report.line_charts import line_chart
 from corecur.report.page import Section
 
 # Steps (B · T) that one batch of answers may have.
@@ -239,9 +241,10 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
         train, held = data.train, data.test
         if train.labels is None or held is None:
             return None
-        features = {"linear model": lambda: standardised(series_features(train), series_features(held))}
-        size = len(train) * min(STEPS, train.values.shape[1]) * train.values.shape[2]
-        return class_contest(test.right, train.labels.numpy(), test.labels.numpy(), features, size=size)
+        steps = min(STEPS, train.values.shape[1])
+        parts = {"linear model": lambda: standardised(*(series_features(one, steps=steps) for one in (train, held)))}
+        size = len(train) * steps * train.values.shape[2]
+        return class_contest(test.right, train.labels.numpy(), test.labels.numpy(), parts, size=size)
 
     def probabilities(self, series: SeriesSet) -> Tensor:
         """Class probabilities (N, K) of series, calibrated where a temperature was fitted."""
@@ -343,6 +346,32 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
         model = quote(str(bundle))
         source = quote(data.origin) if Path(data.origin).exists() or data.kind == "sample" else "SOURCE"
         return f"corecur predict {model} {source}", f"corecur evaluate {model} {source}", f"corecur info {model}"
+
+    def record(self, data: SeriesSource, outcome: Evaluation) -> AnswerRecord:
+        return self._record(data.test, outcome)
+
+    def examine(
+        self, source: Any, *, split: str = "test", skip_bad: bool = False, progress: Progress | None = None
+    ) -> AnswerRecord:
+        held, findings = load_series_split(
+            source, classes=self.classes, preparation=self.preprocess.preparation, split=split, skip_bad=skip_bad
+        )
+        found = dataclasses.replace(self._evaluate_set(held), findings=findings)
+        return self._record(held, found)
+
+    def _record(self, held: SeriesSet | None, outcome: Evaluation) -> AnswerRecord:
+        if held is None:
+            raise ConfigError("there is no test split")
+        return classification_record(self.task, held, outcome, sizes=held.lengths.tolist(), show=self.drawing(held))
+
+    def drawing(self, part: SeriesSet) -> Callable[[int], str]:
+        lengths = part.lengths.tolist()
+        return lambda place: line_chart(part.values[place, : lengths[place]].numpy())
+
+    def once(self, size: int) -> Callable[[], object]:
+        steps = size or self.preprocess.longest
+        series = SeriesSet(torch.zeros(1, steps, len(self.preprocess.preparation.channels)), None, None, ("",))
+        return lambda: self.probabilities(series)
 
     def check_loaded(self, bundle: Bundle) -> None:
         symbol, outputs = self.network.input_symbols[0], self.network.output_symbols[0].shape

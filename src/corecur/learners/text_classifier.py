@@ -33,6 +33,7 @@ from corecur.finding import Finding
 from corecur.layers.embedding import Embedding
 from corecur.layers.embedding_bag import EmbeddingBag
 from corecur.learners import text_report
+from corecur.learners.answer_record import AnswerRecord, classification_record, shortened_text
 from corecur.learners.evaluation import Evaluation, doubtful_labels, evaluate_classifier, probabilities_spreadsheet
 from corecur.learners.fill_splits import fill_splits, share_in
 from corecur.learners.fit_result import FitResult
@@ -326,6 +327,30 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
                 network(tokens)
 
         return answer
+
+    def record(self, data: TextSource, outcome: Evaluation) -> AnswerRecord:
+        return self._record(data.test, outcome)
+
+    def examine(
+        self, source: Any, *, split: str = "test", skip_bad: bool = False, progress: Progress | None = None
+    ) -> AnswerRecord:
+        held, findings = load_text_split(
+            source, classes=self.classes, split=split, skip_bad=skip_bad, **self.reading.model_dump()
+        )
+        return self._record(held, dataclasses.replace(self._evaluate_set(held), findings=findings))
+
+    def _record(self, held: TextSet | None, outcome: Evaluation) -> AnswerRecord:
+        if held is None:
+            raise ConfigError("there is no test split")
+        sizes = [len(text.split()) if " " in text else len(text) for text in held.texts]
+        return classification_record(
+            self.task, held, outcome, sizes=sizes, texts=tuple(shortened_text(text.strip()) for text in held.texts)
+        )
+
+    def once(self, size: int) -> Callable[[], object]:
+        tokens = self.preprocess.preparation.vocabulary.tokens
+        text = " ".join(tokens[place % len(tokens)] for place in range(max(1, size)))
+        return lambda: self.read_texts([text])
 
     def check_loaded(self, bundle: Bundle) -> None:
         sizes, symbols, outputs = self.preprocess.sizes, self.network.input_symbols, self.network.output_symbols

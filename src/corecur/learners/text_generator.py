@@ -32,11 +32,13 @@ from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, DataError
 from corecur.layers.recurrent import recurrent_layers
 from corecur.learners import generator_report
+from corecur.learners.answer_record import AnswerRecord
 from corecur.learners.continuations import Continuation, read_prompts
 from corecur.learners.fill_splits import share_in
 from corecur.learners.fit_result import FitResult
 from corecur.learners.generator_recipe import GeneratorRecipe, choose_generator, recipe_for_speed, with_probabilities
 from corecur.learners.generator_tokens import NOUNS, GeneratorPreprocess, Prompt, fit_generator_tokens
+from corecur.learners.language_record import language_record
 from corecur.learners.language_score import LanguageScore, score_losses
 from corecur.learners.learner import Learner, name_of
 from corecur.learners.outcome import Listing, Tell
@@ -253,6 +255,11 @@ class TextGenerator(Learner[CorpusSource, GeneratorRecipe, GeneratorPreprocess])
         progress: Progress | None = None,
     ) -> LanguageScore:
         """Score a text: its test split if it has one, else all of it."""
+        found, part = self._part(source, split, skip_bad)
+        return dataclasses.replace(self._score(part, split), findings=found.findings)
+
+    def _part(self, source: Any, split: str, skip_bad: bool) -> tuple[CorpusSource, CorpusSet]:
+        """A source, and the part of it to be scored."""
         found = load_corpus(
             source, validation=0, encoding=self.reading.encoding, skip_bad=skip_bad, titles=self.reading.titles
         )
@@ -261,7 +268,7 @@ class TextGenerator(Learner[CorpusSource, GeneratorRecipe, GeneratorPreprocess])
         if part is None:
             known = ", ".join(name for name, one in parts.items() if one is not None)
             raise DataError(f"the source has several splits, and none is {split}", where=found.origin, got=known)
-        return dataclasses.replace(self._score(part, split), findings=found.findings)
+        return found, part
 
     def settle_threads(self) -> None:
         """Take the number of threads that serves the reading of single tokens best: one, where others use the cores."""
@@ -354,6 +361,23 @@ class TextGenerator(Learner[CorpusSource, GeneratorRecipe, GeneratorPreprocess])
             f"corecur evaluate {model} TEXT",
             f"corecur info {model}",
         )
+
+    def record(self, data: CorpusSource, outcome: LanguageScore) -> AnswerRecord:
+        part = data.test or data.validation
+        if part is None:
+            raise ConfigError("there is no test split")
+        return language_record(self.preprocess, part.text, outcome)
+
+    def examine(
+        self, source: Any, *, split: str = "test", skip_bad: bool = False, progress: Progress | None = None
+    ) -> AnswerRecord:
+        found, part = self._part(source, split, skip_bad)
+        score = dataclasses.replace(self._score(part, split), findings=found.findings)
+        return language_record(self.preprocess, part.text, score)
+
+    def once(self, size: int) -> Callable[[], object]:
+        stream = TokenStream(self.network)
+        return lambda: stream.feed([_SPECIALS])
 
     def check_loaded(self, bundle: Bundle) -> None:
         symbols, outputs = self.network.input_symbols, self.network.output_symbols

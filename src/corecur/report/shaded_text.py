@@ -17,8 +17,8 @@ class ShadedText:
 
     ``heading`` stands above it and ``detail`` beside the heading, in small letters. Of a long text the stretch of 90
     words that weighs most is shown. ``unknown`` says of each word whether the network did not know it; such words are
-    underlined. ``spaced`` is False for scripts without spaces. Raises ShapeError where words and weights differ in
-    number.
+    underlined. A word of negative weight speaks against, in the other colour. ``spaced`` is False for scripts without
+    spaces. Raises ShapeError where words and weights differ in number.
 
     >>> '<span style="--w:100%">good</span>' in ShadedText("+ → +", ["so", "good"], [0.1, 0.9]).html()
     True
@@ -37,9 +37,10 @@ class ShadedText:
 
     def html(self) -> str:
         """The words as HTML, each with its weight as a style."""
-        first = heaviest_stretch(self.weights, MOST_WORDS)
+        sizes = [abs(weight) for weight in self.weights]
+        first = heaviest_stretch(sizes, MOST_WORDS)
         last = min(len(self.words), first + MOST_WORDS)
-        most = max(self.weights[first:last], default=0.0)
+        most = max(sizes[first:last], default=0.0)
         shown = [self._word(place, most) for place in range(first, last)]
         before, after = "… " * (first > 0), " …" * (last < len(self.words))
         detail = f'<span class="detail">{escape(self.detail)}</span>' if self.detail else ""
@@ -50,8 +51,11 @@ class ShadedText:
         )
 
     def _word(self, place: int, most: float) -> str:
-        share = round(100 * self.weights[place] / most) if most > 0 else 0
-        kind = ' class="unknown"' if place < len(self.unknown) and self.unknown[place] else ""
+        weight = self.weights[place]
+        share = round(100 * abs(weight) / most) if most > 0 else 0
+        unknown = place < len(self.unknown) and self.unknown[place]
+        kinds = ["unknown"] * unknown + ["against"] * (weight < 0)
+        kind = f' class="{" ".join(kinds)}"' if kinds else ""
         return f'<span{kind} style="--w:{share}%">{escape(self.words[place])}</span>'
 
 

@@ -100,6 +100,7 @@ pre.whole { user-select: all; -webkit-user-select: all; white-space: pre-wrap; o
   padding: 0.1em 0.15em; border-radius: 3px;
   background: color-mix(in srgb, var(--first) calc(0.5 * var(--w)), transparent);
 }
+.shaded .against[style] { background: color-mix(in srgb, var(--second) calc(0.5 * var(--w)), transparent); }
 .shaded .unknown { text-decoration: underline dotted var(--soft); text-underline-offset: 0.2em; }
 .finding { padding: 0.7rem 1rem; background: var(--panel); border-left: 4px solid var(--tone); border-radius: 4px; }
 .finding p { margin: 0.2rem 0 0; font-size: 0.93rem; }
