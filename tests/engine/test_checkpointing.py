@@ -24,6 +24,7 @@ from corecur.engine.clipping import Clipping
 from corecur.engine.losses import MeanSquaredError
 from corecur.engine.optimizers import SGD, Adagrad, AdamW, Muon, RMSprop
 from corecur.engine.schedules import CosineDecay
+from corecur.engine.stochastic_average import StochasticWeightAverage
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, RunError, Stopped
 from tests.engine.short_training import (
@@ -163,6 +164,7 @@ def test_every_kind_of_training(tmp_path: Path, name: str) -> None:
 
 CALLBACKS: dict[str, Callable[[Path], list[Callback]]] = {
     "average": lambda at: [WeightAverage(0.9)],
+    "stochastic average": lambda at: [StochasticWeightAverage(0.4)],
     "plateau": lambda at: [ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=10)],
     "scheduler": lambda at: [LearningRateScheduler(lambda epoch, rate: rate * 0.5)],
     "log": lambda at: [CSVLogger(at / "log.csv")],

@@ -12,12 +12,19 @@ import torch
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import Ridge
 
+from corecur.data.series.series_set import SeriesSet
 from corecur.data.series.windows import WindowBatches
 from corecur.engine.paired_tests import Measure, mcnemar
 from corecur.errors import ConfigError
 from corecur.learners.image_classifier import ImageClassifier
 from corecur.learners.sequence_tagger import SequenceTagger
-from corecur.learners.simple_features import linear_forecast_errors, picture_features, text_features, usual_tags
+from corecur.learners.simple_features import (
+    linear_forecast_errors,
+    picture_features,
+    series_features,
+    text_features,
+    usual_tags,
+)
 from corecur.learners.simple_models import (
     Baseline,
     Contest,
@@ -110,6 +117,14 @@ def test_features_of_odd_samples() -> None:
     assert seen.shape == (2, 1) and held.shape == (1, 1)
     big = picture_features(torch.full((1, 40, 40, 3), 255, dtype=torch.uint8))
     assert big.shape == (1, 14 * 14 * 3) and np.allclose(big, 0.5)
+
+
+def test_series_of_any_length_have_as_many_features() -> None:
+    def some(steps: int) -> SeriesSet:
+        mask = torch.arange(steps) < torch.tensor([[steps], [steps // 2 + 1]])
+        return SeriesSet(torch.randn(2, steps, 3), mask, None, ("a", "b"))
+
+    assert {series_features(some(steps), steps=8).shape for steps in (1, 5, 40)} == {(2, 8 * 3 + 4 * 3 + 1)}
 
 
 def test_usual_tags_are_the_most_frequent() -> None:

@@ -18,7 +18,7 @@ _ROUNDS = 20_000
 # The least answer that a mixture is fitted with, and what the penalties of a stack are chosen from.
 _FLOOR = 1e-12
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
-_FOLDS = 5
+_FOLDS, _FOLD_ROUNDS = 5, 25
 
 
 def mixture_weights(answers: Sequence[Tensor], labels: Tensor) -> Tensor:
@@ -102,26 +102,35 @@ def stack_weights(answers: Sequence[Tensor], labels: Tensor) -> Stack:
     logs = torch.cat([a.double().clamp_min(1e-7).log() for a in answers], dim=1)  # (N, M·K)
     members, truth = len(answers), labels.long()
     fold = torch.arange(len(logs)) % _FOLDS
-    losses, unseen = [], []
-    for penalty in PENALTIES:
-        said = logs.view(len(logs), members, -1).mean(1).clone()  # what the geometric mean says, where no fold is left
-        for number in range(_FOLDS):
-            held = fold == number
-            if bool(held.all()) or not bool(held.any()):
-                continue
-            weight, bias = _fit_stack(logs[~held], truth[~held], members, penalty)
-            said[held] = logs[held] @ weight.T + bias
-        losses.append(float(F.cross_entropy(said, truth)))
-        unseen.append(said.softmax(1))
+    # What the geometric mean says, where no fold is left to be fitted on.
+    unseen = [logs.view(len(logs), members, -1).mean(1).clone() for _ in PENALTIES]
+    for number in range(_FOLDS):
+        held = fold == number
+        if bool(held.all()) or not bool(held.any()):
+            continue
+        fitted = None
+        for place in reversed(range(len(PENALTIES))):  # from the stiffest on, each from where the last one came to
+            fitted = _fit_stack(logs[~held], truth[~held], members, PENALTIES[place], fitted, rounds=_FOLD_ROUNDS)
+            unseen[place][held] = logs[held] @ fitted[0].T + fitted[1]
+    losses = [float(F.cross_entropy(said, truth)) for said in unseen]
     best = min(range(len(PENALTIES)), key=lambda place: (losses[place], -place))
-    return Stack(*_fit_stack(logs, truth, members, PENALTIES[best]), PENALTIES[best], unseen[best])
+    return Stack(*_fit_stack(logs, truth, members, PENALTIES[best]), PENALTIES[best], unseen[best].softmax(1))
 
 
-def _fit_stack(logs: Tensor, labels: Tensor, members: int, penalty: float) -> tuple[Tensor, Tensor]:
+def _fit_stack(
+    logs: Tensor,
+    labels: Tensor,
+    members: int,
+    penalty: float,
+    near: tuple[Tensor, Tensor] | None = None,
+    *,
+    rounds: int = 200,
+) -> tuple[Tensor, Tensor]:
     classes = logs.shape[1] // members
     start = torch.eye(classes, dtype=torch.float64).repeat(1, members) / members  # (K, M·K)
-    weight, bias = start.clone().requires_grad_(), torch.zeros(classes, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, tolerance_grad=1e-8, line_search_fn="strong_wolfe")
+    first = (start, torch.zeros(classes, dtype=torch.float64)) if near is None else near
+    weight, bias = (value.clone().requires_grad_() for value in first)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=rounds, tolerance_grad=1e-7, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()

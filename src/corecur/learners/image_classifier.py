@@ -29,6 +29,7 @@ from corecur.engine.accuracy import Accuracy
 from corecur.engine.calibration import COLDEST, HOTTEST, Calibration, calibrate, tempered
 from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.crossentropy import Crossentropy
+from corecur.engine.stochastic_average import AVERAGES
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError
 from corecur.finding import Finding
@@ -178,6 +179,7 @@ class ImageClassifier(Learner[ImageSource, ImageRecipe, ImagePreprocess]):
         per_sample = self._seconds_per_sample(data.train.images)
         tested = sum(len(part) for part in (data.validation, data.test) if part is not None)
         return Training(
+            callbacks=AVERAGES[recipe.average](),
             trainer=self._trainer(recipe),
             batches=train,
             validation=validation,

@@ -48,6 +48,9 @@ class ImageRecipe(BaseModel):
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the training in which the rate rises")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="how much of the target is spread over all classes")
     patience: int = Field(10, ge=1, description="epochs without a better validation loss before it stops")
+    average: Literal["none", "ema", "swa"] = Field(
+        "none", description="average of the weights: none, ema (exponential), swa (of the last quarter)"
+    )
     test_time_views: bool = Field(False, description="average over shifted (and mirrored) copies when predicting")
     crop: int = Field(0, ge=0, description="pixels of random crop")
     flip: Literal["none", "horizontal", "vertical", "both"] = Field("none", description="random mirroring")

@@ -26,6 +26,7 @@ from corecur.data.series.series_set import SeriesSet, SeriesSource
 from corecur.engine.calibration import Calibration, calibrate, tempered
 from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.evaluating import evaluating
+from corecur.engine.stochastic_average import AVERAGES
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, DataError
 from corecur.finding import Finding
@@ -187,6 +188,7 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
             drop_last=len(train) > recipe.batch_size, transform=ShortenedTransform(transform), device=self._device,
         )  # fmt: skip
         return Training(
+            callbacks=AVERAGES[recipe.average](),
             trainer=self._trainer(recipe, self._members.to(self._device)),
             batches=batches,
             validation=None if data.validation is None else self._held(data.validation),
@@ -239,9 +241,10 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
         train, held = data.train, data.test
         if train.labels is None or held is None:
             return None
-        features = {"linear model": lambda: standardised(series_features(train), series_features(held))}
-        size = len(train) * min(STEPS, train.values.shape[1]) * train.values.shape[2]
-        return class_contest(test.right, train.labels.numpy(), test.labels.numpy(), features, size=size)
+        steps = min(STEPS, train.values.shape[1])
+        parts = {"linear model": lambda: standardised(*(series_features(one, steps=steps) for one in (train, held)))}
+        size = len(train) * steps * train.values.shape[2]
+        return class_contest(test.right, train.labels.numpy(), test.labels.numpy(), parts, size=size)
 
     def probabilities(self, series: SeriesSet) -> Tensor:
         """Class probabilities (N, K) of series, calibrated where a temperature was fitted."""

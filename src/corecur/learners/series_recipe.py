@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -65,6 +65,9 @@ class SeriesRecipe(BaseModel):
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the training in which the rate rises")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="how much of the target is spread over all classes")
     patience: int = Field(20, ge=1, description="epochs without a better validation loss before it stops")
+    average: Literal["none", "ema", "swa"] = Field(
+        "none", description="average of the weights: none, ema (exponential), swa (of the last quarter)"
+    )
     jitter: float = Field(0.0, ge=0, le=10, description="noise, in standard deviations")
     scale: float = Field(0.0, ge=0, le=2, description="random factor around 1 a channel")
     magnitude_warp: float = Field(0.0, ge=0, le=2, description="random factor that changes smoothly in time")

@@ -58,13 +58,12 @@ def text_features(train: Sequence[Sequence[str]], test: Sequence[Sequence[str]])
     return 5.0 * seen, 5.0 * held  # as C = 25 with rows of length 1, which suits short texts
 
 
-def series_features(series: SeriesSet) -> Array:
-    """Each channel brought to at most 64 steps, its mean, deviation, least and greatest value, and the length: (N, D).
+def series_features(series: SeriesSet, *, steps: int = STEPS) -> Array:
+    """Each channel brought to so many steps, its mean, deviation, least and greatest value, and the length: (N, D).
 
     >>> series_features(SeriesSet(torch.zeros(2, 100, 3), None, None, ("a", "b"))).shape
     (2, 205)
     """
-    steps = min(STEPS, int(series.values.shape[1]))
     places = np.linspace(0, 1, steps)
     rows = []
     for values, length in zip(series.values.double().numpy(), series.lengths.tolist(), strict=True):

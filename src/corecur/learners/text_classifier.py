@@ -26,6 +26,7 @@ from corecur.data.text.token_arrays import TokenArrays
 from corecur.engine.calibration import Calibration, calibrate, tempered
 from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.clipping import Clipping
+from corecur.engine.stochastic_average import AVERAGES
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError
 from corecur.finding import Finding
@@ -166,6 +167,7 @@ class TextClassifier(Learner[TextSource, TextRecipe, TextPreprocess]):
             precision=self._precision,
         )
         return Training(
+            callbacks=AVERAGES[recipe.average](),
             trainer=trainer,
             batches=train,
             validation=held,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from statistics import quantiles
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -72,6 +72,9 @@ class TextRecipe(BaseModel):
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the training in which the rate rises")
     clip: float = Field(1.0, gt=0, description="bound on the norm of the gradient")
     label_smoothing: float = Field(0.05, ge=0, lt=1, description="how much of the target is spread over all classes")
+    average: Literal["none", "ema", "swa"] = Field(
+        "none", description="average of the weights: none, ema (exponential), swa (of the last quarter)"
+    )
     patience: int = Field(5, ge=1, description="epochs without a better validation accuracy before it stops")
 
     @field_validator("model")
