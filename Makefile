@@ -24,7 +24,7 @@ demo: $(VENV)/ready ## train on scanned digits that come with scikit-learn; noth
 	$(RUN) -m corecur train digits
 
 test: $(VENV)/ready ## run the tests (a few minutes)
-	$(RUN) -m pytest --ignore=tests/acceptance --ignore=tests/soak
+	$(RUN) -m pytest -n 2 --dist loadfile --ignore=tests/acceptance --ignore=tests/soak
 
 check: $(VENV)/ready ## ruff and mypy
 	$(RUN) -m ruff check .
