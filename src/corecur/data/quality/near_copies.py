@@ -47,7 +47,12 @@ class Neighbours:
         return sorted((a, b, d) for (a, b), d in found.items())
 
     def by_chance(self, distance: float, pair: tuple[int, int]) -> float:
-        """How many pairs of so many samples are expected to be as near as this one by chance."""
+        """How many pairs of so many samples are expected to be as near as this one by chance.
+
+        >>> near = Neighbours(np.zeros((9, 1), np.int64), np.zeros((9, 1), np.float32), np.ones(9), 4.0)
+        >>> round(near.by_chance(0.1, (0, 1)), 2)
+        0.81
+        """
         share = distance / min(self.usual[pair[0]], self.usual[pair[1]])
         return float(len(self.usual) * (_FAR - 1) * share ** (self.dimension / 2))
 
