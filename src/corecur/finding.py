@@ -34,7 +34,11 @@ class Finding:
         return f"{self.verdict}{shown}" + (f" Remedy: {self.remedy.rstrip('.')}." if self.remedy else "")
 
     def as_json(self) -> dict[str, Any]:
-        """The parts as JSON values."""
+        """The parts as JSON values.
+
+        >>> Finding("copies", "1 copy.").as_json()["level"]
+        'warning'
+        """
         return asdict(self) | {"evidence": list(self.evidence)}
 
 

@@ -37,7 +37,13 @@ Refuse = Callable[[DataError], None]
 
 
 def refuse_at_once(error: DataError) -> None:
-    """Raise the error: a reading ends with the first."""
+    """Raise the error: a reading ends with the first.
+
+    >>> refuse_at_once(DataError("the folder is empty"))
+    Traceback (most recent call last):
+        ...
+    corecur.errors.DataError: the folder is empty
+    """
     raise error
 
 

@@ -38,7 +38,11 @@ _MOST_FILES = 100_000
 
 @dataclass(frozen=True)
 class DataCheck:
-    """What a check found, the gravest first, and what it looked at."""
+    """What a check found, the gravest first, and what it looked at.
+
+    >>> DataCheck("a", "t", 1, "copies", ()).samples
+    1
+    """
 
     source: str
     task: str
@@ -49,7 +53,11 @@ class DataCheck:
 
     @property
     def worst(self) -> str | None:
-        """The gravest level, or None where nothing was found."""
+        """The gravest level, or None where nothing was found.
+
+        >>> DataCheck("a", "t", 1, "copies", (Finding("copies", "1 copy."),)).worst
+        'warning'
+        """
         return self.findings[0].level if self.findings else None
 
     def sentence(self) -> str:
@@ -67,14 +75,22 @@ class DataCheck:
         return f"{shown} among {self.samples:,} samples; looked for: {self.looked_for}"
 
     def as_json(self) -> dict[str, Any]:
-        """The parts as JSON values."""
+        """The parts as JSON values.
+
+        >>> DataCheck("a", "t", 1, "copies", ()).as_json()["findings"]
+        []
+        """
         return {
             "source": self.source, "task": self.task, "samples": self.samples, "seconds": round(self.seconds, 3),
             "looked_for": self.looked_for, "findings": [found.as_json() for found in self.findings],
         }  # fmt: skip
 
     def sections(self) -> list[Section]:
-        """The sections of a page."""
+        """The sections of a page.
+
+        >>> [section.title for section in DataCheck("a", "t", 1, "copies", ()).sections()]
+        ['Data check']
+        """
         facts = {"Source": self.source, "Task": self.task, "Samples": f"{self.samples:,}"}
         sentence = self.sentence()
         lead = Text(f"{sentence[0].upper()}{sentence[1:]}.", lead=True)

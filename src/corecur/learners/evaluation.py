@@ -221,6 +221,9 @@ def doubtful_labels(data: Any, test: Outcome | None, judge: Callable[[Any], Eval
     """Labels of the validation and test samples of ``data`` that are probably wrong; ``judge`` tests samples.
 
     Nothing where there is no test: neither is the network then known to be good for anything.
+
+    >>> doubtful_labels(None, None, lambda held: held)
+    []
     """
     if not isinstance(test, Evaluation) or data.test is None:
         return []

@@ -64,7 +64,11 @@ class Prompt:
     noun: tuple[str, str] = NOUNS["char"]
 
     def finding(self) -> Finding | None:
-        """What was unknown, or None."""
+        """What was unknown, or None.
+
+        >>> Prompt("a", (2,), {}).finding() is None
+        True
+        """
         if not self.replaced:
             return None
         shown = ", ".join(f"{old} ({f'read as {new}' if new else 'left out'})" for old, new in self.replaced.items())

@@ -226,7 +226,11 @@ class Finding:
 
     @classmethod
     def of(cls, found: finding.Finding) -> Finding:
-        """The block that shows what was found."""
+        """The block that shows what was found.
+
+        >>> Finding.of(finding.Finding("copies", "1 copy.")).level
+        'warning'
+        """
         return cls(found.verdict, finding.listed(found.evidence), found.remedy, found.level)
 
     def html(self) -> str:

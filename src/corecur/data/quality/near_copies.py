@@ -30,7 +30,12 @@ _FEWEST, _USUAL = 12, 0.2
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest samples of each: their rows (N, k), squared distances (N, k), and the usual distance there (N,)."""
+    """The nearest samples of each: their rows (N, k), squared distances (N, k), and the usual distance there (N,).
+
+    >>> near = Neighbours(np.array([[1], [0]]), np.full((2, 1), 0.01, np.float32), np.ones(2), 9.0)
+    >>> near.dimension
+    9.0
+    """
 
     rows: NDArray[np.int64]
     distances: NDArray[np.float32]
@@ -38,7 +43,12 @@ class Neighbours:
     dimension: float
 
     def pairs(self, share: float) -> list[tuple[int, int, float]]:
-        """Pairs (earlier, later, distance) nearer than a share of the usual distance of both, each once."""
+        """Pairs (earlier, later, distance) nearer than a share of the usual distance of both, each once.
+
+        >>> near = Neighbours(np.array([[1], [0]]), np.full((2, 1), 0.01, np.float32), np.ones(2), 9.0)
+        >>> [pair[:2] for pair in near.pairs(0.5)]
+        [(0, 1)]
+        """
         found: dict[tuple[int, int], float] = {}
         for row, place in zip(*np.nonzero(self.distances < share * self.usual[:, None]), strict=True):
             other = int(self.rows[row, place])
@@ -47,12 +57,22 @@ class Neighbours:
         return sorted((a, b, d) for (a, b), d in found.items())
 
     def by_chance(self, distance: float, pair: tuple[int, int]) -> float:
-        """How many pairs of so many samples are expected to be as near as this one by chance."""
+        """How many pairs of so many samples are expected to be as near as this one by chance.
+
+        >>> near = Neighbours(np.zeros((9, 1), np.int64), np.zeros((9, 1), np.float32), np.ones(9), 4.0)
+        >>> round(near.by_chance(0.1, (0, 1)), 2)
+        0.81
+        """
         share = distance / min(self.usual[pair[0]], self.usual[pair[1]])
         return float(len(self.usual) * (_FAR - 1) * share ** (self.dimension / 2))
 
     def copies(self) -> list[tuple[int, int]]:
-        """Pairs (earlier, later) that are nearly the same."""
+        """Pairs (earlier, later) that are nearly the same.
+
+        >>> near = Neighbours(np.array([[1], [0]]), np.full((2, 1), 0.01, np.float32), np.ones(2), 9.0)
+        >>> near.copies()
+        [(0, 1)]
+        """
         return [(a, b) for a, b, d in self.pairs(COPY) if self.by_chance(d, (a, b)) < 1]
 
 

@@ -87,7 +87,12 @@ def _look(image: Image.Image) -> NDArray[np.float16]:
 
 
 def square(image: Image.Image) -> NDArray[np.float32]:
-    """The brightness of a picture, squeezed to (S, S)."""
+    """The brightness of a picture, squeezed to (S, S).
+
+    >>> from PIL import Image
+    >>> square(Image.new("L", (90, 40), 7)).shape
+    (24, 24)
+    """
     from PIL import Image
 
     way = Image.Resampling.BOX if min(image.size) > ALIGNED else Image.Resampling.BILINEAR

@@ -19,7 +19,11 @@ _RUINED = 0.2
 
 @dataclass(frozen=True)
 class Listed:
-    """Samples as a check sees them: what messages call each, the split and the label of each, and what they are."""
+    """Samples as a check sees them: what messages call each, the split and the label of each, and what they are.
+
+    >>> Listed(["a"], ["train"], None).noun
+    'sample'
+    """
 
     names: Sequence[str]
     splits: Sequence[str]

@@ -28,7 +28,11 @@ _MANY = 0.01
 
 @dataclass(frozen=True)
 class Suspect:
-    """A sample whose label is probably wrong: its row, the label given, the likely one, how much likelier that is."""
+    """A sample whose label is probably wrong: its row, the label given, the likely one, how much likelier that is.
+
+    >>> Suspect(3, given=0, likely=1, margin=0.9).likely
+    1
+    """
 
     row: int
     given: int

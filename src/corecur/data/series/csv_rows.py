@@ -27,7 +27,11 @@ class Sheet:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What is odd about its form."""
+        """What is odd about its form.
+
+        >>> Sheet((), named=True).findings
+        ()
+        """
         names = ", ".join(column.name for column in self.columns[:3]) + (" …" if len(self.columns) > 3 else "")
         return () if self.named else (remark(f"The table has no header; its columns are called {names}."),)
 

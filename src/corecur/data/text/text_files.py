@@ -133,13 +133,20 @@ class TextReader:
         return text
 
     def refuse(self, error: DataError, *, place: str) -> None:
-        """Raise the error, or with ``skip_bad`` note it."""
+        """Raise the error, or with ``skip_bad`` note it.
+
+        >>> TextReader(skip_bad=True).refuse(DataError("it is empty"), place="a.txt")
+        """
         if not self.skip_bad:
             raise error
         self.bad.append(f"{place}: {error.what}")
 
     def findings(self) -> list[Finding]:
-        """Sentences on what was noted."""
+        """What was noted.
+
+        >>> TextReader().findings()
+        []
+        """
         found = list(self.notes)
         if self.foreign:
             many = f"{len(self.foreign):,} files are not UTF-8 and were"
