@@ -25,6 +25,9 @@ class Faithfulness:
     there already (large is good); the intervals hold nine of ten random orders. ``randomised`` is the rank correlation
     with the scores of a network of shuffled weights (Adebayo et al. 2018): near 1, the scores do not depend on what
     was learned.
+
+    >>> Faithfulness(0.1, 0.9, 0.5, 0.5, (0.4, 0.6), (0.4, 0.6), 20, 0.0, (), 0.1).is_faithful
+    True
     """
 
     deletion: float

@@ -17,7 +17,12 @@ NEAREST = 6
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A training sample: the question as it would be asked of it, and its label."""
+    """A training sample: the question as it would be asked of it, and its label.
+
+    >>> from corecur.explain.question import plain_question
+    >>> Known(plain_question(lambda x: x.sum(1), torch.ones(2)), "cat").label
+    'cat'
+    """
 
     question: Question
     label: str

@@ -28,6 +28,9 @@ MOST_KNOWN = 1000
 class Asking:
     """How a task's answers are asked about: questions for a source, for the test samples of a training's data, and
     training samples with labels where it has them.
+
+    >>> ASKING["text-generation"].known is None
+    True
     """
 
     questions: Callable[..., Iterator[Question]]
