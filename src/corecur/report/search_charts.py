@@ -26,7 +26,11 @@ _LETTER = 6.4
 def history_chart(
     numbers: Sequence[int], values: Sequence[float], best: Sequence[float], *, of: str, write: Callable[[float], str]
 ) -> Figure:
-    """The values (N,) of trials by their numbers, and the best so far, a line."""
+    """The values (N,) of trials by their numbers, and the best so far, a line.
+
+    >>> history_chart([0, 1], [0.5, 0.7], [0.5, 0.7], of="accuracy", write=str).alt
+    'Accuracy by trial: the best went from 0.5 to 0.7 in 2 trials.'
+    """
     first, last = write(best[0]), write(best[-1])
 
     def paint(figure: Drawing) -> None:
@@ -50,7 +54,11 @@ def front_chart(
     costs: Sequence[float], values: Sequence[float], front: Sequence[tuple[float, float]], *, of: str, cost: str,
     write: Callable[[float], str], unit: Callable[[float], str],
 ) -> Figure:  # fmt: skip
-    """Trials by what they cost (N,) and what they came to (N,); the Pareto front is joined by a line."""
+    """Trials by what they cost (N,) and what they came to (N,); the Pareto front is joined by a line.
+
+    >>> front_chart([1], [0.3], [(1, 0.3)], of="accuracy", cost="latency", write=str, unit=str).alt
+    'Pareto front of accuracy and latency: 0.3 at 1.'
+    """
 
     def paint(figure: Drawing) -> None:
         axes = _axes(figure, f"{of.capitalize()} by {cost}", left=58)
@@ -70,7 +78,11 @@ def front_chart(
 
 
 def importance_chart(names: Sequence[str], shares: Sequence[float]) -> Figure:
-    """How much of the differences between trials each setting explains, from 0 to 1."""
+    """How much of the differences between trials each setting explains, from 0 to 1.
+
+    >>> importance_chart(["rate"], [1.0]).alt
+    'Importance of the settings: rate 100 %.'
+    """
     shown = [shorten(name.replace("_", " "), 24) for name in names]
     left = 14 + _LETTER * max(map(columns, shown))
 
@@ -96,7 +108,11 @@ def importance_chart(names: Sequence[str], shares: Sequence[float]) -> Figure:
 def slice_chart(
     name: str, settings: Sequence[Any], values: Sequence[float], *, log: bool, write: Callable[[float], str]
 ) -> Figure:
-    """What trials (N,) came to by one setting of theirs; settings that are no numbers stand side by side in order."""
+    """What trials (N,) came to by one setting of theirs; settings that are no numbers stand side by side in order.
+
+    >>> slice_chart("units", [8, 16], [0.5, 0.7], log=False, write=str).alt
+    'Trials by units: the highest value, 0.7, at 16.'
+    """
     written = [str(value) for value in settings]
     numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in settings)
     kinds = list(dict.fromkeys(written))

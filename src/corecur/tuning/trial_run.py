@@ -5,7 +5,6 @@ A trial that was interrupted goes on from its checkpoint; one whose run is compl
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
@@ -222,9 +221,3 @@ def run_in(folder: Path) -> Path | None:
     """
     found = sorted(path.parent for path in folder.glob("*/config.json") if not path.parent.name.startswith("."))
     return found[-1] if found else None
-
-
-def recipe_of(run: Path) -> dict[str, Any]:
-    """The whole recipe that a run was trained with."""
-    config: dict[str, Any] = json.loads((run / "config.json").read_text("utf-8"))
-    return dict(config["recipe"])
