@@ -333,11 +333,11 @@ def _pieces(total: int, width: int) -> list[int]:
 def _stretch(block: int) -> float:
     """How much wider an interval is made than the bootstrap says.
 
-    Neighbouring blocks touch: values alike up to half a block away, less so with the distance, leave a sixth of the
-    variance to pairs of blocks. Single units get 4 %: the bootstrap errs a little on the bold side for few of them, and
-    a verdict shall be false at most one time of 20 (``tests/soak/test_comparison.py`` counts).
+    Neighbouring blocks touch: values alike up to half a block away, less so with the distance, leave up to a fifth of
+    the variance to pairs of blocks. Single units get 4 %: the bootstrap errs a little on the bold side for few of them,
+    and a verdict shall be false at most one time of 20 (``tests/soak/test_comparison.py`` counts).
     """
-    return 1.04 if block == 1 else math.sqrt(1 / (1 - 1 / 6))
+    return 1.04 if block == 1 else math.sqrt(1 / (1 - 1 / 5))
 
 
 def _t_test(difference: float, error: float, units: int) -> float:
