@@ -26,14 +26,14 @@ def test_before_and_after_stand_side_by_side() -> None:
     figures = found.calibration
     for part in (figures, figures["before"]):
         assert percent(part["ece"], 2) in page and f"{part['brier']:.4f}" in page and f"{part['nll']:.4f}" in page
-    assert "before the temperature" in page and "temperature 2.000, fitted on 100 validation samples" in page
+    assert ">before<" in page and "temperature 2.000, fitted on 100 validation samples" in page
     assert figures["ece"] < figures["before"]["ece"]
 
 
 def test_without_a_temperature_there_is_no_before() -> None:
     found = _evaluation(1.0)
     page = render("t", "", [calibration_section(found.reliability(Calibration(obstacle="there is none")))])
-    assert "before the temperature" not in page and "as the network gives them: there is none" in page
+    assert ">before<" not in page and "as the network gives them: there is none" in page
     assert found.calibration["before"] is None and found.bins_before is None
 
 

@@ -47,7 +47,7 @@ def calibration_section(found: Reliability | None) -> Section:
     if found is None:
         return Section("Calibration", [Text("There is no test set to hold the probabilities against.")])
     now, before = found.figures, found.figures["before"]
-    header = ["", "probabilities given"] + (["before the temperature"] if before else [])
+    header = ["", "now"] + (["before"] if before else [])
     columns = [now] + ([before] if before else [])
     low_high = [" to ".join(percent(end, 2) for end in column["ece_interval"]) for column in columns]
     table = Rows(
@@ -82,7 +82,7 @@ def reliability(found: Reliability) -> Figure:
         headline(figure, "Accuracy by confidence")
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         if before is not None:
-            axes.legend(loc="upper left")
+            axes.legend(loc="lower right")
         below = place(figure, left=46, top=258, right=12, bottom=26)
         below.bar((np.arange(_BARS) + 0.5) / _BARS, heights, width=0.8 / _BARS, color=FIRST, alpha=0.6)
         below.set(xlim=(0, 1.02))
