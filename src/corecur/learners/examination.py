@@ -22,7 +22,11 @@ _LIMIT = Limit(1 << 24, 2_000_000)
 
 @dataclass(frozen=True)
 class Examination:
-    """What the doctor says of a run: findings, the gravest first, and what they were made from."""
+    """What the doctor says of a run: findings, the gravest first, and what they were made from.
+
+    >>> Examination(Path("runs/a"), (), ()).is_sound
+    True
+    """
 
     run: Path
     findings: tuple[Finding, ...]
@@ -64,7 +68,12 @@ def doctor_for(
 
 
 def with_doctor(callbacks: Sequence[Callback], doctor: Doctor) -> list[Callback]:
-    """The callbacks and the doctor, who stands among them once."""
+    """The callbacks and the doctor, who stands among them once.
+
+    >>> doctor = Doctor()
+    >>> with_doctor([], doctor) == with_doctor([doctor], doctor) == [doctor]
+    True
+    """
     return [*callbacks] if doctor in callbacks else [*callbacks, doctor]
 
 

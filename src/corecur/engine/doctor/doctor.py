@@ -52,8 +52,8 @@ class Doctor(Callback):
     >>> sgd = torch.optim.SGD(network.parameters(), lr=1e-6)
     >>> batches = TensorBatches(1000 * torch.rand(64, 2), torch.rand(64, 1), batch_size=8)
     >>> _ = Trainer(network, loss=MeanSquaredError(), optimizer=sgd).fit(batches, epochs=1, callbacks=[doctor])
-    >>> [finding.kind for finding in doctor.findings]
-    ['unnormalised-input']
+    >>> "unnormalised-input" in [finding.kind for finding in doctor.findings]
+    True
     """
 
     def __init__(

@@ -39,22 +39,38 @@ class Record:
 
     @cached_property
     def curve(self) -> list[tuple[float, int]]:
-        """Mean losses of stretches of steps, each with how many steps it stands for."""
+        """Mean losses of stretches of steps, each with how many steps it stands for.
+
+        >>> Record([{"row": "epoch", "curve": [["nan", 2]], "results": {}}]).curve
+        [(inf, 2)]
+        """
         return [(number(loss), int(steps)) for row in self.epochs for loss, steps in row["curve"]]
 
     @property
     def steps(self) -> int:
-        """Steps so far."""
+        """Steps so far.
+
+        >>> Record([]).steps
+        0
+        """
         return sum(int(row["steps"]) for row in self.epochs)
 
     @property
     def refused(self) -> int:
-        """Steps that were left out because a number was none."""
+        """Steps that were left out because a number was none.
+
+        >>> Record([{"row": "epoch", "refused": 2}]).refused
+        2
+        """
         return sum(int(row.get("refused", 0)) for row in self.epochs)
 
     @cached_property
     def finite(self) -> list[tuple[float, int]]:
-        """The part of the curve that is finite."""
+        """The part of the curve that is finite.
+
+        >>> Record([{"row": "epoch", "curve": [["nan", 2], [1.0, 2]]}]).finite
+        [(1.0, 2)]
+        """
         return [(loss, steps) for loss, steps in self.curve if math.isfinite(loss)]
 
     @property
@@ -66,7 +82,11 @@ class Record:
 
     @cached_property
     def late(self) -> Progress:
-        """The losses of the last fifth of the steps."""
+        """The losses of the last fifth of the steps.
+
+        >>> Record([]).late.mean
+        inf
+        """
         return self.part(0.8, 1.0)
 
     def part(self, start: float, stop: float) -> Progress:
@@ -86,7 +106,11 @@ class Record:
 
     @cached_property
     def is_falling(self) -> bool:
-        """Whether the loss still falls over the second half of the training, by more than chance."""
+        """Whether the loss still falls over the second half of the training, by more than chance.
+
+        >>> Record([]).is_falling
+        False
+        """
         before, after = self.part(0.5, 0.75), self.part(0.75, 1.0)
         drop = before.mean - after.mean
         scale = self.baseline or max(abs(before.mean), 1e-12)
@@ -95,7 +119,11 @@ class Record:
 
     @cached_property
     def baseline(self) -> float | None:
-        """The loss of the best answer that does not look at the input, where that is known."""
+        """The loss of the best answer that does not look at the input, where that is known.
+
+        >>> Record([{"row": "look", "step": 16, "baseline": 2.0}]).baseline
+        2.0
+        """
         found = [(int(row["step"]), number(row["baseline"])) for row in self.looks if row.get("baseline") is not None]
         known = [value for step, value in found if step >= 16 and math.isfinite(value)]
         if known:
@@ -117,14 +145,22 @@ class Record:
         return fmean(curve[-max(1, len(curve) // 3) :]) if curve else math.inf
 
     def skill(self, loss: float) -> float | None:
-        """How much of the baseline's loss is gone: 0 for no better, 1 for all of it."""
+        """How much of the baseline's loss is gone: 0 for no better, 1 for all of it.
+
+        >>> Record([{"row": "look", "step": 16, "baseline": 2.0}]).skill(0.5)
+        0.75
+        """
         if self.baseline is None or self.baseline <= 1e-9:
             return None
         return -math.inf if not math.isfinite(loss) else 1 - loss / self.baseline
 
     @cached_property
     def train_skill(self) -> float | None:
-        """The skill at the end of the training, on training data."""
+        """The skill at the end of the training, on training data.
+
+        >>> Record([]).train_skill is None
+        True
+        """
         return self.skill(self.late.mean)
 
     def results(self, name: str) -> list[float]:
@@ -140,16 +176,28 @@ class Record:
 
     @property
     def majority(self) -> float | None:
-        """The share of the most frequent class."""
+        """The share of the most frequent class.
+
+        >>> Record([{"row": "look", "majority": 0.5}]).majority
+        0.5
+        """
         return None if not self.looks else self.looks[-1].get("majority")
 
     @property
     def classes(self) -> int:
-        """How many classes were seen."""
+        """How many classes were seen.
+
+        >>> Record([{"row": "look", "classes": 3}]).classes
+        3
+        """
         return 0 if not self.looks else int(self.looks[-1].get("classes") or 0)
 
     def updates(self, look: Mapping[str, Any]) -> list[float]:
-        """How far the step of a look moved the weights of each layer, as a share of their size."""
+        """How far the step of a look moved the weights of each layer, as a share of their size.
+
+        >>> Record([]).updates({"layers": [{"u": 0.01}, {"u": None}]})
+        [0.01]
+        """
         return [number(row["u"]) for row in look["layers"] if row.get("u") is not None]
 
     def sensitivity(self, look: Mapping[str, Any]) -> float:

@@ -32,6 +32,9 @@ class TimeProfile:
 
     ``gradients[k]`` belongs to the input ``distances[k]`` steps before the last one. ``gates`` holds, by letter, the
     share of values near their ends; ``h`` is the state of a layer without gates.
+
+    >>> TimeProfile(2, [0, 1], [1.0, 0.5]).gates
+    {}
     """
 
     steps: int
