@@ -222,9 +222,7 @@ def _telling(looked: _Looked) -> list[Finding]:
     for feature, values in features.items():
         told = telling(values, looked.labels)
         if told is not None:
-            verdict = (
-                f"The {feature} of a picture gives its class away in {told:.0%} of the cases: a network may learn "
-            )
+            verdict = f"The {feature} of a picture gives its class away in {told:.0%} of the cases: a network may "
             verdict += "learn that instead of what is shown."
             common = {label: Counter(v for v, w in zip(values, looked.labels, strict=True) if w == label).most_common(1)
                       for label in dict.fromkeys(looked.labels)}  # fmt: skip
