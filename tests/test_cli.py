@@ -55,7 +55,8 @@ def test_train_tells_tests_and_leaves_a_run_folder(command: Command, split_shade
 
     (run,) = (tmp_path / "runs").iterdir()
     assert {entry.name for entry in run.iterdir()} == {
-        "answers.json", "bundle", "checkpoints", "config.json", "log.txt", "metrics.jsonl", "report.html",
+        "answers.json", "bundle", "checkpoints", "config.json", "doctor.jsonl", "log.txt", "metrics.jsonl",
+        "report.html",
     }  # fmt: skip
     relative = run.relative_to(tmp_path)
     assert f"report: {relative}/report.html" in said and "time: " in said
@@ -345,7 +346,9 @@ def test_a_keyboard_interrupt_says_what_is_left(
     assert result.exit_code == 130
     assert "corecur: stopped\n" in result.stderr and f"epochs finished: {epochs}, no model" in result.stderr
     assert str(run.relative_to(tmp_path)) in result.stderr
-    assert {entry.name for entry in run.iterdir()} == {"checkpoints", "config.json", "log.txt", "metrics.jsonl"}
+    assert {entry.name for entry in run.iterdir()} == {
+        "checkpoints", "config.json", "doctor.jsonl", "log.txt", "metrics.jsonl",
+    }  # fmt: skip
     assert "result" not in json.loads((run / "config.json").read_text("utf-8"))
     for words in (("predict", run, shades), ("evaluate", run, shades), ("info", run)):
         refused = command(*words)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 
+from corecur.finding import Finding
 from corecur.learners.forecast_answers import Forecast, decimals_for, forecast_listing, forecast_spreadsheet
 
 
@@ -11,7 +12,7 @@ def forecast(steps: int = 3, columns: int = 2, name: str = "a.csv") -> Forecast:
     middle = np.arange(steps * columns, dtype=np.float64).reshape(steps, columns)
     values = np.stack([middle - 1, middle, middle + 2], -1)
     times = tuple(f"2024-01-{day + 1:02d}" for day in range(steps))
-    return Forecast(name, times, tuple("abcdefg"[:columns]), (0.1, 0.5, 0.9), values, ("Odd rows.",))
+    return Forecast(name, times, tuple("abcdefg"[:columns]), (0.1, 0.5, 0.9), values, (Finding("odd", "Odd rows."),))
 
 
 def test_json_holds_every_step() -> None:

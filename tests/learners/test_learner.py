@@ -24,7 +24,7 @@ def test_the_result_is_json() -> None:
     assert found == {
         "run": None, "bundle": None, "report": None, "seconds": 1.235, "train_seconds": 0.0, "epochs": 1,
         "findings": [Finding("odd", "Odd.").as_json()], "calibration": None, "baselines": [],
-        "validation": {}, "test": None,
+        "diagnosis": [], "healed": [], "validation": {}, "test": None,
     }  # fmt: skip
 
 

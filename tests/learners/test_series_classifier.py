@@ -113,7 +113,8 @@ def test_train_evaluate_predict_info(command: Command, tmp_path: Path) -> None:
     assert "none is held out for validation" in result.stdout
     (run,) = (tmp_path / "runs").iterdir()
     assert {entry.name for entry in run.iterdir()} == {
-        "answers.json", "bundle", "checkpoints", "config.json", "log.txt", "metrics.jsonl", "report.html",
+        "answers.json", "bundle", "checkpoints", "config.json", "doctor.jsonl", "log.txt", "metrics.jsonl",
+        "report.html",
     }  # fmt: skip
     page = (run / "report.html").read_text("utf-8")
     assert "What speaks for the answers" in page and page.count("<polyline") > 12 and "fill-opacity" in page

@@ -41,9 +41,9 @@ def all_sections(
     """The sections of the report, the simple models after the result, and explanations of a few answers."""
     from corecur.learners.explanation_section import with_explanations  # it knows every learner
 
-    first, *others = learner.report(data, result, config)
+    sections = [*learner.report(data, result, config)]
     beside = [baseline_section(result.baselines)] if result.baselines else []
-    return [*with_explanations([first, *beside, *others], learner, data, result, config)]
+    return [*with_explanations([*sections[:1], *beside, *sections[1:]], learner, data, result, config)]
 
 
 def model_card(learner: Learner[Any, Any, Any], data: Any, result: FitResult, command: str) -> str:

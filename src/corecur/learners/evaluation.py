@@ -26,6 +26,8 @@ from corecur.report.reliability import Reliability
 
 LEVEL = 0.95
 _MOST_CLASSES = 40
+# Right so often, a network may doubt the labels of what it did not learn from.
+_TRUSTED = 0.85
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ def evaluate_classifier(
 def doubtful_labels(data: Any, test: Outcome | None, judge: Callable[[Any], Evaluation]) -> list[Finding]:
     """Labels of the validation and test samples of ``data`` that are probably wrong; ``judge`` tests samples.
 
-    Nothing where there is no test: neither is the network then known to be good for anything.
+    Nothing where there is no test, or the network is wrong too often: then it, not the label, is what to doubt.
 
     >>> doubtful_labels(None, None, lambda held: held)
     []
@@ -230,7 +232,7 @@ def doubtful_labels(data: Any, test: Outcome | None, judge: Callable[[Any], Eval
     judged = {"validation": None if data.validation is None else judge(data.validation), "test": test}
     return [
         finding
-        for split, found in judged.items() if found is not None
+        for split, found in judged.items() if found is not None and found.accuracy >= _TRUSTED
         for finding in wrong_label_findings(
             found.probabilities.double().numpy(), found.labels.numpy(), getattr(data, split).names, found.classes,
             split=split,

@@ -108,7 +108,8 @@ class Leases:
 
 
 def _table(engine: Engine) -> Table:
-    from sqlalchemy import Column, Double, Integer, MetaData, Table, Text
+    from sqlalchemy import Column, Double, Integer, MetaData, Table, Text, inspect
+    from sqlalchemy.exc import DBAPIError
 
     data = MetaData()
     table = Table(
@@ -118,7 +119,11 @@ def _table(engine: Engine) -> Table:
         Column("owner", Text, nullable=False),
         Column("beat", Double, nullable=False),
     )
-    data.create_all(engine)
+    try:
+        data.create_all(engine)
+    except DBAPIError:  # another worker made it between the look and the making
+        if not inspect(engine).has_table(table.name):
+            raise
     return table
 
 

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 #: Samples compared with each other at most; the time grows with the square of their number.
 MOST_COMPARED = 100_000
-_FAR, _BLOCK = 10, 1024
+_FAR = 10
+# Rows of a block of distances, and how many distances it has at most, whatever the number of samples.
+_BLOCK, _ROOM = 1024, 4_000_000
 #: A pair nearer than this share of the distance to the tenth neighbours is a copy, if chance does not explain it.
 COPY = 0.08
 #: A pair nearer than this share may be one that was cut or moved: it is worth a second look.
@@ -94,8 +96,9 @@ def neighbours(described: NDArray[np.float32], *, most: int = 5, crowded: bool =
         return Neighbours(rows[:, :0], distances[:, :0], np.full(count, _USUAL), 1.0)
     known = torch.from_numpy(np.ascontiguousarray(described[:count]))
     empty = (known.abs().sum(1) == 0).nonzero().flatten()
-    for start in range(0, count, _BLOCK):
-        near = known[start : start + _BLOCK] @ known.T  # (B, N)
+    block = min(_BLOCK, max(1, _ROOM // count))
+    for start in range(0, count, block):
+        near = known[start : start + block] @ known.T  # (B, N)
         near[:, empty] = -1.0
         near[torch.arange(len(near)), torch.arange(start, start + len(near))] = -2.0
         values, index = near.topk(kept, dim=1)
