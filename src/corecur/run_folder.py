@@ -359,12 +359,12 @@ class MetricsLog(Callback):
         self.run.replace_metrics(self._rows)  # without those after the state, which are to come again
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, *, purpose: str = "go on with") -> dict[str, Any]:
     """What ``config.json`` of a run holds; RunError, saying what is there instead, where that is no run."""
     file = path / _CONFIG
     try:
         if not file.is_file():
-            raise _no_run(path)
+            raise _no_run(path, purpose)
         found = parse_json(file.read_bytes(), _CONFIG_LIMIT, where=path, name=_CONFIG)
     except OSError as error:
         raise RunError("the run cannot be read", where=path, got=error.strerror) from error
@@ -375,7 +375,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return found
 
 
-def _no_run(path: Path) -> RunError:
+def _no_run(path: Path, purpose: str) -> RunError:
     """What stands where a run was looked for, and which run may have been meant."""
     guess: Path | str | None
     around = next((above for above in list(path.absolute().parents)[:3] if _is_run(above)), None)
@@ -392,7 +392,7 @@ def _no_run(path: Path) -> RunError:
         likely = ([] if name is None else [path.parent / name]) + [Path("runs") / path.name]
         got, guess = "no such folder", next((run for run in likely if _is_run(run)), None)
     do = None if guess is None else f"did you mean {quote(str(guess))}?"
-    return RunError("there is no run to go on with", where=path, got=got, expected="the folder of one run", do=do)
+    return RunError(f"there is no run to {purpose}", where=path, got=got, expected="the folder of one run", do=do)
 
 
 def _is_run(path: Path) -> bool:

@@ -82,7 +82,7 @@ def examine(path: Path) -> Examination:
 
     A run that goes on, or was stopped, is judged by what has been measured so far.
     """
-    config = read_config(path)
+    config = read_config(path, purpose="examine")
     rows = _read_rows(path)
     return Examination(path, tuple(_with_remedy(finding, config) for finding in diagnose(rows)), rows)
 
