@@ -36,7 +36,8 @@ def check_run(found: dict[str, Any], folder: Path, *, bar: float) -> None:
     """The figures reach the bar, and everything was written."""
     run = folder / found["run"]
     assert {entry.name for entry in run.iterdir()} == {
-        "bundle", "checkpoints", "config.json", "log.txt", "metrics.jsonl", "report.html",
+        "answers.json", "bundle", "checkpoints", "config.json", "doctor.jsonl", "log.txt", "metrics.jsonl",
+        "report.html",
     }  # fmt: skip
     low, high = found["test"]["interval"]
     assert low < found["test"]["accuracy"] < high or found["test"]["accuracy"] in (low, high)
