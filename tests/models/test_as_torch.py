@@ -27,7 +27,7 @@ from corecur.layers.pool import MaxPooling2D
 from corecur.layers.shape import Flatten
 from corecur.models import Input, Model, Sequential
 
-from .small import X, Y, compiled, network, same, weights_of
+from .small import X, Y, compiled, same, weights_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = torch.randn(4, 8, 8, 1, generator=torch.Generator().manual_seed(0))
