@@ -208,6 +208,7 @@ def test_the_ops_are_torch_operations() -> None:
         )
 
 
+PADDED = Block((3, 3), padding=SAME)
 REQUEST = ConvolutionRequest(Block((3, 3)), 32, 28, 28, 16, 16)
 
 
@@ -228,6 +229,10 @@ REQUEST = ConvolutionRequest(Block((3, 3)), 32, 28, 28, 16, 16)
         ({"height": 2}, "torch", "nothing to compute"),
         ({"block": Block((3, 3), (2, 2))}, "torch", "strides and dilation 1"),
         ({"channels": 1024, "filters": 1024}, "torch", "too many"),
+        ({"channels": 512, "filters": 512, "batch": 1, "height": 8, "width": 8}, "torch", "over 9 windows"),
+        ({"channels": 512, "filters": 512}, "winograd", "16 products"),
+        ({"block": PADDED, "height": 2, "width": 2, "channels": 256, "filters": 512}, "taps", ""),
+        ({"block": Block((5, 5), (2, 2)), "channels": 256, "filters": 256}, "torch", "strides"),
     ],
 )  # fmt: skip
 def test_what_is_chosen(changed: Any, kernel: str, reason: str) -> None:

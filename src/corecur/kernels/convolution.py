@@ -255,7 +255,7 @@ class _Convolution(torch.autograd.Function):
         x, weight, bias, turned, y, chosen = ctx.saved_tensors
         needs = ctx.needs_input_grad
         if torch.is_grad_enabled():  # gradients of gradients are asked for: torch's operations have them
-            return (*_stock_gradients(x, weight, bias, d_y, ctx.block, needs[:3]), None, None, None)
+            return (*stock_gradients(x, weight, bias, d_y, ctx.block, needs[:3]), None, None, None)
         d_x, d_w, d_b = torch.ops.corecur.convolution_backward.default(
             d_y.contiguous(), x, turned, y, chosen, *ctx.given, needs[0], needs[1], bias is not None and needs[2]
         )
@@ -265,7 +265,7 @@ class _Convolution(torch.autograd.Function):
         )  # fmt: skip
 
 
-def _stock_gradients(
+def stock_gradients(
     x: Tensor, weight: Tensor, bias: Tensor | None, d_y: Tensor, block: Block, needs: tuple[bool, ...]
 ) -> list[Tensor | None]:
     """The gradients by torch's own operations, which can be differentiated again."""
@@ -302,8 +302,17 @@ def run_stock(x: Tensor, weight: Tensor, bias: Tensor | None, block: Block) -> T
     if top != bottom or left != right:
         z, padding = F.pad(z, (left, right, top, bottom)), (0, 0)
     z = F.conv2d(z, weight, bias, block.strides, padding, block.dilation)
+    return activate_and_pool(z, block).permute(0, 2, 3, 1)  # -> (B, P, Q, F)
+
+
+def activate_and_pool(z: Tensor, block: Block) -> Tensor:
+    """What follows the convolution of a block: z (B, F, H, W) -> (B, F, P, Q).
+
+    >>> activate_and_pool(torch.tensor([[[[-1.0, 0.0], [2.0, 3.0]]]]), Block((3, 3), activation="relu", pool="average"))
+    tensor([[[[1.2500]]]])
+    """
     if block.activation != "linear":
         z = torch.relu(z) if block.activation == "relu" else torch.tanh(z)
     if block.pool:
         z = F.max_pool2d(z, 2) if block.pool == "max" else F.avg_pool2d(z, 2)
-    return z.permute(0, 2, 3, 1)  # -> (B, P, Q, F)
+    return z
