@@ -26,6 +26,14 @@ def test_what_the_user_fixed_stays() -> None:
     assert recipe.widths == (4, 8) and recipe.flip == "none"
 
 
+def test_with_hardly_any_time_it_is_the_articles_network_where_that_fits() -> None:
+    tiny = IMAGES[:, :8, :8]
+    assert recipe_for_time(IMAGES, CLASSES, 0.01, speed=500.0, overrides={}).model == "textbook"
+    assert recipe_for_time(tiny, CLASSES, 0.01, speed=500.0, overrides={}).model == "blocks"
+    asked = recipe_for_time(IMAGES, CLASSES, 0.01, speed=500.0, overrides={"learning_rate": 0.001})
+    assert (asked.model, asked.learning_rate) == ("textbook", 0.001)
+
+
 def test_multiply_adds_are_those_of_the_convolutions() -> None:
     recipe = choose_recipe(
         samples=600, shape=(8, 8, 1), classes=CLASSES, overrides={"widths": (4, 8), "pools": 1, "depth": 1}

@@ -60,7 +60,7 @@ def met(block: Block, height: int, width: int) -> float:
         outputs = block.sizes(height, width)[axis]
         meetings = sum(to.stop - to.start for to, _ in _meetings(block, axis, size).values())
         shares.append(meetings / max(1, outputs * block.kernel[axis]))
-    return shares[0] * shares[1]
+    return float(shares[0] * shares[1])
 
 
 class _Taps(torch.autograd.Function):

@@ -5,6 +5,7 @@ N samples, H height, W width, C channels.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,15 +26,30 @@ _STEADY_SHARE = 0.85
 
 
 class Candidate(NamedTuple):
-    """Filters of the last block and convolutions a block, and how many of the default epochs such a network needs."""
+    """A network, and how many of the default epochs it needs: ``widest`` filters in the last block, ``depth``
+    convolutions in each, or what ``settings`` say."""
 
-    widest: int
-    depth: int
     epochs_needed: float
+    widest: int | None = None
+    depth: int = 2
+    settings: Mapping[str, Any] = {}
 
 
+#: The articles' network learns most of what it can in one pass, if nothing distorts the pictures and a step is small.
+QUICKEST = {
+    "model": "textbook", "widths": (32, 64), "optimizer": "adamw", "learning_rate": 0.008, "batch_size": 128,
+    "test_time_views": False, "rotate": 0.0, "zoom": 0.0, "shift": 0.0, "crop": 0,
+}  # fmt: skip
+#: Pixels a side that it takes.
+_TEXTBOOK_LEAST = 10
 #: From the best in the long run to the quickest; measured on CIFAR-10 (``docs/image-recipe.md``).
-CANDIDATES = (Candidate(512, 3, 1.7), Candidate(256, 3, 0.8), Candidate(256, 2, 0.25), Candidate(128, 2, 0.0))
+CANDIDATES = (
+    Candidate(1.7, 512, 3),
+    Candidate(0.8, 256, 3),
+    Candidate(0.25, 256, 2),
+    Candidate(0.1, 128, 2),
+    Candidate(0.0, settings=QUICKEST),
+)
 
 
 def recipe_for_time(
@@ -53,17 +69,26 @@ def recipe_for_time(
     8
     """
     samples, shape = len(images), shape_of(images)
-    fixed = {"widths", "depth", "model"} & set(overrides)
     default = choose_recipe(samples=samples, shape=shape, classes=classes, overrides=overrides)
     work = multiply_adds(default, shape, len(classes))
-    for candidate in CANDIDATES[-1:] if fixed else CANDIDATES[shape[2] == 1 :]:  # grey pictures need no widest
-        sized: dict[str, Any] = {} if fixed else {"widest": candidate.widest, "depth": candidate.depth}
-        recipe = choose_recipe(samples=samples, shape=shape, classes=classes, overrides=overrides, **sized)
-        epochs = _STEADY_SHARE * speed * work / multiply_adds(recipe, shape, len(classes)) * seconds / samples
+    for candidate in _candidates(shape, overrides):
+        sized: dict[str, Any] = {} if candidate.widest is None else {"widest": candidate.widest}
+        given = {**candidate.settings, **overrides}
+        choose = functools.partial(
+            choose_recipe, samples=samples, shape=shape, classes=classes, depth=candidate.depth, **sized
+        )
+        network = multiply_adds(choose(overrides=given), shape, len(classes))
+        epochs = _STEADY_SHARE * speed * work / network * seconds / samples
         if epochs >= candidate.epochs_needed * default_epochs(samples):
             break
-    given = dict(overrides) | {"epochs": max(1, round(epochs))}
-    return choose_recipe(samples=samples, shape=shape, classes=classes, overrides=given, **sized)
+    return choose(overrides=given | {"epochs": max(1, round(epochs))})
+
+
+def _candidates(shape: tuple[int, int, int], overrides: Mapping[str, Any]) -> Sequence[Candidate]:
+    if {"widths", "depth", "model"} & set(overrides):
+        return (Candidate(0.0),)
+    grey, small = shape[2] == 1, min(shape[:2]) < _TEXTBOOK_LEAST
+    return CANDIDATES[grey : len(CANDIDATES) - small]  # grey pictures need no widest
 
 
 def multiply_adds(recipe: ImageRecipe, shape: tuple[int, int, int], classes: int) -> int:

@@ -138,12 +138,12 @@ class Probe:
             share = (y.abs() > 1 - NEAR) if kind == _TANH else ((y - 0.5).abs() > 0.5 - NEAR)
             return {"name": call.name, "function": kind, "saturated": float(share.float().mean())}
         channels = 1 if not isinstance(call.module, Layer) and y.dim() > 2 else y.dim() - 1
-        silent = (y <= 0).movedim(channels, 0).flatten(1).all(1)  # (C,)
+        silent = y.amax([axis for axis in range(y.dim()) if axis != channels]) <= 0  # (C,)
         streak = self.dead.get(call.name)
         streak = torch.zeros_like(silent, dtype=torch.int64) if streak is None else streak.to(silent.device)
         self.dead[call.name] = streak = torch.where(silent, streak + 1, 0) if len(streak) == len(silent) else streak
         return {"name": call.name, "function": kind, "units": len(silent), "dead": int((streak >= _LOOKS).sum()),
-                "silent": int(silent.sum()), "zeros": float((y <= 0).float().mean())}  # fmt: skip
+                "silent": int(silent.sum()), "zeros": float((y <= 0).count_nonzero()) / y.numel()}  # fmt: skip
 
 
 @contextlib.contextmanager

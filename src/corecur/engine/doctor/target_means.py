@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-#: Steps whose targets are counted: enough for shares to a hundredth in most data, and then no more work.
-MOST_STEPS = 512
+#: Rows and steps whose targets are counted: enough for shares to a hundredth in most data, and then no more work.
+MOST_ROWS, MOST_STEPS = 4096, 512
 
 
 class TargetMeans:
@@ -33,7 +33,7 @@ class TargetMeans:
 
     def add(self, targets: Any) -> None:
         """Count a batch of targets (B, …); whatever is no single tensor makes the means unknown."""
-        if not self.known or self.steps >= MOST_STEPS:
+        if not self.known or self.steps >= MOST_STEPS or self.rows >= MOST_ROWS:
             return
         if not isinstance(targets, Tensor) or targets.is_complex() or not targets.numel():
             self.known = False
@@ -46,11 +46,12 @@ class TargetMeans:
             self._add_numbers(targets)
 
     def _add_numbers(self, targets: Tensor) -> None:
-        found = torch.bincount(targets.reshape(-1)[targets.reshape(-1) >= 0].long()).cpu()
+        found = torch.bincount(targets.reshape(-1).clamp(min=-1).long() + 1)[1:].cpu()  # those below 0 do not count
         if self.counts is not None:
             width = max(len(found), len(self.counts))
             found = _widened(found, width) + _widened(self.counts, width)
         self.counts = found
+        self.rows += len(targets)
 
     def _add_values(self, targets: Tensor) -> None:
         total = targets.double().sum(0).cpu()
@@ -112,4 +113,4 @@ class TargetMeans:
 
 
 def _widened(counts: Tensor, width: int) -> Tensor:
-    return torch.nn.functional.pad(counts, (0, width - len(counts)))
+    return counts if len(counts) == width else torch.nn.functional.pad(counts, (0, width - len(counts)))
