@@ -339,17 +339,11 @@ class TensorBoard(Callback):
         return SummaryWriter(str(self.log_dir), **options)
 
 
-class WeightAverage(Callback):
-    """Trains as ever, but validates and ends with an exponential average of the weights (Polyak & Juditsky 1992).
+class AveragedWeights(Callback):
+    """Trains as ever, but validates and ends with an average of the weights; a subclass says after which steps and how.
 
-    The average follows with ``decay``, less in the first steps, so that it forgets where it began.
+    Stands before an ``EarlyStopping``, which then keeps and restores averages.
     """
-
-    def __init__(self, decay: float = 0.999, *, every: int = 1) -> None:
-        if not 0.0 <= decay < 1.0:
-            raise ConfigError("the decay of a weight average lies in [0, 1)", got=decay)
-        self.decay = decay
-        self.every = every
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._average = copy_of(self.model.state_dict())
@@ -362,6 +356,41 @@ class WeightAverage(Callback):
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._average = {name: tensor.to(self._average[name].device) for name, tensor in state["average"].items()}
         self._updates, self._kept = int(state["updates"]), state["kept"]
+
+    def on_validation_begin(self, logs: Logs | None = None) -> None:
+        if self._has_average():
+            self._kept = copy_of(self.model.state_dict())
+            self._take_average()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        # Not at the end of the validation: whoever keeps or saves weights at the end of an epoch gets the average.
+        if self._kept is not None:
+            self.model.load_state_dict(self._kept)
+            self._kept = None
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        if self._has_average():
+            self._take_average()
+
+    def _has_average(self) -> bool:
+        """Whether the average stands for the weights already."""
+        return True
+
+    def _take_average(self) -> None:
+        self.model.load_state_dict(self._average)
+
+
+class WeightAverage(AveragedWeights):
+    """Trains as ever, but validates and ends with an exponential average of the weights (Polyak & Juditsky 1992).
+
+    The average follows with ``decay``, less in the first steps, so that it forgets where it began.
+    """
+
+    def __init__(self, decay: float = 0.999, *, every: int = 1) -> None:
+        if not 0.0 <= decay < 1.0:
+            raise ConfigError("the decay of a weight average lies in [0, 1)", got=decay)
+        self.decay = decay
+        self.every = every
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if self.trainer.step % self.every:
@@ -376,19 +405,6 @@ class WeightAverage(Callback):
             else:
                 self._average[name].copy_(tensor)
         torch._foreach_lerp_(averaged, current, 1 - decay)
-
-    def on_validation_begin(self, logs: Logs | None = None) -> None:
-        self._kept = copy_of(self.model.state_dict())
-        self.model.load_state_dict(self._average)
-
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        # Not at the end of the validation: whoever keeps or saves weights at the end of an epoch gets the average.
-        if self._kept is not None:
-            self.model.load_state_dict(self._kept)
-            self._kept = None
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        self.model.load_state_dict(self._average)
 
 
 def copy_of(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import Any
 
 from torch import Tensor
 
 from corecur import runtime
 from corecur.engine.callback import Callback, Logs
-from corecur.engine.callbacks import WeightAverage, copy_of
+from corecur.engine.callbacks import AveragedWeights, WeightAverage
 from corecur.engine.evaluating import evaluating
 from corecur.engine.norm_statistics import counting_statistics
 from corecur.errors import ConfigError
@@ -19,7 +18,7 @@ from corecur.errors import ConfigError
 _COUNTED = 32
 
 
-class StochasticWeightAverage(Callback):
+class StochasticWeightAverage(AveragedWeights):
     """Trains as ever, but validates and ends with the mean of the weights after every step from ``start`` on.
 
     ``start`` is a share of the training. Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better
@@ -35,18 +34,6 @@ class StochasticWeightAverage(Callback):
             raise ConfigError("the start of a weight average lies in [0, 1)", got=start)
         self.start = start
 
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        self._average = copy_of(self.model.state_dict())
-        self._updates = 0
-        self._kept: dict[str, Tensor] | None = None
-
-    def state(self) -> dict[str, Any]:
-        return {"average": self._average, "updates": self._updates, "kept": self._kept}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        self._average = {name: tensor.to(self._average[name].device) for name, tensor in state["average"].items()}
-        self._updates, self._kept = int(state["updates"]), state["kept"]
-
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if self.trainer.budget.progress(self.trainer.steps_done) < self.start:
             return
@@ -57,23 +44,11 @@ class StochasticWeightAverage(Callback):
             else:
                 self._average[name].copy_(tensor)
 
-    def on_validation_begin(self, logs: Logs | None = None) -> None:
-        if self._updates:
-            self._kept = copy_of(self.model.state_dict())
-            self._take_average()
-
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        # Not at the end of the validation: whoever keeps or saves weights at the end of an epoch gets the average.
-        if self._kept is not None:
-            self.model.load_state_dict(self._kept)
-            self._kept = None
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        if self._updates:
-            self._take_average()
+    def _has_average(self) -> bool:
+        return self._updates > 0
 
     def _take_average(self) -> None:
-        self.model.load_state_dict(self._average)
+        super()._take_average()
         trainer, batches = self.trainer, self.trainer.batches
         if batches is None:
             return
