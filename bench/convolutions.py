@@ -20,6 +20,7 @@ from corecur import runtime
 from corecur.kernels.choose import choose
 from corecur.kernels.convolution import Block, run_native, run_stock
 from corecur.kernels.convolution_kernels import ConvolutionRequest
+from corecur.kernels.tap_convolution import run_taps
 
 # B, S, C, F, k, stride, padding, pool
 SIZES: tuple[tuple[int, int, int, int, int, int, int, str], ...] = (
@@ -43,6 +44,13 @@ SIZES: tuple[tuple[int, int, int, int, int, int, int, str], ...] = (
     (32, 8, 256, 256, 3, 1, 1, "max"),
     (32, 4, 256, 512, 3, 1, 1, ""),
     (32, 4, 512, 512, 3, 1, 1, "max"),
+    (32, 4, 256, 256, 5, 1, 2, ""),
+    (32, 2, 64, 64, 3, 1, 1, ""),
+    (32, 2, 128, 128, 3, 1, 1, ""),
+    (32, 2, 256, 512, 3, 1, 1, "max"),
+    (4, 2, 256, 256, 3, 1, 1, ""),
+    (1, 2, 256, 256, 3, 1, 1, ""),
+    (32, 1, 256, 256, 3, 1, 1, ""),
     (1, 28, 1, 32, 3, 1, 0, "max"),
     (1, 13, 32, 64, 3, 1, 0, "max"),
     (1, 16, 64, 64, 3, 1, 1, "max"),
@@ -83,6 +91,7 @@ def ratios(size: tuple[int, int, int, int, int, int, int, str], *, training: boo
         "channels last": ((x, last, bias), lambda: run_stock(x, last, bias, block)),
         "channels first": ((plain, first, bias), lambda: run_stock(plain, first, bias, block)),
         "direct": ((x, last, bias), lambda: run_native(x, last, bias, block, winograd=False)),
+        "taps": ((x, last, bias), lambda: run_taps(x, last, bias, block)),
     }
     if block.has_windows:
         calls["winograd"] = ((x, last, bias), lambda: run_native(x, last, bias, block, winograd=True))
@@ -102,14 +111,14 @@ def main() -> None:
     """Print the table."""
     torch.manual_seed(0)
     runtime.keep_freed_memory()
-    print("   B   S    C    F k s p pool |     forward: direct winograd | + gradients: direct winograd | chosen")
+    print("   B   S    C    F k s p pool |     forward: direct winograd taps | + gradients: direct winograd taps | chosen")
     for size in SIZES:
         cells = []
         chosen = []
         for training in (False, True):
             with torch.set_grad_enabled(training):
                 found = ratios(size, training=training)
-            cells.append(f"{found['direct']:7.2f} {found.get('winograd', float('nan')):8.2f}")
+            cells.append(f"{found['direct']:7.2f} {found.get('winograd', float('nan')):8.2f} {found['taps']:4.2f}")
             batch, side, channels, filters, kernel, stride, padding, pool = size
             block = Block((kernel, kernel), (stride, stride), (padding,) * 4, activation="relu", pool=pool)
             request = ConvolutionRequest(

@@ -24,6 +24,16 @@ def test_progress_in_seconds() -> None:
     assert [budget.spent(0) for _ in range(2)] == [False, True]
 
 
+def test_what_ends_first_is_the_progress() -> None:
+    now = 100.0
+    budget = TimeBudget(10.0, steps=20, clock=lambda: now)
+    assert (budget.progress(5), budget.spent(20)) == (0.25, False)
+    now = 105.0
+    assert (budget.progress(5), budget.progress(15), budget.spent(15)) == (0.5, 0.75, False)
+    now = 110.0
+    assert (budget.progress(5), budget.spent(5)) == (1.0, True)
+
+
 @pytest.mark.parametrize("seconds", [0, -1.0])
 def test_a_time_budget_is_positive(seconds: Any) -> None:
     with pytest.raises(ConfigError, match="must be positive"):

@@ -137,6 +137,14 @@ def test_a_time_budget_is_kept() -> None:
     assert result.seconds < 8 and len(result.history) >= 1
 
 
+def test_more_time_than_the_recipe_needs_changes_hardly_anything() -> None:
+    timed, free = (TextClassifier(**QUICK | {"epochs": 3}) for _ in range(2))
+    results = [timed.fit(*reviews(), seconds=3600), free.fit(*reviews())]
+    assert [len(result.history) for result in results] == [3, 3]
+    for ours, theirs in zip(timed.network.parameters(), free.network.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-3)  # the clock is ahead in the first step
+
+
 def test_texts_that_say_nothing_are_answered_like_no_text(learner: TextClassifier) -> None:
     answers = learner.predict(["", "  \n", "\u200b", "zzz qqq", "x" * 10_000_000])
     for answer in answers:

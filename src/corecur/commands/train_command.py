@@ -75,7 +75,7 @@ def train(
     time_: Annotated[
         str | None,
         typer.Option(
-            "--time", help="Take about this long instead, all in all: 60s, 10m, 1h.", rich_help_panel=TRAINING
+            "--time", help="Take at most about this long, all in all: 60s, 10m, 1h.", rich_help_panel=TRAINING
         ),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a step.", rich_help_panel=TRAINING)] = None,

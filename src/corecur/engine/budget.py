@@ -45,23 +45,30 @@ class StepBudget(Budget):
 class TimeBudget(Budget):
     """Seconds from now on; a schedule that follows it always ends on time, on a fast machine and on a slow one.
 
+    With ``steps``, the most that the training takes, progress is that of whichever ends first.
+
     >>> budget = TimeBudget(10, clock=iter([100.0, 105.0]).__next__)
     >>> budget.progress(step=7)
     0.5
+    >>> TimeBudget(10, steps=8, clock=iter([100.0, 105.0]).__next__).progress(step=7)
+    0.875
     """
 
-    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, seconds: float, *, steps: int | None = None, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         if seconds <= 0:
             raise ConfigError("a time budget must be positive", got=f"{seconds} s")
         self.seconds = seconds
+        self.steps = steps
         self.clock = clock
         self.began = clock()
 
     def progress(self, step: int) -> float:
-        return min(1.0, (self.clock() - self.began) / self.seconds)
+        return min(1.0, max((self.clock() - self.began) / self.seconds, step / self.steps if self.steps else 0.0))
 
     def spent(self, step: int) -> bool:
-        return self.progress(step) >= 1.0
+        return self.clock() - self.began >= self.seconds
 
     def state(self) -> dict[str, float]:
         return {"used": self.clock() - self.began}

@@ -100,6 +100,7 @@ class ImageClassifier(Learner[ImageSource, ImageRecipe, ImagePreprocess]):
 
     task = "image-classification"
     title = "image classifier"
+    fills_time = True
     source_type = ImageSource
     recipe_model = ImageRecipe
     reading_model = ImageReading

@@ -11,6 +11,7 @@ import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from operator import length_hint
 from pathlib import Path
 from shlex import quote
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast
@@ -84,6 +85,8 @@ class Learner(ABC, Generic[D, R, P]):
     recipe_model: ClassVar[type[BaseModel]]
     reading_model: ClassVar[type[BaseModel]] = NoReading
     preprocess_model: ClassVar[type[BaseModel]]
+    #: Whether a time budget is filled with passes over the data; else the recipe's epochs are the most there are.
+    fills_time: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -294,7 +297,7 @@ class Learner(ABC, Generic[D, R, P]):
     ) -> FitResult:
         """Train on a source, or on what ``read`` returned; test; write the run folder if ``out`` names its parent.
 
-        ``seconds`` bounds the whole fit instead of epochs. ``validation`` and ``test`` are sources or shares of the
+        ``seconds`` bounds the whole fit. ``validation`` and ``test`` are sources or shares of the
         training data. ``baseline`` names the simple models that stand beside the result (``baselines.KINDS``).
         ``save_every`` says how often a run is kept (500 steps, ``"2m"``, ``"never"``), ``resume`` is
         the run to go on with, or its folder, on the same source and with the same arguments: it ends with the weights
@@ -382,7 +385,8 @@ class Learner(ABC, Generic[D, R, P]):
         budget: Budget | None = None
         if seconds is not None:
             held_back = min(_SECONDS_FOR_REPORT + plan.test_seconds, seconds / 3)
-            budget = TimeBudget(max(1.0, seconds - (time.perf_counter() - began) - held_back))
+            steps = None if self.fills_time else plan.epochs * length_hint(plan.batches) or None
+            budget = TimeBudget(max(1.0, seconds - (time.perf_counter() - began) - held_back), steps=steps)
         listening = [*callbacks, *plan.callbacks]
         if plan.stopping is not None and plan.validation is not None:
             listening.append(plan.stopping)
@@ -395,7 +399,7 @@ class Learner(ABC, Generic[D, R, P]):
         started = time.perf_counter()
         result.history = plan.trainer.fit(
             plan.batches,
-            epochs=plan.epochs if seconds is None else 1_000_000,
+            epochs=1_000_000 if seconds is not None and self.fills_time else plan.epochs,
             validation=plan.validation,
             validate_every=plan.validate_every,
             budget=budget,

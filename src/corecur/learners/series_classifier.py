@@ -79,6 +79,7 @@ class SeriesClassifier(Learner[SeriesSource, SeriesRecipe, SeriesPreprocess]):
 
     task = "series-classification"
     title = "series classifier"
+    fills_time = True
     source_type = SeriesSource
     recipe_model = SeriesRecipe
     reading_model = NoReading

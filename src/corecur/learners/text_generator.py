@@ -81,6 +81,7 @@ class TextGenerator(Learner[CorpusSource, GeneratorRecipe, GeneratorPreprocess])
 
     task = "text-generation"
     title = "text generator"
+    fills_time = True
     source_type = CorpusSource
     recipe_model = GeneratorRecipe
     reading_model = CorpusReading
