@@ -6,6 +6,7 @@ N tokens, B batch (rows of text), T time, V vocabulary.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import shlex
 import time
@@ -28,6 +29,7 @@ from corecur.data.text.token_arrays import UNKNOWN
 from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.clipping import Clipping
 from corecur.engine.crossentropy import Crossentropy
+from corecur.engine.paired_tests import Measure
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, DataError
 from corecur.layers.recurrent import recurrent_layers
@@ -39,10 +41,12 @@ from corecur.learners.fit_result import FitResult
 from corecur.learners.generator_recipe import GeneratorRecipe, choose_generator, recipe_for_speed, with_probabilities
 from corecur.learners.generator_tokens import NOUNS, GeneratorPreprocess, Prompt, fit_generator_tokens
 from corecur.learners.language_record import language_record
-from corecur.learners.language_score import LanguageScore, score_losses
+from corecur.learners.language_score import BLOCKS, SHORTEST_BLOCK, LanguageScore, score_losses
 from corecur.learners.learner import Learner, name_of
 from corecur.learners.outcome import Listing, Tell
 from corecur.learners.sampling import Sampling, checked_sampling
+from corecur.learners.simple_models import Contest, Way
+from corecur.learners.token_counts import CHARACTERS, WORDS, counted_losses, counting_seconds
 from corecur.learners.token_stream import TokenStream, token_losses
 from corecur.learners.training import Training
 from corecur.report.page import Section
@@ -241,6 +245,23 @@ class TextGenerator(Learner[CorpusSource, GeneratorRecipe, GeneratorPreprocess])
             characters=len(self.preprocess.cleaning(part.text)) - 1,
             unknown=int((numbers[1:] == UNKNOWN).sum()),
         )
+
+    def contest(self, data: CorpusSource, test: LanguageScore) -> Contest | None:
+        """How often each token stands in the training text, and how often some stand in a row."""
+        held = data.test or data.validation
+        if held is None or test.losses is None:
+            return None
+        train, asked = (self.preprocess.numbers(part.text).long().numpy() for part in (data.train, held))
+        most = CHARACTERS if self.preprocess.level == "char" else WORDS
+        losses = functools.partial(counted_losses, train, asked, size=len(self.preprocess.vocabulary))
+        one, many = NOUNS[self.preprocess.level]
+        ways = (
+            Way(f"frequencies of {many}", "majority", 0.0, lambda: losses(order=1)),
+            Way(f"counts of {most} {many} in a row", "linear", counting_seconds(len(train), most),
+                lambda: losses(order=most)),
+        )  # fmt: skip
+        measure = Measure(f"nats a {one}", higher_is_better=False, percent=False)
+        return Contest(test.losses, ways, measure, block=max(SHORTEST_BLOCK, len(test.losses) // BLOCKS))
 
     def losses(self, numbers: Tensor, *, context: int | None = None) -> Tensor:
         """What each token number (N,) but the first costs the network: (N - 1,) nats."""
