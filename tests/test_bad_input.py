@@ -19,7 +19,12 @@ from PIL import Image
 from corecur.errors import ConfigError, CorecurError, DataError, ShapeError
 from corecur.layers.conv import Conv2D
 from corecur.layers.dense import Dense
+from corecur.learners.forecaster import Forecaster
 from corecur.learners.image_classifier import ImageClassifier
+from corecur.learners.sequence_tagger import SequenceTagger
+from corecur.learners.series_classifier import SeriesClassifier
+from corecur.learners.text_classifier import TextClassifier
+from corecur.learners.text_generator import TextGenerator
 from corecur.models import Input, Sequential
 
 Command = Callable[..., Any]
@@ -334,3 +339,11 @@ def test_an_unknown_layer_in_a_model_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CorecurError) as refused:
         architecture.build(spoiled)
     assert "Conv2d7" in str(refused.value) and "Conv2D" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "learner", [TextGenerator, TextClassifier, SequenceTagger, SeriesClassifier, Forecaster, ImageClassifier]
+)
+def test_a_text_where_a_path_is_expected(learner: Any) -> None:
+    with pytest.raises(DataError, match="path"):
+        learner().read("a text, not the name of a file " * 500)

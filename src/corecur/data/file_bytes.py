@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from corecur.data.memory import available_memory
@@ -35,3 +36,25 @@ def read_bytes(path: Path, *, copies: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"the file cannot be read: {error.strerror or error}", where=path) from error
+
+
+def source_path(source: str | os.PathLike[str]) -> Path:
+    """The path that a source names, its home folder filled in; DataError for words that can be none.
+
+    >>> source_path("a long text " * 1000)
+    Traceback (most recent call last):
+        ...
+    corecur.errors.DataError: this can be no path: File name too long
+      got:      'a long text a long text a long text …'
+      do this:  to give a text itself, put it into a list: ["a long text …"]
+    """
+    path = Path(source).expanduser()
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        raise DataError(
+            f"this can be no path: {said}", got=f"{os.fspath(source)[:35]!r}"[:-1] + " …'",
+            do=f'to give a text itself, put it into a list: ["{os.fspath(source)[:11]} …"]',
+        ) from error  # fmt: skip
+    return path

@@ -9,11 +9,11 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from corecur.data.file_bytes import source_path
 from corecur.data.image_arrays import to_array
 from corecur.data.numpy_files import read_npy, read_npz
 from corecur.data.series.columns import Column, find_column, first_named
@@ -166,7 +166,7 @@ def _columns_in(source: str | os.PathLike[str]) -> Columns:
         if not isinstance(made, tuple):
             raise DataError("this sample is series in classes: there is nothing to forecast", got=source)
         return Columns(source, made)
-    path = Path(source).expanduser()
+    path = source_path(source)
     if str(path) == "-":
         sheet = sheet_of(sys.stdin.read(), where=_STANDARD_INPUT)
         return Columns(_STANDARD_INPUT, sheet.columns, sheet.findings)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from corecur.data.class_folders import list_folder
+from corecur.data.file_bytes import source_path
 from corecur.data.gathered import SPLITS
 from corecur.data.text.pydoc_sample import docstrings
 from corecur.data.text.split_files import by_split, data_files
@@ -162,7 +163,7 @@ def _gather(source: Any, reader: TextReader, titles: bool) -> tuple[dict[str, Co
         if not all(isinstance(text, str) for _, text in found):
             raise DataError("a corpus is a list of texts", got=type(source).__name__)
         return {"train": _corpus_set(found, reader)}, []
-    path = Path(source).expanduser()
+    path = source_path(source)
     files = corpus_files(path)
     if not files:
         raise DataError("there is no text here", where=path, expected="a .txt file, or a folder of .txt or .json files")

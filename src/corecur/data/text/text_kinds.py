@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from corecur.data.class_folders import list_folder
+from corecur.data.file_bytes import source_path
 from corecur.data.text.conll import conll_kind
 from corecur.data.text.labelled_lines import are_labelled_lines, has_letters
 from corecur.data.text.split_files import data_files
@@ -43,7 +44,7 @@ def text_kind(source: str | os.PathLike[str]) -> str | None:
         return "sample"
     if not os.fspath(source):
         return None
-    path = Path(source).expanduser()
+    path = source_path(source)
     if path.is_file():
         return _kind_of_file(path)
     if path.is_dir() and list_folder(path).folders and is_text_folder(path):
