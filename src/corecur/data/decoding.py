@@ -6,8 +6,10 @@ Shapes: N files, H height, W width, C channels.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +24,7 @@ Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
 BadFile = tuple[Path, str]
 
-CHUNK = 16
+CHUNK, AHEAD = 16, 4
 SHOWN = 10
 
 
@@ -142,18 +144,21 @@ def each(count: int, work: Callable[[int], None], step: Callable[[int], None] | 
     >>> each(3, seen.add, None); sorted(seen)
     [0, 1, 2]
     """
-    chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    chunks = (range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK))
 
     def run(rows: range) -> int:
         for row in rows:
             work(row)
         return len(rows)
 
-    with quiet_pillow(), ThreadPoolExecutor(usable_cores()) as pool:
-        futures = [pool.submit(run, rows) for rows in chunks]
+    cores = usable_cores()
+    with quiet_pillow(), ThreadPoolExecutor(cores) as pool:
+        # A few wait for each core: all at once, those that wait would take memory for every sample.
+        futures = deque(pool.submit(run, rows) for rows in islice(chunks, AHEAD * cores))
         try:
-            for future in futures:
-                finished = future.result()
+            while futures:
+                finished = futures.popleft().result()
+                futures.extend(pool.submit(run, rows) for rows in islice(chunks, 1))
                 if step is not None:
                     step(finished)
         finally:

@@ -168,7 +168,8 @@ def _pictures(source: Any, extra: Given, progress: Progress | None) -> Found:
         findings.append(Finding("missing-files", verdict, evidence, "mend the paths, or use --skip-bad", "problem"))
     names = [str(name) for part in parts.values() for name in part.names]
     splits = [split for split, part in parts.items() for _ in range(len(part))]
-    labels = [str(label) for part in parts.values() for label in part.labels]
+    spelled: dict[str, str] = {}
+    labels = [spelled.setdefault(str(label), str(label)) for part in parts.values() for label in part.labels]
     counted = label_count_findings(Listed(names, splits, labels, "picture"))
     return [*map(refused, errors), *gathered.findings, *findings, *counted], looked + len(bad)
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from corecur import runtime
 from corecur.bundle.open import Bundle
@@ -37,6 +40,7 @@ from corecur.engine.loss import Loss
 from corecur.engine.paired_tests import Measure
 from corecur.engine.trainer import Trainer
 from corecur.errors import BundleError, ConfigError, DataError
+from corecur.finding import Finding
 from corecur.layers.crf import CRF
 from corecur.learners import tagger_report
 from corecur.learners.answer_record import AnswerRecord, tagging_record
@@ -44,9 +48,10 @@ from corecur.learners.entities import are_entity_tags
 from corecur.learners.fill_splits import share_in
 from corecur.learners.fit_result import FitResult
 from corecur.learners.learner import Learner
-from corecur.learners.outcome import Listing
+from corecur.learners.outcome import Listing, Outcome
 from corecur.learners.simple_features import usual_tags
 from corecur.learners.simple_models import Contest, Way
+from corecur.learners.tag_doubts import doubtful_tags
 from corecur.learners.tagger_inputs import SpellOut, TaggerPreprocess, doubts, fit_tagger_inputs
 from corecur.learners.tagger_recipe import TaggerRecipe, choose_tagger
 from corecur.learners.tagging_evaluation import TaggedSentence, TaggingEvaluation, evaluate_tagging
@@ -206,21 +211,33 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
         numbers = {tag: number for number, tag in enumerate(self.classes)}
         return TokenArrays.of([[numbers[tag] for tag in tags] for tags in part.tags or ()])
 
-    @torch.no_grad()
     def tags_of(self, part: TaggedSet) -> list[tuple[str, ...]]:
         """The tags of each sentence, in the order given."""
-        network = self.network
         found: list[tuple[str, ...]] = [()] * len(part)
+        for row, best in self._answered(part, lambda output: output.argmax(-1)):  # (B, T, K) -> (B, T)
+            found[row] = tuple(self.classes[k] for k in best.tolist())
+        return found
+
+    def probabilities_of(self, part: TaggedSet) -> list[NDArray[np.float32]]:
+        """The probability of each tag at each word of each sentence, (T, K), whatever the other words are tagged."""
+        found: list[NDArray[np.float32]] = [np.zeros((0, len(self.classes)), np.float32)] * len(part)
+        for row, likely in self._answered(part, _probabilities):
+            found[row] = likely.float().numpy()
+        return found
+
+    @torch.no_grad()
+    def _answered(self, part: TaggedSet, read: Callable[[Tensor], Tensor]) -> Iterator[tuple[int, Tensor]]:
+        """Of each sentence its row, and what ``read`` makes of the outputs (B, T, K) at its words."""
+        network = self.network
         training = network.training
         network.eval()
         with runtime.precision(self._precision, self._device):
             for batch in self._batches(part, tagged=False):
-                best = network(*batch.inputs).argmax(-1).tolist()  # (B, T)
+                made = read(network(*batch.inputs)).cpu()
                 rows = [] if batch.index is None else batch.index.tolist()
-                for row, numbers in zip(rows, best, strict=True):
-                    found[row] = tuple(self.classes[k] for k in numbers[: len(part.sentences[row])])
+                for row, own in zip(rows, made, strict=True):
+                    yield row, own[: len(part.sentences[row])]
         network.train(training)
-        return found
 
     def test(self, data: TaggedSource) -> TaggingEvaluation | None:
         return None if data.test is None else self._evaluate(data.test)
@@ -242,6 +259,10 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
         )
         measure = Measure("F1 of entities" if test.entities else "accuracy")
         return Contest(test.counts, ways, measure, test.score, samples=test.tokens)
+
+    def doubts(self, data: TaggedSource, test: Outcome | None) -> list[Finding]:
+        """Tags of held-out sentences that are probably wrong."""
+        return doubtful_tags(self, data, test)
 
     def _evaluate(self, part: TaggedSet) -> TaggingEvaluation:
         return evaluate_tagging(part.tags or (), self.tags_of(part))
@@ -323,6 +344,15 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
     def crf(self) -> CRF | None:
         """The layer that knows which tags follow each other, if there is one."""
         return next((module for module in self.network.modules() if isinstance(module, CRF)), None)
+
+
+def _probabilities(output: Tensor) -> Tensor:
+    """Of each tag at each word, from the outputs of a network in evaluation: of all paths through it, with a CRF."""
+    chain = getattr(output, "chain", None)
+    if chain is None:
+        return output.float().softmax(-1)
+    found: Tensor = chain.crf.marginals(chain.emissions, mask=chain.mask)
+    return found.detach()
 
 
 def _sentences(source: Any, reader: TextReader) -> TaggedSet:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from corecur.data.quality import near_copies
 from corecur.data.quality.near_copies import neighbours
 
 
@@ -31,6 +32,22 @@ def test_nearest_are_those_of_all_pairs() -> None:
     found = neighbours(points, most=3)
     assert np.allclose(np.sort(distances, 1)[:, :3], found.distances, atol=1e-5)
     assert np.array_equal(distances.argmin(1), found.rows[:, 0])
+
+
+@pytest.mark.parametrize(("rows", "across"), [(7, 3), (64, 100), (30, 201)])
+def test_blocks_of_any_size_find_the_same(rows: int, across: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = unit(np.random.default_rng(4).standard_normal((200, 9)))
+    points[[5, 150]] = 0
+    distances = 1 - points.astype(np.float64) @ points.T.astype(np.float64)
+    np.fill_diagonal(distances, np.inf)
+    monkeypatch.setattr(near_copies, "_BLOCK", rows)
+    monkeypatch.setattr(near_copies, "_ACROSS", across)
+    found = neighbours(points, most=3)
+    shown = [row for row in range(200) if row not in (5, 150)]
+    others = distances[np.ix_(shown, shown)]
+    assert np.allclose(np.sort(others, 1)[:, :3], found.distances[shown], atol=1e-5)
+    assert np.array_equal(np.array(shown)[others.argmin(1)], found.rows[shown, 0])
+    assert np.isinf(found.distances[[5, 150]]).all()
 
 
 def test_copies_among_crowds_and_blanks() -> None:

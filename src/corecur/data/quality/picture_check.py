@@ -1,13 +1,13 @@
 """What is wrong or odd about labelled pictures, each looked at once and forgotten.
 
-Shapes: N pictures, S side of the squares that are compared.
+Shapes: N pictures, P pairs of them, S side of the squares that are compared.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from corecur.data.decoding import Progress, count_steps, each
 from corecur.data.gathered import Part
 from corecur.data.pictures import SUFFIXES, upright
-from corecur.data.quality.near_copies import DOUBTFUL, neighbours
+from corecur.data.quality.near_copies import DOUBTFUL, Neighbours, neighbours
 from corecur.data.quality.odd_values import far_out
-from corecur.data.quality.picture_marks import ALIGNED, Marks, marks_of, misfit, square
-from corecur.data.quality.repeats import Listed, lines, repeat_findings, same_keys
+from corecur.data.quality.picture_marks import ALIGNED, KEPT, LOOK, Marks, marks_of, misfit, square
+from corecur.data.quality.repeats import Listed, lines, repeat_findings
+from corecur.data.quality.row_file import ChosenRows, RowFile
 from corecur.errors import DataError
 from corecur.finding import Finding
 
@@ -36,25 +37,39 @@ _FLAT = 1.5  # standard deviation of brightness, of 255
 _MANY, _TELLS = 0.005, 0.95
 # A pair that was cut or moved: what stays unexplained, in itself and by the usual distance; pairs looked at at most.
 _MISFIT, _MISFIT_SHARE, _MOST_PAIRS, _ALIGNED_FROM = 0.012, 0.05, 2_000, 32
-_DISTANCE = 0.5
+_DISTANCE, _PAIRS = 0.5, 128
 # After so many steps most pairs that will not fit are known.
 _GLANCE, _HOPE = 5, 0.035
 
 
 @dataclass
 class _Looked:
-    """The pictures of all splits in one order, the marks of those that can be read, and why others cannot."""
+    """The pictures of all splits that can be read, in one order, their marks, and why others cannot be."""
 
+    parts: Mapping[str, Part]
+    looks: RowFile
+    marks: NDArray[np.void]  # (N,) of KEPT
+    places: NDArray[np.int32]  # (N,) among all pictures, those that cannot be read too
     names: list[str] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
-    sources: list[Path | tuple[NDArray[np.generic], int]] = field(default_factory=list)
-    marks: list[Marks] = field(default_factory=list)
     bad: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def listed(self) -> Listed:
         return Listed(self.names, self.splits, self.labels, "picture")
+
+    def square_of(self, row: int) -> NDArray[np.float32]:
+        """A picture once more, its brightness squeezed to (S, S)."""
+        place = int(self.places[row])
+        for part in self.parts.values():
+            if place < len(part):
+                break
+            place -= len(part)
+        if isinstance(part.pictures, np.ndarray):
+            return square(_image(part.pictures, place))
+        with upright(Path(part.pictures[place]), least=2 * ALIGNED) as (image, _, _):
+            return square(image)
 
 
 def picture_findings(
@@ -62,42 +77,51 @@ def picture_findings(
 ) -> tuple[list[Finding], int]:
     """Findings on the pictures of the splits, and how many were looked at.
 
-    ``root`` is the folder in which pictures under other names are looked for. Under a kilobyte a picture is kept.
+    ``root`` is the folder in which pictures under other names are looked for. What pictures look like is kept in a
+    temporary file.
 
     >>> from corecur.data.open_images import gather_images
     >>> picture_findings(gather_images("digits")[1].parts)
     ([], 1797)
     """
-    looked = _look(parts, count_steps(progress, sum(map(len, parts.values()))))
-    findings = [*_unreadable(looked), *_misnamed(looked), *([] if root is None else _hidden(root))]
-    if looked.marks:
-        findings += [*_flat(looked), *_strange(looked), *_sizes(looked), *_telling(looked), *_copies(looked)]
-    return findings, len(looked.marks) + len(looked.bad)
+    total = sum(map(len, parts.values()))
+    with RowFile(total, LOOK) as looks:
+        looked = _look(parts, looks, count_steps(progress, total))
+        findings = [*_unreadable(looked), *_misnamed(looked), *([] if root is None else _hidden(root))]
+        if len(looked.marks):
+            findings += [*_flat(looked), *_strange(looked), *_sizes(looked), *_telling(looked), *_copies(looked)]
+    return findings, total
 
 
-def _look(parts: Mapping[str, Part], step: Callable[[int], None] | None) -> _Looked:
-    looked = _Looked()
+def _look(parts: Mapping[str, Part], looks: RowFile, step: Callable[[int], None] | None) -> _Looked:
+    looked = _Looked(parts, looks, np.zeros(looks.count, KEPT), np.zeros(0, np.int32))
+    readable, first = np.zeros(looks.count, bool), 0
+    spelled: dict[str, str] = {}
     for split, part in parts.items():
-        found: list[Marks | str] = ["not read"] * len(part)
+        reasons: dict[int, str] = {}
 
-        def look(row: int, part: Part = part, found: list[Marks | str] = found) -> None:
+        def look(row: int, part: Part = part, first: int = first, reasons: dict[int, str] = reasons) -> None:
             try:
-                found[row] = _marks_of_row(part, row)
+                marks = _marks_of_row(part, row)
             except DataError as error:
-                found[row] = error.what
+                reasons[row] = error.what
+            else:
+                looked.marks[first + row] = marks.kept()
+                looks.write(first + row, marks.look)
+                readable[first + row] = True
 
         each(len(part), look, step)
-        for row, marks in enumerate(found):
+        for row in range(len(part)):
             name = str(part.names[row])
-            if isinstance(marks, str):
-                looked.bad.append((name, marks))
+            if not readable[first + row]:
+                looked.bad.append((name, reasons.get(row, "not read")))
                 continue
+            label = str(part.labels[row])
             looked.names.append(name)
             looked.splits.append(split)
-            looked.labels.append(str(part.labels[row]))
-            pictures = part.pictures
-            looked.sources.append((pictures, row) if isinstance(pictures, np.ndarray) else Path(pictures[row]))
-            looked.marks.append(marks)
+            looked.labels.append(spelled.setdefault(label, label))
+        first += len(part)
+    looked.marks, looked.places = looked.marks[readable], np.flatnonzero(readable).astype(np.int32)
     return looked
 
 
@@ -133,9 +157,9 @@ def _unreadable(looked: _Looked) -> list[Finding]:
 
 def _misnamed(looked: _Looked) -> list[Finding]:
     wrong = [
-        f"{name} is {marks.form}"
-        for name, marks in zip(looked.names, looked.marks, strict=True)
-        if marks.form and Path(name).suffix.casefold() not in _FORMS.get(marks.form, SUFFIXES)
+        f"{name} is {form.decode()}"
+        for name, form in zip(looked.names, looked.marks["form"], strict=True)
+        if form and Path(name).suffix.casefold() not in _FORMS.get(form.decode(), SUFFIXES)
     ]
     verdict = f"{len(wrong):,} files are pictures of another form than their names say; they are read all the same."
     return [Finding("misnamed", verdict, lines(wrong), "rename them", "note")] if wrong else []
@@ -159,47 +183,46 @@ def _hidden(root: Path) -> list[Finding]:
 
 
 def _flat(looked: _Looked) -> list[Finding]:
-    flat = [row for row, marks in enumerate(looked.marks) if marks.contrast < _FLAT and not marks.look.any()]
-    if not flat:
+    flat = np.flatnonzero((looked.marks["contrast"] < _FLAT) & ~looked.marks["shows"])
+    if not len(flat):
         return []
     verdict = f"{looked.listed.many(len(flat))} {'shows' if len(flat) == 1 else 'show'} nothing: one colour all over."
-    evidence = lines(f"{looked.names[row]}: brightness {looked.marks[row].brightness:.0f} of 255" for row in flat)
+    evidence = lines(f"{looked.names[row]}: brightness {looked.marks['brightness'][row]:.0f} of 255" for row in flat)
     return [Finding("constant", verdict, evidence, "look at them, and remove them")]
 
 
 def _strange(looked: _Looked) -> list[Finding]:
     """Noise, negatives and other brightness than all others."""
-    shown = [row for row, marks in enumerate(looked.marks) if marks.contrast >= _FLAT]
-    marks = [looked.marks[row] for row in shown]
+    shown = np.flatnonzero(looked.marks["contrast"] >= _FLAT)
+    marks = looked.marks[shown]
     findings = []
 
-    def tell(kind: str, places: Sequence[int], words: str, measure: Callable[[Marks], str], remedy: str) -> None:
+    def tell(kind: str, places: Sequence[int], words: str, measure: Callable[[np.void], str], remedy: str) -> None:
         if places:
             verdict = f"{looked.listed.many(len(places))} {words}"
             evidence = lines(f"{looked.names[shown[place]]}: {measure(marks[place])}" for place in places)
             findings.append(Finding(kind, verdict, evidence, remedy))
 
-    rough = np.array([mark.roughness for mark in marks])
+    rough = marks["roughness"]
     noisy = [int(k) for k in far_out(rough, least=0.5) if rough[k] > 1.5]
     tell("noise", noisy, "with nothing in common between neighbouring pixels: noise.",
-         lambda mark: f"roughness {mark.roughness:.2f}, noise has 2", "look at them, and remove them")  # fmt: skip
-    corners = np.array([np.nan if k in noisy else mark.corners for k, mark in enumerate(marks)])
+         lambda mark: f"roughness {mark['roughness']:.2f}, noise has 2", "look at them, and remove them")  # fmt: skip
+    corners, bright = marks["corners"].copy(), marks["brightness"].copy()
+    corners[noisy] = bright[noisy] = np.nan
     turned = far_out(corners, least=120.0, spreads=12.0)
     if np.isfinite(corners).any() and float(np.mean(np.abs(corners - np.nanmedian(corners)) < 40)) > 0.9:
         tell("inverted", [int(k) for k in turned], "with another background than all others: negatives?",
-             lambda mark: f"corners {mark.corners:.0f} of 255", "look at them; invert or remove them")  # fmt: skip
+             lambda mark: f"corners {mark['corners']:.0f} of 255", "look at them; invert or remove them")  # fmt: skip
     else:
         turned = turned[:0]
-    bright = np.array([np.nan if k in noisy else mark.brightness for k, mark in enumerate(marks)])
     odd = sorted(set(far_out(bright, least=80.0, spreads=6.0).tolist()) - set(turned.tolist()))
     tell("brightness", odd, "far darker or brighter than all others.",
-         lambda mark: f"mean brightness {mark.brightness:.0f} of 255", "look at them")  # fmt: skip
+         lambda mark: f"mean brightness {mark['brightness']:.0f} of 255", "look at them")  # fmt: skip
     return findings
 
 
 def _sizes(looked: _Looked) -> list[Finding]:
-    height = np.array([mark.height for mark in looked.marks], dtype=np.float64)
-    width = np.array([mark.width for mark in looked.marks], dtype=np.float64)
+    height, width = (looked.marks[side].astype(np.float64) for side in ("height", "width"))
     odd = set(far_out(np.log(height * width), least=np.log(6.0)).tolist())
     odd |= set(far_out(np.log(height / width), least=np.log(2.5)).tolist())
     if not odd:
@@ -213,10 +236,13 @@ def _sizes(looked: _Looked) -> list[Finding]:
 
 def _telling(looked: _Looked) -> list[Finding]:
     """Sizes or forms of files that give the class away."""
+    marks = looked.marks
+    forms = {form: form.decode() for form in set(marks["form"].tolist())}
+    sizes = {(h, w): f"{h}×{w}" for h, w in set(marks[["height", "width"]].tolist())}
     features: dict[str, list[str]] = {
-        "size": [f"{mark.height}×{mark.width}" for mark in looked.marks],
-        "form of the file": [mark.form for mark in looked.marks],
-        "lack of colour": ["grey" if mark.grey else "colour" for mark in looked.marks],
+        "size": [sizes[size] for size in marks[["height", "width"]].tolist()],
+        "form of the file": [forms[form] for form in marks["form"].tolist()],
+        "lack of colour": ["grey" if grey else "colour" for grey in marks["grey"]],
     }
     findings = []
     for feature, values in features.items():
@@ -247,18 +273,13 @@ def telling(values: Sequence[str], labels: Sequence[str]) -> float | None:
 
 
 def _copies(looked: _Looked) -> list[Finding]:
-    flat = [not mark.look.any() for mark in looked.marks]
-    keys = [None if empty else mark.digest for empty, mark in zip(flat, looked.marks, strict=True)]
-    equal = same_keys(keys)
-    again = {later for _, later in equal}
-    first = [row for row in range(len(looked.marks)) if row not in again]
-    found = neighbours(np.stack([looked.marks[row].look for row in first]).astype(np.float32), crowded=True)
-    near = {(first[a], first[b]) for a, b in found.copies()}
-    doubtful = [(first[a], first[b], float(min(found.usual[a], found.usual[b])))
-                for a, b, d in found.pairs(DOUBTFUL) if d < _DISTANCE]  # fmt: skip
-    apart = {(first[a], first[b]): d for a, b, d in found.pairs(DOUBTFUL)}
-    doubtful.sort(key=lambda pair: apart[pair[:2]] / pair[2])
-    near |= set(_moved(looked, [pair for pair in doubtful if pair[:2] not in near]))
+    equal = _equal(looked.marks)
+    first = np.ones(len(looked.marks), bool)
+    first[[later for _, later in equal]] = False
+    own = np.flatnonzero(first)
+    found = neighbours(ChosenRows(looked.looks, looked.places[own]), crowded=True)
+    near = {(int(own[a]), int(own[b])) for a, b in found.copies()}
+    near |= set(_moved(looked, *_doubtful(looked, found, own, near)))
     listed = looked.listed
     return [
         *repeat_findings(listed, equal, near=False, many=_MANY),
@@ -266,28 +287,56 @@ def _copies(looked: _Looked) -> list[Finding]:
     ]
 
 
-def _moved(looked: _Looked, pairs: Sequence[tuple[int, int, float]]) -> list[tuple[int, int]]:
-    """The pairs of which one is a cut or moved copy of the other; small pictures are not looked at so."""
-    large = [pair for pair in pairs
-             if all(min(looked.marks[k].height, looked.marks[k].width) >= _ALIGNED_FROM for k in pair[:2])]  # fmt: skip
-    found, most = [], min(_MOST_PAIRS, 100 + len(looked.marks) // 4)
-    for start in range(0, min(len(large), most), 256):
-        block = large[start : min(start + 256, most)]
-        rows = sorted({row for a, b, _ in block for row in (a, b)})
-        squares = dict(zip(rows, (_square_of(looked.sources[row]) for row in rows), strict=True))
-        left, right = np.stack([squares[a] for a, _, _ in block]), np.stack([squares[b] for _, b, _ in block])
+def _equal(marks: NDArray[np.void]) -> list[tuple[int, int]]:
+    """Pairs (first, later) of pictures with the same pixels, on which anything can be seen."""
+    shown = np.flatnonzero(marks["shows"])
+    digests = marks["digest"][shown]
+    order = np.argsort(digests, kind="stable")
+    begins = np.ones(len(order), bool)
+    begins[1:] = digests[order[1:]] != digests[order[:-1]]
+    heads = order[np.flatnonzero(begins)[np.cumsum(begins) - 1]] if len(order) else order
+    again = np.flatnonzero(~begins)
+    pairs = shown[np.stack([heads[again], order[again]], 1)]
+    return sorted(map(tuple, pairs.tolist()), key=lambda pair: pair[1])
+
+
+def _doubtful(
+    looked: _Looked, found: Neighbours, own: NDArray[np.int64], near: Container[tuple[int, int]]
+) -> tuple[list[tuple[int, int]], list[float]]:
+    """Pairs that may be cut or moved copies, the nearest first, with the usual distance; small pictures are left out.
+
+    No more than are looked at, whatever the number of pictures.
+    """
+    pairs, distances = found.pairs(DOUBTFUL)
+    side = np.minimum(looked.marks["height"], looked.marks["width"])[own]
+    kept = np.flatnonzero((distances < _DISTANCE) & (side[pairs].min(1) >= _ALIGNED_FROM))
+    usual = found.usual[pairs[kept]].min(1)
+    order = np.argsort(distances[kept] / usual, kind="stable")
+    most = min(_MOST_PAIRS, 100 + len(looked.marks) // 4)
+    doubtful: list[tuple[int, int]] = []
+    bounds: list[float] = []
+    for place in order.tolist():
+        a, b = own[pairs[kept[place]]].tolist()
+        if len(doubtful) == most:
+            break
+        if (a, b) not in near:
+            doubtful.append((a, b))
+            bounds.append(float(usual[place]))
+    return doubtful, bounds
+
+
+def _moved(looked: _Looked, pairs: Sequence[tuple[int, int]], usual: Sequence[float]) -> list[tuple[int, int]]:
+    """The pairs of which one is a cut or moved copy of the other."""
+    found = []
+    for start in range(0, len(pairs), _PAIRS):
+        block = pairs[start : start + _PAIRS]
+        squares = {row: looked.square_of(row) for row in sorted({row for pair in block for row in pair})}
+        left, right = np.stack([squares[a] for a, _ in block]), np.stack([squares[b] for _, b in block])
         hopeful = np.flatnonzero(misfit(left, right, steps=_GLANCE) < _HOPE)
         if not len(hopeful):
             continue
         left, right = left[hopeful], right[hopeful]
         lost = np.minimum(misfit(left, right), misfit(right, left))
-        found += [(a, b) for (a, b, usual), e in zip((block[k] for k in hopeful), lost.tolist(), strict=True)
-                  if e < min(_MISFIT, _MISFIT_SHARE * usual)]  # fmt: skip
+        found += [block[k] for k, e in zip(hopeful.tolist(), lost.tolist(), strict=True)
+                  if e < min(_MISFIT, _MISFIT_SHARE * usual[start + k])]  # fmt: skip
     return found
-
-
-def _square_of(source: Path | tuple[NDArray[np.generic], int]) -> NDArray[np.float32]:
-    if isinstance(source, tuple):
-        return square(_image(*source))
-    with upright(source, least=2 * ALIGNED) as (image, _, _):
-        return square(image)

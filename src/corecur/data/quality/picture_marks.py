@@ -1,4 +1,4 @@
-"""What a check keeps of a picture once it is decoded: under a kilobyte, whatever its size.
+"""What a check keeps of a picture once it is decoded: a few numbers in memory, what it looks like in a file.
 
 Shapes: H height, W width, F numbers that describe a picture, P pairs, S side of the squares that are compared.
 """
@@ -23,6 +23,13 @@ _SIDE, _COLOUR_SIDE = 16, 8
 ALIGNED = 24
 # Scale and shift that still count as the same picture, and the share of it that must be in both.
 _SCALES, _SHIFT, _SHARED = (0.8, 1.25), 0.25, 0.6
+#: How many numbers say what a picture looks like.
+LOOK = _SIDE**2 + 2 * _COLOUR_SIDE**2
+#: What stays in memory of a picture; ``shows`` is whether anything can be seen on it.
+KEPT = np.dtype([
+    ("height", "i4"), ("width", "i4"), ("grey", "?"), ("shows", "?"), ("form", "S10"), ("digest", "S16"),
+    ("contrast", "f8"), ("brightness", "f8"), ("corners", "f8"), ("roughness", "f8"),
+])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,16 @@ class Marks:
     brightness: float
     corners: float  # mean brightness of the corners
     roughness: float  # mean square of differences between pixels side by side, by the variance; noise has 2
+
+    def kept(self) -> tuple[object, ...]:
+        """The fields of ``KEPT``.
+
+        >>> from PIL import Image
+        >>> np.array(marks_of(Image.new("L", (9, 5)), form="PNG", size=(5, 9), grey=True).kept(), KEPT)["form"]
+        array(b'PNG', dtype='|S10')
+        """
+        return (self.height, self.width, self.grey, self.look.any(), self.form.encode(), self.digest, self.contrast,
+                self.brightness, self.corners, self.roughness)  # fmt: skip
 
 
 def marks_of(image: Image.Image, *, form: str, size: tuple[int, int], grey: bool) -> Marks:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from corecur.errors import CorecurError
 from corecur.finding import Finding, Level
@@ -48,9 +49,10 @@ def lines(evidence: Iterable[str]) -> tuple[str, ...]:
     >>> lines("ab")
     ('a', 'b')
     """
-    listed = tuple(evidence)
-    more = len(listed) - MOST_LINES
-    return listed if more <= 0 else (*listed[:MOST_LINES], f"… and {more:,} more")
+    left = iter(evidence)
+    listed = tuple(islice(left, MOST_LINES))
+    more = sum(1 for _ in left)
+    return (*listed, f"… and {more:,} more") if more else listed
 
 
 def refused(error: CorecurError, kind: str = "refused") -> Finding:

@@ -40,7 +40,9 @@ class Suspect:
     margin: float
 
 
-def suspects(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> list[Suspect]:
+def suspects(
+    probabilities: NDArray[np.floating], labels: NDArray[np.int64], *, margin: float = _MARGIN
+) -> list[Suspect]:
     """The samples with probabilities (N, K) that contradict their labels (N,), the surest first.
 
     >>> sure = np.array([[0.95, 0.05]] * 10 + [[0.05, 0.95]] * 10)
@@ -53,10 +55,10 @@ def suspects(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> 
     usual = np.array([given[labels == k].mean() if (labels == k).any() else np.inf for k in range(classes)])
     able = np.where(probabilities >= _SHARE * usual, probabilities, -1.0)  # (N, K)
     likely = able.argmax(1)
-    margin = probabilities[np.arange(count), likely] - given
-    found = np.flatnonzero((able.max(1) > 0) & (likely != labels) & (margin >= _MARGIN))
-    ranked = found[np.argsort(-margin[found], kind="stable")]
-    return [Suspect(int(row), int(labels[row]), int(likely[row]), float(margin[row])) for row in ranked]
+    ahead = probabilities[np.arange(count), likely] - given
+    found = np.flatnonzero((able.max(1) > 0) & (likely != labels) & (ahead >= margin))
+    ranked = found[np.argsort(-ahead[found], kind="stable")]
+    return [Suspect(int(row), int(labels[row]), int(likely[row]), float(ahead[row])) for row in ranked]
 
 
 def wrong_label_findings(
@@ -66,19 +68,22 @@ def wrong_label_findings(
     classes: Sequence[str],
     *,
     split: str,
+    noun: str = "label",
+    given: str = "labelled",
+    margin: float = _MARGIN,
 ) -> list[Finding]:
     """What is said of labels that are probably wrong; nothing for a handful of samples.
 
     >>> wrong_label_findings(np.ones((2, 2)) / 2, np.array([0, 1]), ["a", "b"], ["x", "y"], split="test")
     []
     """  # fmt: skip
-    found = suspects(probabilities, labels) if len(labels) >= _FEWEST else []
+    found = suspects(probabilities, labels, margin=margin) if len(labels) >= _FEWEST else []
     if not found:
         return []
-    verb = "label is" if len(found) == 1 else "labels are"
+    verb = f"{noun} is" if len(found) == 1 else f"{noun}s are"
     verdict = f"{len(found):,} of {len(labels):,} {split} {verb} probably wrong."
     evidence = lines(
-        f"{names[one.row]}: labelled {classes[one.given]}, looks like {classes[one.likely]} "
+        f"{names[one.row]}: {given} {classes[one.given]}, looks like {classes[one.likely]} "
         f"({probabilities[one.row, one.likely]:.0%} against {probabilities[one.row, one.given]:.0%})".replace("%", " %")
         for one in found
     )
