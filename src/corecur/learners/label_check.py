@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from corecur.data.quality.wrong_labels import wrong_label_findings
-from corecur.data.random_keys import permutation
+from corecur.data.splits import split_in_folds
 from corecur.errors import ConfigError, DataError
 from corecur.finding import Finding
 from corecur.learners.outcome import Tell, silence
@@ -62,7 +61,4 @@ def _folds(labels: Tensor, folds: int, seed: int) -> list[Tensor]:
     if least < folds:
         raise DataError("a class has fewer samples than there are folds", got=least, expected=f"{folds} or more",
                         do="ask for fewer folds, or leave out such classes")  # fmt: skip
-    shuffled = permutation(len(labels), seed, stream="folds")
-    by_class = shuffled[labels[shuffled].argsort(stable=True)]
-    place = torch.from_numpy(np.arange(len(labels)) % folds)
-    return [by_class[place == number].sort().values for number in range(folds)]
+    return split_in_folds(labels, folds, seed=seed)
