@@ -101,5 +101,5 @@ def test_intervals_within_bounds_hold_what_they_say(name: str) -> None:
     ends = np.array([one for one in found if one is not None])
     share = float(((ends[:, 0] <= truth) & (truth <= ends[:, 1])).mean())
     print(f"\n{name}: {100 * share:.1f} % of {DRAWS:,} intervals hold the true mean; the lowest is {ends.min():.5f}")
-    assert len(ends) == DRAWS and ends.min() > 0
+    assert len(ends) == DRAWS and ends.min() >= 0
     assert share >= least

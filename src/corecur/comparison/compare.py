@@ -127,7 +127,7 @@ def _retrained(
         )
     if folds is not None and on is not None:
         raise ConfigError(
-            "each fold is tested on its own part of the training data", got=f"--on {on}", do="leave it out"
+            "each fold is tested on its own part of the training data", got=f"--on {on}", do="leave out --on"
         )
     ways = open_ways(models)
     return with_folds(ways, folds, trainings) if folds is not None else with_seeds(ways, seeds or 0, trainings)

@@ -54,9 +54,10 @@ def fold_difference(units: Difference, a: Sequence[float], b: Sequence[float], *
     low, high = min(units.low + moved, mean - half), max(units.high + moved, mean + half)
     if p > ALPHA:
         low, high = min(low, 0.0), max(high, 0.0)
+    pieces = (units.units, units.least) if units.units < units.least else (folds, 2)  # too few samples stay too few
     return dataclasses.replace(
         units, a=float(np.mean(a)), b=float(np.mean(b)), low=low, high=high, p=p, error=max(error, units.error),
-        units=folds, least=2, freedom=folds - 1, test="corrected resampled t test over folds",
+        units=pieces[0], least=pieces[1], freedom=folds - 1, test="corrected resampled t test over folds",
     )  # fmt: skip
 
 

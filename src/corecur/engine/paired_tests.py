@@ -273,10 +273,14 @@ def verdict(
 
 def _what_it_takes(found: Difference, measure: Measure, places: int, pairs: int, noun: str) -> str:
     if found.units < found.least:
-        return f"{found.units} independent pieces of the test are too few to show any difference"
+        pieces = "piece of the test is" if found.units == 1 else "pieces of the test are"
+        return f"{found.units} independent {pieces} too few to show any difference"
     more = found.more_samples(pairs)
     if more is None or more > 100 * found.samples:
-        seen = _gap(found.detectable(pairs), measure, places) + (" points" if measure.percent else "")
+        least = found.detectable(pairs)
+        if measure.percent and least > 1:
+            return "so few trainings, so far apart, cannot show a difference of any size"
+        seen = _gap(least, measure, places) + (" points" if measure.percent else "")
         return f"a difference of {seen} or more would likely have been seen"
     return f"about {_rounded(more):,} more test {noun} would be needed to show a difference of this size"
 
