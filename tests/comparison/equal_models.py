@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corecur.engine.fold_tests import fold_difference
 from corecur.engine.paired_tests import Difference, mcnemar, paired_difference
 from corecur.engine.repeated_runs import repeated_difference
 from corecur.learners.answer_record import FIGURES
@@ -82,23 +83,102 @@ def log_loss(n: int, more: float = 0.0) -> Draw:
     return draw
 
 
-def seeds(runs: int, n: int, gap: float = 0.0) -> Draw:
-    """Several runs each of two ways to train, whose accuracy differs from seed to seed by two points."""
+def seeds(runs: int, n: int, gap: float = 0.0, spreads: tuple[float, float] = (0.02, 0.02)) -> Draw:
+    """Several runs each of two ways to train, whose accuracy differs from seed to seed, by two points each."""
 
     def draw(random: np.random.Generator) -> Difference:
         hard = random.random(n)
 
-        def way(better: float) -> list[Array]:
+        def way(better: float, spread: float) -> list[Array]:
             found = []
             for _ in range(runs):
-                own = 0.85 + better + 0.02 * random.normal()
+                own = 0.85 + better + spread * random.normal()
                 right = np.where(random.random(n) < 0.7, hard, random.random(n)) < own
                 found.append(np.stack([right, np.ones(n)], axis=1).astype(float))
             return found
 
-        return repeated_difference(way(gap), way(0.0), SHARE)
+        return repeated_difference(way(gap, spreads[0]), way(0.0, spreads[1]), SHARE)
 
     return draw
+
+
+def trained_seeds(runs: int, train: int, test: int, units: int = 15, gap: int = 0) -> Draw:
+    """One way to train, trained twice with several seeds: random features of its own for each seed, then least squares.
+
+    The second has ``gap`` features less: then it is another way.
+    """
+
+    def draw(random: np.random.Generator) -> Difference:
+        weights = random.normal(size=8)
+
+        def samples(count: int) -> tuple[Array, Array]:
+            inputs = random.normal(size=(count, 8))
+            return inputs, np.sign(inputs @ weights + np.sin(3 * inputs[:, 0]) + random.normal(size=count))
+
+        (seen, truth), (held, wanted) = samples(train), samples(test)
+
+        def run(width: int) -> Array:
+            hidden = random.normal(size=(8, width))
+            answers = np.tanh(held @ hidden) @ _fitted(np.tanh(seen @ hidden), truth)
+            return np.stack([np.sign(answers) == wanted, np.ones(test)], axis=1).astype(float)
+
+        one, two = ([run(width) for _ in range(runs)] for width in (units, units - gap))
+        return repeated_difference(one, two, SHARE)
+
+    return draw
+
+
+def folds(count: int, n: int, gap: float = 0.0) -> Draw:
+    """Two least-squares classifiers trained and tested on folds of ``n`` samples, on features of their own.
+
+    The features of both say as much of the class; those of the first say more by ``gap``.
+    """
+
+    def draw(random: np.random.Generator) -> Difference:
+        truth = random.choice([-1.0, 1.0], n)
+        inputs = [random.normal(size=(n, 5)) + (0.4 + more) * truth[:, None] for more in (gap, 0.0)]
+        held = np.array_split(random.permutation(n), count)
+        right = np.zeros((2, n), bool)
+        for rows in held:
+            rest = np.setdiff1d(np.arange(n), rows)
+            for way, values in enumerate(inputs):
+                right[way, rows] = np.sign(values[rows] @ _fitted(values[rest], truth[rest])) == truth[rows]
+        figures = [[float(of[rows].mean()) for rows in held] for of in right]
+        return fold_difference(mcnemar(*right), *figures, ratio=1 / (count - 1))
+
+    return draw
+
+
+def later_folds(count: int, n: int, gap: float = 0.0) -> Draw:
+    """Two forecasts from regressions on lags, each trained on all before a fold; their inputs hold noise of their own.
+
+    The noise of the second is larger by ``gap``.
+    """
+
+    def draw(random: np.random.Generator) -> Difference:
+        noise = random.normal(size=n + 50)
+        series = np.zeros(n + 50)
+        for at in range(2, n + 50):
+            series[at] = 0.6 * series[at - 1] - 0.3 * series[at - 2] + noise[at]
+        lags, wanted = np.stack([series[48:-2], series[49:-1]], axis=1), series[50:]
+        first, rest = n // 2, np.array_split(np.arange(n // 2, n), count)
+        inputs = [lags + (0.5 + more) * random.normal(size=lags.shape) for more in (0.0, gap)]
+        errors = np.zeros((2, n))
+        for rows in rest:
+            for way, values in enumerate(inputs):
+                weights = _fitted(values[: rows[0]], wanted[: rows[0]])
+                errors[way, rows] = (values[rows] @ weights - wanted[rows]) ** 2
+        figures = [[float(of[rows].mean()) for rows in rest] for of in errors]
+        units = paired_difference(errors[0, first:], errors[1, first:], block=4)
+        return fold_difference(units, *figures, ratio=float(np.mean([len(rows) / rows[0] for rows in rest])))
+
+    return draw
+
+
+def _fitted(inputs: Array, wanted: Array) -> Array:
+    """The weights of ridge regression."""
+    found: Array = np.linalg.solve(inputs.T @ inputs + 0.1 * np.eye(inputs.shape[1]), inputs.T @ wanted)
+    return found
 
 
 def share_shown(draw: Draw, times: int, seed: int = 0) -> float:

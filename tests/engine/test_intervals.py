@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corecur.engine.intervals import wilson
+from corecur.engine.intervals import around, wilson, with_error
 from corecur.errors import ConfigError
 
 
@@ -46,3 +46,22 @@ def test_ends_are_exact_and_levels_nest() -> None:
 def test_refusals(successes: int, n: int, level: float) -> None:
     with pytest.raises(ConfigError):
         wilson(successes, n, level)
+
+
+BOUNDS = st.sampled_from([(0.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)])
+
+
+@given(BOUNDS, st.floats(0, 1), st.floats(0, 100))
+def test_no_interval_passes_a_bound(bounds: tuple[float, float], figure: float, half: float) -> None:
+    low, high = around(figure, half, bounds)
+    assert bounds[0] <= low <= figure + 1e-9 and figure - 1e-9 <= high <= bounds[1]
+    wider = with_error((low, high), figure, half, bounds)
+    assert wider[0] <= low + 1e-9 and high - 1e-9 <= wider[1]
+    assert bounds[0] <= wider[0] and wider[1] <= bounds[1]
+
+
+def test_small_errors_are_those_of_the_plain_scale() -> None:
+    for bounds in ((0.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)):
+        assert around(0.4, 1e-4, bounds) == pytest.approx((0.4 - 1e-4, 0.4 + 1e-4), rel=1e-6)
+        both = with_error((0.4 - 3e-4, 0.4 + 3e-4), 0.4, 4e-4, bounds)
+        assert both == pytest.approx((0.4 - 5e-4, 0.4 + 5e-4), rel=1e-5)

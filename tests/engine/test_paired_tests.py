@@ -156,6 +156,21 @@ def test_correlated_neighbours_make_a_wider_interval() -> None:
     assert figure_interval([1.0, 2.0]) is None
 
 
+@pytest.mark.parametrize("n", [8, 20, 60])
+def test_the_interval_of_a_loss_holds_it_and_does_not_pass_0(n: int) -> None:
+    random = np.random.default_rng(n)
+    drawn = -np.log(random.beta(12, 0.4, (300, n)).clip(1e-12))
+    truth = float(-np.log(random.beta(12, 0.4, 1_000_000).clip(1e-12)).mean())
+    found = [figure_interval(values, bounds=(0, math.inf)) for values in drawn]
+    ends = np.array([one for one in found if one is not None])
+    assert len(ends) == 300 and ends.min() >= 0
+    held = float(((ends[:, 0] <= truth) & (truth <= ends[:, 1])).mean())
+    plain = np.array([figure_interval(values) for values in drawn])
+    assert held >= float(((plain[:, 0] <= truth) & (truth <= plain[:, 1])).mean())
+    assert held >= 0.87
+    assert figure_interval(np.zeros(n), bounds=(0, math.inf)) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("found", "measure", "kept", "words"),
     [

@@ -76,21 +76,25 @@ def open_candidates(
     paths: Sequence[str | os.PathLike[str]],
     *,
     on: str | None = None,
+    names: Sequence[str] = (),
     skip_bad: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> list[Candidate]:
     """The models of runs and bundles; with ``on`` tested on that source, else with what their runs kept of their tests.
 
+    ``names`` are what people call them, by default the ends of their paths; with them there may be any number.
+
     Raises ConfigError for one model only, the same one twice, models for different tasks, and a model whose test
     nobody kept; RunError and BundleError where one cannot be opened.
     """
     found = [Path(path) for path in paths]
-    _check_number(found)
-    homes = [_home(path) for path in found]
+    if not names:
+        _check_number(found)
+    homes = [home_of(path) for path in found]
     bundles = [find_bundle(path) for path in found]
     learners = [load_learner(bundle, device=device) for bundle in bundles]
-    names = short_names([run or path for run, path in zip(homes, found, strict=True)])
+    names = names or short_names([run or path for run, path in zip(homes, found, strict=True)])
     _check_tasks(learners, names)
     opened = []
     for name, path, home, bundle, learner in zip(names, found, homes, bundles, learners, strict=True):
@@ -115,8 +119,12 @@ def _check_number(paths: Sequence[Path]) -> None:
         raise ConfigError("the same model is named twice", where=twice, do="name each model once")
 
 
-def _home(path: Path) -> Path | None:
-    """The run folder a path is, or whose bundle it is; None for a model file alone."""
+def home_of(path: Path) -> Path | None:
+    """The run folder a path is, or whose bundle it is; None for a model file alone.
+
+    >>> home_of(Path("cats.corecur")) is None
+    True
+    """
     if path.is_dir() and (path / "config.json").is_file() and not (path / MANIFEST).exists():
         return path
     above = path.resolve().parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from corecur.comparison.verdicts import Comparison, Verdict, interval_in_words, names_in_words
+from corecur.comparison.verdicts import Comparison, Repeats, Verdict, interval_in_words, names_in_words
 from corecur.engine.paired_tests import DRAWS, RESAMPLES
 from corecur.report.interval_chart import interval_chart
 from corecur.report.page import Block, Fold, Gallery, Picture, Rows, Section, Text
@@ -16,6 +16,8 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 def comparison_sections(found: Comparison) -> list[Section]:
     """The sections of the page."""
     sections = [_verdict(found), _models(found)]
+    if found.repeats is not None:
+        sections.append(_repeats(found, found.repeats))
     if len(found.verdicts) > 1:
         sections.append(_pairs(found))
     if found.slices or found.too_small:
@@ -28,7 +30,7 @@ def comparison_sections(found: Comparison) -> list[Section]:
 def _verdict(found: Comparison) -> Section:
     blocks: list[Block] = [Text(found.sentence()[:1].upper() + found.sentence()[1:] + ".", lead=True)]
     blocks += [Text(finding) for finding in found.findings]
-    return Section("Verdict", blocks, note=f"{found.task}, {found.samples:,} test {found.noun} in common")
+    return Section("Verdict", blocks, note=f"{found.task}, {found.basis}")
 
 
 def _letters(found: Comparison) -> dict[str, str]:
@@ -59,6 +61,13 @@ def _models(found: Comparison) -> Section:
     threads = f"{found.threads} thread{'s' * (found.threads > 1)}"
     note = f"latency: the answer to one sample, measured now, in turns, {threads}" if measured else None
     return Section("Models", blocks, note=note)
+
+
+def _repeats(found: Comparison, repeats: Repeats) -> Section:
+    letters = _letters(found)
+    header, rows, _ = repeats.listing(found.measure, [letters[name] for name in repeats.figures])
+    title = "Seed by seed" if repeats.kind == "seed" else "Fold by fold"
+    return Section(title, [Rows(header, rows)], note=f"{found.measure.name} of each training")
 
 
 def _pairs(found: Comparison) -> Section:
@@ -146,4 +155,22 @@ def _method(found: Comparison) -> Section:
         "are equally good, that happens at most 1 time of 20. That no difference is shown does not mean that there is "
         "none: it may be too small for this test."
     )
-    return Section("How this was decided", [Text(words)])
+    blocks: list[Block] = [Text(words)]
+    if found.repeats is not None:
+        blocks.append(Text(_OF_FOLDS if found.repeats.kind == "fold" else _OF_SEEDS))
+    elif any(len(row.runs) > 1 for row in found.standings):
+        blocks.append(Text(_OF_SEEDS))
+    return Section("How this was decided", blocks)
+
+
+_OF_SEEDS = (
+    "What other seeds would do counts beside what other test samples would do: both variances are added, and p is that "
+    "of Student’s t with their degrees of freedom; of very many samples it is that of Welch’s test over the seeds. The "
+    "verdict is about training on these data: other training data may say otherwise, and folds tell."
+)
+_OF_FOLDS = (
+    "Each model was trained on all folds but one, with another seed each time, and tested on that one; the test split "
+    "was not used. Differences fold by fold are tested by the corrected resampled t test (Nadeau and Bengio 2003): "
+    "trainings that share most of their data err alike, and a plain t test would call equal models different too "
+    "often. p is never below that of the test above over all held-out samples."
+)

@@ -29,7 +29,7 @@ def paired(records: Sequence[AnswerRecord], names: Sequence[str]) -> tuple[list[
     [('b',), ('b',)]
     """
     _check_same(records, names)
-    records = _in_one_unit(records)
+    records = in_one_unit(records)
     findings = [finding for record in records for finding in record.findings]
     by_name = len({record.form for record in records}) > 1
     if by_name:
@@ -84,6 +84,38 @@ def taken(record: AnswerRecord, index: NDArray[np.int64]) -> AnswerRecord:
     )
 
 
+def one_after_another(records: Sequence[AnswerRecord]) -> AnswerRecord:
+    """The units of several tests of one way to train as one record; parts that not all have are left out.
+
+    >>> record = AnswerRecord("image-classification", "classes", ("a",), ("1",), {"right": np.ones(1)})
+    >>> one_after_another([record, record]).names
+    ('a', 'a')
+    """
+    first = records[0]
+    parts = [name for name in first.parts if all(name in record.parts for record in records)]
+
+    def joined(values: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+        return tuple(value for each in values for value in each) if all(values) else ()
+
+    return dataclasses.replace(
+        first,
+        names=joined([record.names for record in records]),
+        contents=joined([record.contents for record in records]),
+        truth=joined([record.truth for record in records]),
+        answers=joined([record.answers for record in records]),
+        texts=joined([record.texts for record in records]),
+        sizes=tuple(size for record in records for size in record.sizes) if all(r.sizes for r in records) else (),
+        counts={name: np.concatenate([record.counts[name] for record in records]) for name in first.counts},
+        parts={
+            name: {key: np.concatenate([record.parts[name][key] for record in records]) for key in first.parts[name]}
+            for name in parts
+        },
+        block=max(record.block for record in records),
+        findings=tuple(dict.fromkeys(finding for record in records for finding in record.findings)),
+        show=None,
+    )
+
+
 def _numbered(contents: Sequence[Hashable]) -> list[tuple[Hashable, int]]:
     """Each content with how often it came before: copies of a sample are paired in their order."""
     seen: Counter[Hashable] = Counter()
@@ -135,8 +167,17 @@ def _brief(value: object) -> str:
     return text if len(text) <= 80 else text[:80] + "…"
 
 
-def _in_one_unit(records: Sequence[AnswerRecord]) -> list[AnswerRecord]:
-    """Errors of forecasters in the standard deviations of the first one's training rows."""
+def in_one_unit(records: Sequence[AnswerRecord]) -> list[AnswerRecord]:
+    """Errors of forecasters in the standard deviations of the first one's training rows.
+
+    >>> counts = {"square": np.ones(1), "absolute": np.ones(1)}
+    >>> one, two = (
+    ...     AnswerRecord("forecasting", "windows", ("a",), ("1",), counts, same={"units": [unit], "columns": ["x"]})
+    ...     for unit in (1.0, 2.0)
+    ... )
+    >>> [float(found.counts["square"][0]) for found in in_one_unit([one, two])]
+    [1.0, 4.0]
+    """
     first = records[0].same.get("units")
     if first is None:
         return list(records)

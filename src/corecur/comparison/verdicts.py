@@ -18,9 +18,10 @@ _MOST_TOLD = 1000
 
 @dataclass(frozen=True)
 class Standing:
-    """One model, or one way to train with several seeds: its figures with their 95 % intervals, and what it costs.
+    """One model, or one way to train with several seeds or folds: figures with their 95 % intervals, and what it costs.
 
-    ``figure`` is the one that counts; of several ``runs`` it is the mean, ``spread`` the standard deviation over seeds.
+    ``figure`` is the one that counts; of several ``runs`` it is the mean, ``spread`` the standard deviation over what
+    ``repeats`` names: runs that differ in their seed, or folds.
 
     >>> row = Standing("gru", ("gru",), 0.9, (0.8, 0.95), (), 1000, 4096, 12.0, None)
     >>> cost(row), seeds_in_words(row, Measure("accuracy"))
@@ -37,6 +38,7 @@ class Standing:
     train_seconds: float | None
     latency: Latency | None
     spread: float | None = None
+    repeats: str = "runs"
 
     def as_json(self) -> dict[str, Any]:
         """The row as JSON values."""
@@ -45,7 +47,8 @@ class Standing:
         }  # fmt: skip
         return {
             "name": self.name, "runs": list(self.runs), "figure": _finite(self.figure),
-            "interval": None if self.interval is None else list(self.interval), "spread_over_seeds": self.spread,
+            "interval": None if self.interval is None else list(self.interval),
+            f"spread_over_{'seeds' if self.repeats == 'runs' else self.repeats}": self.spread,
             "others": {m.name: {"figure": _finite(f), "interval": i and list(i)} for m, f, i in self.others},
             "parameters": self.parameters, "bytes": self.size, "train_seconds": self.train_seconds,
             "latency_seconds": latency,
@@ -96,8 +99,50 @@ class Apart:
 
 
 @dataclass(frozen=True)
+class Repeats:
+    """The figure of each training where all models were trained with the same seeds, or on the same folds.
+
+    ``figures`` holds those of each model by its name, in the order of the ``labels``.
+
+    >>> found = Repeats("seed", ("seed 1", "seed 2"), {"gru": (0.9, 0.8), "lstm": (0.7, 0.75)})
+    >>> found.listing(Measure("accuracy"))[1]
+    [('seed 1', '90.0 %', '70.0 %', '+20.0'), ('seed 2', '80.0 %', '75.0 %', '+5.0')]
+    """
+
+    kind: str
+    labels: tuple[str, ...]
+    figures: dict[str, tuple[float, ...]]
+
+    @property
+    def gaps(self) -> tuple[float, ...]:
+        """Of two models the figure of the first less that of the second, training by training; else nothing."""
+        if len(self.figures) != 2:
+            return ()
+        one, two = self.figures.values()
+        return tuple(a - b for a, b in zip(one, two, strict=True))
+
+    def listing(self, measure: Measure, names: Sequence[str] = ()) -> Listing:
+        """A table for people; ``names`` stand for those of the models."""
+        unit = " in points" if measure.percent else ""
+        scale, places = (100, 1) if measure.percent else (1, 3)
+        header = (self.kind, *(names or self.figures), *((f"difference{unit}",) if self.gaps else ()))
+        rows = []
+        for place, label in enumerate(self.labels):
+            gap = f"{scale * self.gaps[place]:+.{places}f}".replace("-", "−") if self.gaps else ""
+            shown = tuple(measure.show(values[place]) for values in self.figures.values())
+            rows.append((label, *shown, *((gap,) if gap else ())))
+        return header, rows, ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The parts as JSON values."""
+        figures = {name: [_finite(value) for value in values] for name, values in self.figures.items()}
+        found = {"kind": self.kind, "labels": list(self.labels), "figures": figures}
+        return found | ({"differences": [_finite(gap) for gap in self.gaps]} if self.gaps else {})
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """What came of comparing models, the best first."""
+    """What came of comparing models, the best first; ``basis`` says in words on what."""
 
     task: str
     measure: Measure
@@ -115,6 +160,15 @@ class Comparison:
     threads: int
     page: Path | None = None
     pictures: dict[int, str] = field(default_factory=dict, repr=False)
+    repeats: Repeats | None = None
+
+    @property
+    def basis(self) -> str:
+        """What all figures are of."""
+        if self.repeats is not None and self.repeats.kind == "fold":
+            return f"{self.samples:,} held-out {self.noun} of {len(self.repeats.labels)} folds"
+        several = f", {len(self.repeats.labels)} seeds" if self.repeats is not None else ""
+        return f"{self.samples:,} test {self.noun} in common{several}"
 
     def sentence(self) -> str:
         """The result in words: the verdict of two models; of more, what is shown about the best."""
@@ -131,7 +185,8 @@ class Comparison:
     def listing(self) -> Listing:
         """The models as a table for people."""
         measure, several = self.measure, any(standing.spread is not None for standing in self.standings)
-        header = ("model", measure.name, "95 % interval", *(("over seeds",) if several else ()))
+        kind = "folds" if self.standings[0].repeats == "folds" else "seeds"
+        header = ("model", measure.name, "95 % interval", *((f"over {kind}",) if several else ()))
         rows = []
         for row in self.standings:
             seeds = (seeds_in_words(row, measure),) if several else ()
@@ -152,6 +207,7 @@ class Comparison:
                 {"name": one.name, "truth": one.truth, "answers": dict(zip(self.columns, one.answers, strict=True))}
                 for one in self.apart[:_MOST_TOLD]
             ],
+            "repeats": None if self.repeats is None else self.repeats.as_json(),
             "threads": self.threads, "findings": list(self.findings),
             "page": None if self.page is None else str(self.page),
         }  # fmt: skip
@@ -169,7 +225,7 @@ def interval_in_words(interval: tuple[float, float] | None, measure: Measure) ->
 
 
 def seeds_in_words(row: Standing, measure: Measure) -> str:
-    """How far the runs of one way to train lie apart.
+    """How far the runs of one way to train lie apart, or its folds.
 
     >>> row = Standing("gru", ("gru", "gru-1"), 0.9, None, (), 1000, 4096, None, None, spread=0.01)
     >>> seeds_in_words(row, Measure("accuracy"))
@@ -178,7 +234,7 @@ def seeds_in_words(row: Standing, measure: Measure) -> str:
     if row.spread is None:
         return "one run"
     shown = f"{100 * row.spread:.1f} points" if measure.percent else f"{row.spread:.3f}"
-    return f"± {shown}, {len(row.runs)} runs"
+    return f"± {shown}, {len(row.runs)} {row.repeats}"
 
 
 def cost(row: Standing) -> tuple[str, str, str, str, str]:

@@ -117,6 +117,24 @@ def _held_per_class(counts: Tensor, fraction: float) -> Tensor:
     return torch.where(several, held.clamp(min=1).minimum(counts - 1), torch.zeros_like(held))
 
 
+def split_in_folds(labels: Tensor, folds: int, *, seed: int) -> list[Tensor]:
+    """Rows of each fold, rising (N',) int64: every sample in one of them, the classes of ``labels`` (N,) spread evenly.
+
+    Raises ConfigError for fewer than two folds, DataError where there are fewer samples than folds.
+
+    >>> [fold.tolist() for fold in split_in_folds(torch.tensor([0, 0, 0, 1, 1, 1]), 3, seed=0)]
+    [[2, 5], [1, 4], [0, 3]]
+    """
+    if folds < 2:
+        raise ConfigError("samples are cut into two folds or more", got=folds)
+    if len(labels) < folds:
+        raise DataError("there are fewer samples than folds", got=f"{len(labels)} samples", expected=f"{folds} or more")
+    shuffled = permutation(len(labels), seed, stream="folds")
+    by_class = shuffled[labels[shuffled].argsort(stable=True)]
+    place = torch.arange(len(labels)) % folds
+    return [by_class[place == number].sort().values for number in range(folds)]
+
+
 @dataclass(frozen=True)
 class Splits:
     """The samples of each split, rising (N',) int64 indices; empty where a split is not taken from these samples.

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corecur.engine.intervals import around
 from corecur.errors import ConfigError, ShapeError
 
 ALPHA, POWER = 0.05, 0.8
@@ -44,6 +45,11 @@ class Measure:
         places = (1 if self.percent else 3) if decimals is None else decimals
         return f"{100 * value:.{places}f} %" if self.percent else f"{value:.{places}f}"
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Between which numbers a figure lies, whatever the data: shares end at 1, losses and errors begin at 0."""
+        return (0, 1) if self.percent else (0, math.inf)
+
     def decimals(self, width: float) -> int:
         """Decimals that show an interval of this width, with two digits of it."""
         seen = 100 * width if self.percent else width
@@ -56,7 +62,8 @@ class Difference:
     """Two models on the same samples: their figures, ``a - b`` with its 95 % interval, and p of "there is none".
 
     ``error`` is the standard error of the difference. ``units`` are the independent pieces behind it, ``least`` how
-    many of them the test needs before it can show anything at all.
+    many of them the test needs before it can show anything at all. ``freedom`` is that of Student's t where the error
+    is not of the test samples alone, so that more of them would not do.
     """
 
     a: float
@@ -69,6 +76,7 @@ class Difference:
     units: int
     test: str
     least: int = 6
+    freedom: int | None = None
 
     @property
     def difference(self) -> float:
@@ -85,14 +93,14 @@ class Difference:
 
         From n (z' se / d)² samples, z' the sum of the normal quantiles of ``ALPHA / pairs`` and ``POWER``.
         """
-        if self.difference == 0 or self.error == 0:
+        if self.difference == 0 or self.error == 0 or self.freedom is not None:
             return None
         times = (_reach(pairs) * self.error / abs(self.difference)) ** 2
         return max(1, math.ceil(self.samples * (times - 1)))
 
     def detectable(self, pairs: int = 1) -> float:
         """The difference that this many samples would show four times of five."""
-        return _reach(pairs) * self.error
+        return _reach(pairs, self.freedom) * self.error
 
     def as_json(self) -> dict[str, Any]:
         """The parts as JSON values."""
@@ -102,8 +110,10 @@ class Difference:
         }  # fmt: skip
 
 
-def _reach(pairs: int) -> float:
+def _reach(pairs: int, freedom: int | None = None) -> float:
     normal = NormalDist()
+    if freedom is not None:
+        return t_quantile(1 - ALPHA / max(1, pairs), freedom) + t_quantile(2 * POWER - 1, freedom)
     return normal.inv_cdf(1 - ALPHA / (2 * max(1, pairs))) + normal.inv_cdf(POWER)
 
 
@@ -178,9 +188,17 @@ def paired_difference(
 
 
 def figure_interval(
-    values: Sequence[float] | NDArray[Any], score: Score | None = None, *, block: int = 1, seed: int = 0
+    values: Sequence[float] | NDArray[Any],
+    score: Score | None = None,
+    *,
+    block: int = 1,
+    seed: int = 0,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> tuple[float, float] | None:
     """The 95 % bootstrap interval of one model's figure, drawn as in ``paired_difference``; None below 5 units.
+
+    It does not pass the ``bounds`` of the figure, and is widened to the t interval on a scale on which they are
+    infinitely far away (`around`): of few values, most of them small, the percentiles alone end too low.
 
     >>> low, high = figure_interval([0.0, 1.0] * 50)
     >>> 0.35 < low < 0.5 < high < 0.65
@@ -192,11 +210,16 @@ def figure_interval(
     if score is None:
         raise ConfigError("a table of counts needs a score", expected="score=, a function of summed counts")
     table, figure = joined(table, block), score
-    if len(table) < 5:
+    units = len(table)
+    if units < 5:
         return None
-    seen = float(figure(table.sum(0)))
-    low, high, _ = _resampled(table[None], lambda total: figure(total[0]), seen, _stretch(block), seed)
-    return low, high
+    seen, stretch = float(figure(table.sum(0))), _stretch(block)
+    low, high, error = _resampled(table[None], lambda total: figure(total[0]), seen, stretch, seed)
+    if bounds == (-math.inf, math.inf):
+        return low, high
+    half = t_quantile(1 - ALPHA, units - 1) * error * math.sqrt(units / (units - 1))
+    least, most = around(seen, half, bounds)
+    return max(bounds[0], min(low, least)), min(bounds[1], max(high, most))
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -250,10 +273,14 @@ def verdict(
 
 def _what_it_takes(found: Difference, measure: Measure, places: int, pairs: int, noun: str) -> str:
     if found.units < found.least:
-        return f"{found.units} independent pieces of the test are too few to show any difference"
+        pieces = "piece of the test is" if found.units == 1 else "pieces of the test are"
+        return f"{found.units} independent {pieces} too few to show any difference"
     more = found.more_samples(pairs)
     if more is None or more > 100 * found.samples:
-        seen = _gap(found.detectable(pairs), measure, places) + (" points" if measure.percent else "")
+        least = found.detectable(pairs)
+        if measure.percent and least > 1:
+            return "so few trainings, so far apart, cannot show a difference of any size"
+        seen = _gap(least, measure, places) + (" points" if measure.percent else "")
         return f"a difference of {seen} or more would likely have been seen"
     return f"about {_rounded(more):,} more test {noun} would be needed to show a difference of this size"
 
@@ -371,7 +398,7 @@ def t_quantile(level: float, freedom: int) -> float:
     >>> round(t_quantile(0.95, 10), 3)
     2.228
     """
-    return _halved(lambda t: within_t(t, freedom) < level, 100.0)
+    return halved(lambda t: within_t(t, freedom) < level, 100.0)
 
 
 def _tail(k: int, n: int, q: float) -> float:
@@ -387,13 +414,17 @@ def _tail(k: int, n: int, q: float) -> float:
 
 def _clopper_pearson(k: int, n: int) -> tuple[float, float]:
     """The exact 95 % interval of a share (Clopper & Pearson 1934), by halving."""
-    high = 1.0 if k == n else _halved(lambda q: _tail(k, n, q) > ALPHA / 2, 1.0)
-    low = 0.0 if k == 0 else 1 - _halved(lambda q: _tail(n - k, n, q) > ALPHA / 2, 1.0)
+    high = 1.0 if k == n else halved(lambda q: _tail(k, n, q) > ALPHA / 2, 1.0)
+    low = 0.0 if k == 0 else 1 - halved(lambda q: _tail(n - k, n, q) > ALPHA / 2, 1.0)
     return low, high
 
 
-def _halved(is_below: Callable[[float], bool], high: float) -> float:
-    """Where a condition that holds from 0 on ends, at ``high`` or before."""
+def halved(is_below: Callable[[float], bool], high: float) -> float:
+    """Where a condition that holds from 0 on ends, at ``high`` or before.
+
+    >>> round(halved(lambda value: value**2 < 2, 10.0), 6)
+    1.414214
+    """
     low = 0.0
     for _ in range(40):
         middle = (low + high) / 2

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from corecur.data.quality.wrong_labels import wrong_label_findings
-from corecur.data.random_keys import permutation
+from corecur.data.splits import split_in_folds
 from corecur.errors import ConfigError, DataError
 from corecur.finding import Finding
 from corecur.learners.learner import Learner
@@ -47,7 +47,7 @@ def label_findings(
     whole = data.train
     settings["epochs"] = max(2, kind(**settings).choose(data).epochs // _SHORTER) if epochs is None else epochs
     if task == "sequence-tagging":
-        return _wrong_tags(data, _dealt(permutation(len(whole), seed, stream="folds"), folds), settings, tell)
+        return _wrong_tags(data, split_in_folds(torch.zeros(len(whole)), folds, seed=seed), settings, tell)
     parts = _folds(whole.labels, folds, seed)
     probabilities = torch.zeros(len(whole), len(data.classes))
     for held, _, test in _each_fold(kind, data, parts, settings, tell):
@@ -98,11 +98,4 @@ def _folds(labels: Tensor, folds: int, seed: int) -> list[Tensor]:
     if least < folds:
         raise DataError("a class has fewer samples than there are folds", got=least, expected=f"{folds} or more",
                         do="ask for fewer folds, or leave out such classes")  # fmt: skip
-    shuffled = permutation(len(labels), seed, stream="folds")
-    by_class = shuffled[labels[shuffled].argsort(stable=True)]
-    return _dealt(by_class, folds)
-
-
-def _dealt(order: Tensor, folds: int) -> list[Tensor]:
-    """Rows in this order, dealt to the folds in turn."""
-    return [order[number::folds].sort().values for number in range(folds)]
+    return split_in_folds(labels, folds, seed=seed)

@@ -7,7 +7,6 @@ is kept and who works on what stands in the study's database, so that any of the
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import re
@@ -20,7 +19,7 @@ from typing import Any, get_args
 from corecur import interruption
 from corecur.bundle.write import write_file
 from corecur.data.decoding import Progress
-from corecur.data.fingerprint import fingerprint
+from corecur.data.fingerprint import source_hash
 from corecur.engine.checkpointing import Interval
 from corecur.errors import ConfigError, RunError
 from corecur.finding import Finding
@@ -112,7 +111,7 @@ def tune(
         raise ConfigError("several workers read the source themselves", got="values in Python", do="give a path")
     aim = _aim(kind.task, data)
     request = StudyRequest(
-        source=place, task=kind.task, data=_hash(data), metric=aim.metric, direction=aim.direction, space=space,
+        source=place, task=kind.task, data=source_hash(data), metric=aim.metric, direction=aim.direction, space=space,
         settings=settings, **shares, skip_bad=skip_bad, sampler=_sampler(sampler, space, trials), pruner=pruner,
         per_range=per_range, max_parameters=max_parameters, max_latency=max_latency, seed=seed, device=device,
         precision=precision, threads=threads if threads or workers == 1 else 1, save_every=save_every,
@@ -279,13 +278,6 @@ def _aim(task: str, data: Any) -> Aim:
     if aim.instead is None or are_entity_tags(data.classes):
         return aim
     return Aim(aim.instead, aim.direction)
-
-
-def _hash(data: Any) -> str:
-    """A hash over what was read: every array, and every text."""
-    digest = hashlib.blake2b(repr((data.kind, data.train, data.validation)).encode("utf-8", "replace"), digest_size=8)
-    digest.update(str(fingerprint(data)).encode())
-    return digest.hexdigest()
 
 
 def _name(study: str | None, source: Any, place: str | None) -> str:
