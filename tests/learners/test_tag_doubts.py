@@ -74,5 +74,5 @@ def test_wrong_tags_are_named_by_folds(tmp_path: Path) -> None:
     (poor,) = label_findings(str(write(tmp_path / "few.conll", sentences[:12], tags[:12])), task="sequence-tagging",
                              folds=2, epochs=1, threads=1)  # fmt: skip
     assert poor.kind == "not-doubted" and poor.level == "note"
-    with pytest.raises(DataError, match="fewer sentences than folds"):
+    with pytest.raises(DataError, match="fewer samples than folds"):
         label_findings(str(tmp_path / "few.conll"), task="sequence-tagging", folds=20, epochs=1, threads=1)
