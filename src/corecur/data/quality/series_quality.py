@@ -21,7 +21,7 @@ from corecur.finding import Finding, Level
 
 _MANY = 0.005
 _GAPS = 0.2  # share of a series that may be missing
-_POINTS, _MOST_CHANNELS = (8, 64), 8
+_POINTS, _MOST_CHANNELS = (24, 64), 8
 _STEPS, _SPIKE = 8, 5.0
 _CLIPPED = 0.25  # share of the steps at the highest or lowest value
 _FULL = 0.02  # squared distance of near copies, point by point
@@ -220,7 +220,8 @@ def _copies(series: Sequence[Recording], listed: Listed) -> list[Finding]:
     equal = same_keys(keys)
     again = {later for _, later in equal}
     first = [row for row in range(len(series)) if row not in again]
-    points = int(np.clip(np.median([len(one) for one in series]) // 4, *_POINTS))
+    usual = int(np.median([len(one) for one in series]))
+    points = max(min(usual // 4, _POINTS[1]), min(usual, _POINTS[0]))  # few means are alike by chance
     found = neighbours(np.stack([_described(series[row], points) for row in first]))
     near = [
         (first[a], first[b]) for a, b in found.copies() if _full_distance(series[first[a]], series[first[b]]) < _FULL
