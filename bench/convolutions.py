@@ -111,7 +111,8 @@ def main() -> None:
     """Print the table."""
     torch.manual_seed(0)
     runtime.keep_freed_memory()
-    print("   B   S    C    F k s p pool |     forward: direct winograd taps | + gradients: direct winograd taps | chosen")
+    ways = "direct winograd taps"
+    print(f"   B   S    C    F k s p pool |     forward: {ways} |      + gradients: {ways} | chosen")
     for size in SIZES:
         cells = []
         chosen = []
