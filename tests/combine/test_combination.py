@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from corecur.combine.combination import Combination, combine
 from corecur.combine.members import open_members
+from corecur.combine.unseen_splits import read_splits
 from corecur.engine.calibration import tempered
 from corecur.errors import ConfigError, DataError
 from corecur.learners.forecaster import Forecaster
@@ -193,8 +195,29 @@ def test_forecasts(tmp_path: Path) -> None:
     with torch.no_grad():
         parts = [one.network(inputs) * share for one, share in zip(members, found.weights.values(), strict=True)]
         torch.testing.assert_close(again.network(inputs), torch.stack(parts).sum(0), atol=1e-5, rtol=1e-5)
-    with pytest.raises(ConfigError, match="not stacked"):
-        combine(paths, "demand", method="stacking", out=tmp_path / "no")
+    stacked = combine(paths, "demand", method="stacking", out=tmp_path / "stacked", threads=1)
+    assert "for each step" in stacked.sentence() and verify(stacked.path).error is None
+    _check_steps(stacked, paths, members)
+
+
+def _check_steps(stacked: Combination, paths: list[Path], members: list[Any]) -> None:
+    """At each step no weights of a grid have less quantile loss on the validation rows, counted in NumPy."""
+    again: Any = load_learner(stacked.path)
+    data, _ = read_splits(open_members(paths), "demand")
+    windows = again.windows(data.validation)
+    chosen = torch.linspace(0, windows.samples - 1, min(windows.samples, 400)).long()
+    batch = windows.windows(chosen)
+    truth = batch.targets.double().numpy()[..., None]
+    with torch.no_grad():
+        found, *parts = (one.network.eval()(batch.inputs).double().numpy() for one in (again, *members))
+    levels = np.array(again.preprocess.quantiles)
+
+    def loss(answers: Any) -> Any:
+        error = truth - answers  # (W, H, C, Q)
+        return np.maximum(levels * error, (levels - 1) * error).mean((0, 2, 3))
+
+    grid = [loss(share * parts[0] + (1 - share) * parts[1]) for share in np.linspace(0, 1, 101)]
+    assert (loss(found) <= np.min(grid, 0) + 1e-4).all()
 
 
 def test_the_command(command: Callable[..., Any], runs: list[Path], tmp_path: Path) -> None:

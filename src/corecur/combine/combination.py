@@ -30,6 +30,7 @@ from corecur.layers.dense import Dense
 from corecur.layers.logarithm import Logarithm
 from corecur.layers.merge import Add, Average, Concatenate
 from corecur.layers.rescaling import Rescaling
+from corecur.layers.shape import Permute
 from corecur.learners.forecaster import Forecaster
 from corecur.learners.image_classifier import ImageClassifier
 from corecur.learners.learner import Learner, name_of
@@ -64,7 +65,9 @@ class Combination:
     def sentence(self) -> str:
         """How it is made, in words."""
         of = ", ".join(f"{name} {share:.3f}" for name, share in self.weights.items())
-        return f"{_WORDS[self.method]} {len(self.weights)} members ({of})" + (f"; {self.detail}" if self.detail else "")
+        by_step = self.method == "stacking" and isinstance(self.learner, Forecaster)
+        words = "a weighted average for each step of the answers of" if by_step else _WORDS[self.method]
+        return f"{words} {len(self.weights)} members ({of})" + (f"; {self.detail}" if self.detail else "")
 
     def as_json(self) -> dict[str, Any]:
         """The parts as JSON values."""
@@ -153,8 +156,6 @@ def _check_method(members: Sequence[Member], method: Method) -> None:
             got=learner.task,
             expected="classifiers of pictures, texts or series, or forecasters",
         )
-    if method == "stacking" and isinstance(learner, Forecaster):
-        raise ConfigError("forecasts are not stacked", expected="--method average, weighted or soup")
     if method == "soup":
         orders = {member.learner.classes for member in members}
         if not same_architecture(members) or len(orders) > 1:
@@ -183,9 +184,11 @@ def _combined(members: Sequence[Member], method: Method, data: Any) -> Made:
         return _soup(members, data)
     fitted: Calibration | None = None
     shares, detail, stack = torch.full((len(members),), 1 / len(members)), "", None
+    steps: Tensor | None = None
     if method != "average":
         if isinstance(first, Forecaster):
-            shares = _quantile_shares(members, data)
+            steps = _quantile_shares(members, data, by_step=method == "stacking")  # (M, H), or (M, 1)
+            shares = steps.mean(1)
         else:
             answers, labels = _validation_answers(members, classes, data)
             if method == "weighted":
@@ -198,7 +201,8 @@ def _combined(members: Sequence[Member], method: Method, data: Any) -> Made:
     if len(used) < len(members):
         gone = ", ".join(member.name for member, share in zip(members, shares, strict=True) if not share)
         detail = f"left out, since they add nothing on the validation split: {gone}"
-    network = _network(used, classes, first, stack)
+    steps = None if steps is None or steps.shape[1] == 1 else steps[shares > 0]
+    network = _network(used, classes, first, stack if steps is None else steps)
     learner = _learner_like(first, network, classes)
     if stack is not None:  # what it says of the samples that it was fitted on is too sure
         fitted = calibrate(stack.unseen, labels)
@@ -221,7 +225,7 @@ def _network(
     used: Sequence[tuple[Member, float]],
     classes: tuple[str, ...],
     first: Learner[Any, Any, Any],
-    stack: Stack | None,
+    stack: Stack | Tensor | None,
 ) -> Model:
     """One network of all members, which share its inputs."""
     inputs = [Input(batch_shape=symbol.shape, dtype=symbol.dtype) for symbol in first.network.input_symbols]
@@ -237,6 +241,11 @@ def _network(
             answer = Activation("softmax")(Rescaling(1 / temperature)(Logarithm(_FLOOR)(answer)))
         turned = exit_for(classes, member.learner.classes)
         answers.append(answer if turned is None else turned(answer))
+    if isinstance(stack, Tensor):  # (M, H): the steps last, so that each has its factor, and back
+        turned_steps = [Permute((2, 3, 1))(answer) for answer in answers]  # (B, C, Q, H)
+        parts = [Rescaling(tuple(row))(one) for row, one in zip(stack.tolist(), turned_steps, strict=True)]
+        output = Permute((3, 1, 2))(parts[0] if len(parts) == 1 else Add()(parts))  # (B, H, C, Q)
+        return Model(inputs, output, name="combination")
     if stack is None:
         shares = [share for _, share in used]
         if len(set(shares)) == 1:
@@ -285,8 +294,8 @@ def _validation_answers(members: Sequence[Member], classes: tuple[str, ...], dat
     return answers, data.validation.labels
 
 
-def _quantile_shares(members: Sequence[Member], data: Any) -> Tensor:
-    """The weights of forecasters: the least quantile loss of their averaged quantiles on the validation rows."""
+def _quantile_shares(members: Sequence[Member], data: Any, *, by_step: bool) -> Tensor:
+    """The weights (M, 1) of forecasters, or (M, H) for each step: of the least quantile loss on validation rows."""
     first: Any = members[0].learner
     quantiles = torch.tensor(first.preprocess.quantiles, dtype=torch.float64)
     windows = first.windows(data.validation)
@@ -296,11 +305,16 @@ def _quantile_shares(members: Sequence[Member], data: Any) -> Tensor:
     answers = torch.stack([torch.cat([one(part.inputs).cpu() for part in parts]) for one in plain]).double()
     truth = torch.cat([part.targets.cpu() for part in parts]).double().unsqueeze(-1)  # (W, H, C, 1)
 
-    def loss(weights: Tensor) -> Tensor:
-        error = truth - (weights.view(-1, 1, 1, 1, 1) * answers).sum(0)  # (W, H, C, Q)
-        return torch.maximum(quantiles * error, (quantiles - 1) * error).mean()
+    def fitted(part: slice) -> Tensor:
+        def loss(weights: Tensor) -> Tensor:
+            error = truth[:, part] - (weights.view(-1, 1, 1, 1, 1) * answers[:, :, part]).sum(0)  # (W, H, C, Q)
+            return torch.maximum(quantiles * error, (quantiles - 1) * error).mean()
 
-    return quantile_weights(loss, len(members))
+        return quantile_weights(loss, len(members))
+
+    horizon = truth.shape[1]
+    parts_of = [slice(step, step + 1) for step in range(horizon)] if by_step else [slice(0, horizon)]
+    return torch.stack([fitted(part) for part in parts_of], 1)
 
 
 def _unwidened(learner: Any) -> Any:
