@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from corecur.comparison.candidates import Candidate, tested_part
 from corecur.learners.answer_record import AnswerRecord
@@ -16,6 +17,7 @@ from corecur.learners.forecast_record import window_contents
 from corecur.learners.forecaster import Forecaster
 from corecur.report.line_charts import forecasts_chart
 
+Array = NDArray[np.float64]
 # Steps of the past that are drawn for each of the future.
 _PAST = 2
 
@@ -25,7 +27,7 @@ def drawn_windows(candidates: Sequence[Candidate], record: AnswerRecord, places:
 
     Of several columns the one that they forecast most differently. A window that is not found again is left out.
     """
-    said = [_said_again(candidate, {record.contents[place] for place in places}) for candidate in candidates]
+    said = [said_again(candidate, {record.contents[place] for place in places}) for candidate in candidates]
     found = {}
     for place in places:
         each = [own.get(record.contents[place]) for own in said]
@@ -39,10 +41,11 @@ def drawn_windows(candidates: Sequence[Candidate], record: AnswerRecord, places:
     return found
 
 
-def _said_again(
-    candidate: Candidate, wanted: set[str]
-) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:  # fmt: skip
-    """Past (L, C), truth (H, C) and forecast (H, C) of the windows with these contents, standardised."""
+def said_again(candidate: Candidate, wanted: set[str]) -> dict[str, tuple[Array, Array, Array]]:
+    """Past (L, C), truth (H, C) and forecast (H, C), in the table's units, of the windows with these contents.
+
+    Nothing where the table cannot be read again.
+    """
     part, learner = tested_part(candidate), candidate.learner
     if not part or not isinstance(learner, Forecaster):
         return {}
@@ -55,5 +58,6 @@ def _said_again(
     inputs, targets = (torch.as_tensor(field) for field in (batch.inputs, batch.targets))
     answers = learner.answers(inputs)  # (W, H, C, Q)
     middle = answers[..., answers.shape[-1] // 2]
-    parts = [field.double().cpu().numpy() for field in (inputs, targets, middle)]
+    inverse = learner.preprocess.scaling.inverse
+    parts = [inverse(field.double().cpu()).numpy() for field in (inputs, targets, middle)]
     return {contents[row]: (parts[0][at], parts[1][at], parts[2][at]) for at, row in enumerate(rows)}
