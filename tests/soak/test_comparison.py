@@ -46,7 +46,7 @@ EQUAL: dict[str, Draw] = {
     "log loss, 500 samples": log_loss(500),
     "3 seeds each, 300 samples": seeds(3, 300),
     "5 seeds each, 1,000 samples": seeds(5, 1000),
-    "3 seeds each, only one way depends on them": seeds(3, 1000, spreads=(0.04, 0.0)),
+    "3 seeds each, only one way depends on them": seeds(3, 300, spreads=(0.04, 0.0)),
     **{
         f"{runs} seeds each, trained, {n} samples": trained_seeds(runs, 100, n)
         for runs in (2, 3, 5)

@@ -9,30 +9,27 @@ import dataclasses
 import itertools
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from corecur.comparison.candidates import Candidate, open_candidates, tested_part
+from corecur.comparison.candidates import Candidate, open_candidates
 from corecur.comparison.comparison_page import comparison_sections
+from corecur.comparison.differing_samples import apart_in, pictures_of
 from corecur.comparison.entries import Entry, Folds, repeats_of, slices_of, verdicts_on
 from corecur.comparison.latency import Latency, measure_latency
 from corecur.comparison.pairing import in_one_unit, one_after_another, paired
 from corecur.comparison.retraining import Retrained, Trainings, members_in, open_ways, with_folds, with_seeds
-from corecur.comparison.verdicts import Apart, Comparison
+from corecur.comparison.verdicts import Comparison
 from corecur.data.decoding import Progress
 from corecur.errors import ConfigError
-from corecur.learners.answer_record import FIGURES, AnswerRecord, Figure, digest, read_record
+from corecur.learners.answer_record import FIGURES, AnswerRecord, read_record
 from corecur.learners.outcome import Tell, silence
 from corecur.report.page import write_page
 from corecur.run_folder import ANSWERS
-
-# Samples that are listed where the models differ, and those of them that are drawn.
-_MOST_APART, _MOST_DRAWN = 200, 24
 
 
 def compare(
@@ -74,7 +71,7 @@ def compare(
     times = _latencies(entries) if latency else dict.fromkeys(entry.name for entry in entries)
     sign = -1 if figures[0].measure.higher_is_better else 1
     ranked = sorted(entries, key=lambda entry: sign * entry.value(figures[0]))
-    apart, count, words = _apart(ranked, figures[0])
+    apart, count, words = apart_in(ranked, figures[0])
     slices, too_small = slices_of(ranked[0], ranked[1], figures[0])
     found = Comparison(
         task=record.task,
@@ -91,7 +88,7 @@ def compare(
         columns=tuple(entry.name for entry in ranked),
         findings=tuple(findings),
         threads=torch.get_num_threads(),
-        pictures=_pictures(entries[0].members[0], record, apart, pool),
+        pictures=pictures_of(ranked, record, apart, pool),
         repeats=repeats_of(ranked, figures[0]),
     )
     if page is None:
@@ -165,60 +162,6 @@ def _of_folds(found: Sequence[Retrained], candidates: Sequence[Candidate]) -> tu
         )
         for place, one in enumerate(found)
     ], findings  # fmt: skip
-
-
-def _apart(entries: Sequence[Entry], figure: Figure) -> tuple[tuple[Apart, ...], int, str]:
-    """The samples on which the models differ, how many there are, and what is listed of them in words."""
-    first = entries[0].records[0]
-    if first.answers:
-        answers = [[_usual(each) for each in zip(*(record.answers for record in entry.records), strict=True)]
-                   for entry in entries]  # fmt: skip
-        rows = [row for row, each in enumerate(zip(*answers, strict=True)) if len({answer for answer, _ in each}) > 1]
-        truth = np.array(first.truth, dtype=object)
-        right = np.stack([np.mean([np.array(record.answers, dtype=object) == truth for record in entry.records], axis=0)
-                          for entry in entries])  # (M, U), the share of the runs that is right; # fmt: skip
-        # Where the one is always right and the other always wrong before those that both get wrong.
-        rows.sort(key=lambda row: (-float(np.ptp(right[:, row])), row))
-        shown = [Apart(row, first.names[row], first.truth[row],
-                       tuple(_said(*own[row], len(entry.records)) for entry, own in zip(entries, answers, strict=True)),
-                       first.texts[row] if first.texts else "") for row in rows[:_MOST_APART]]  # fmt: skip
-        verb = "mostly answer" if len(entries[0].records) > 1 else "answer"
-        return tuple(shown), len(rows), f"the models {verb} {len(rows):,} of {len(first):,} {first.noun} differently"
-    values = np.stack([figure.score(np.mean(entry.tables(figure), axis=0)) for entry in entries])  # (M, U)
-    gaps = np.abs(values[0] - values[1])
-    order = np.argsort(-gaps, kind="stable")[:20].tolist()
-    places = figure.measure.decimals(float(gaps.max(initial=0.0)))
-    listed = [Apart(row, first.names[row], "", tuple(figure.measure.show(v, places) for v in values[:, row].tolist()),
-                    first.texts[row] if first.texts else "") for row in order if gaps[row] > 0]  # fmt: skip
-    count = int((gaps > 0).sum())
-    return tuple(listed), count, f"{figure.measure.name} of the {first.noun} on which the two best differ most"
-
-
-def _usual(answers: Sequence[str]) -> tuple[str, int]:
-    """The answer that most runs gave, and how many did."""
-    return Counter(answers).most_common(1)[0]
-
-
-def _said(answer: str, count: int, runs: int) -> str:
-    return answer if count == runs else f"{answer} ({count} of {runs})"
-
-
-def _pictures(candidate: Candidate, record: AnswerRecord, apart: Sequence[Apart], pool: Any) -> dict[int, str]:
-    """Drawings of the samples on which the models differ, where the data are at hand, by their place."""
-    show: Callable[[int], str] | None = record.show
-    if show is None and apart and record.kind == "classes" and not record.texts:
-        show = _shown_again(candidate, record, tested_part(candidate) if pool is None else pool.train)
-    return {} if show is None else {one.place: show(one.place) for one in apart[:_MOST_DRAWN]}
-
-
-def _shown_again(candidate: Candidate, record: AnswerRecord, part: Any) -> Callable[[int], str] | None:
-    drawn = None if part is None else candidate.learner.drawing(part)
-    if drawn is None:
-        return None
-    places = {content: place for place, content in enumerate(map(digest, part.contents()))}
-    if not all(content in places for content in record.contents):
-        return None
-    return lambda row: drawn(places[record.contents[row]])
 
 
 def _latencies(entries: Sequence[Entry]) -> dict[str, Latency | None]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from corecur.comparison.verdicts import Comparison, Repeats, Verdict, interval_in_words, names_in_words
 from corecur.engine.paired_tests import DRAWS, RESAMPLES
 from corecur.report.interval_chart import interval_chart
-from corecur.report.page import Block, Fold, Gallery, Picture, Rows, Section, Text
+from corecur.report.page import Block, Columns, Figure, Fold, Gallery, Picture, Rows, Section, Text
 
 _MOST_COLUMNS = 8
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -28,9 +29,18 @@ def comparison_sections(found: Comparison) -> list[Section]:
 
 
 def _verdict(found: Comparison) -> Section:
-    blocks: list[Block] = [Text(found.sentence()[:1].upper() + found.sentence()[1:] + ".", lead=True)]
+    letters = _letters(found)
+    words = found.sentence(letters)
+    if len(letters) > 2:
+        words = f"{letters[found.standings[0].name]}, {words}"
+    blocks: list[Block] = [Text(_unbroken(words[:1].upper() + words[1:] + "."), lead=True)]
     blocks += [Text(finding) for finding in found.findings]
     return Section("Verdict", blocks, note=f"{found.task}, {found.basis}")
+
+
+def _unbroken(text: str) -> str:
+    """The text with its numbers and their units kept on one line."""
+    return re.sub(r"(?<=\d) (?=%|points\b)|(?<= p) (?=[=<])|(?<=[=<]) (?=\d)", "\N{NO-BREAK SPACE}", text)
 
 
 def _letters(found: Comparison) -> dict[str, str]:
@@ -44,8 +54,11 @@ def _models(found: Comparison) -> Section:
     rows = [(f"{letters[row.name]}  {row.name}", row.figure, row.interval) for row in found.standings]
     chart = interval_chart(rows, title=measure.name, show=lambda value: measure.show(value))
     header, cells, _ = found.listing()
-    table = [(f"{letters[row.name]}: {row.name}", *cell[1:]) for row, cell in zip(found.standings, cells, strict=True)]
-    blocks: list[Block] = [chart, Rows(header, table)]
+    cost = header.index("parameters")
+    told = [
+        (f"{letters[row.name]}: {row.name}", *cell[1:cost]) for row, cell in zip(found.standings, cells, strict=True)
+    ]
+    blocks: list[Block] = [chart, Rows(header[:cost], told)]
     if found.standings[0].others:
         others = [
             (letters[row.name], *(part for m, f, i in row.others for part in (m.show(f), interval_in_words(i, m))))
@@ -53,7 +66,9 @@ def _models(found: Comparison) -> Section:
         ]
         names = [part for m, _, _ in found.standings[0].others for part in (m.name, "95 % interval")]
         blocks.append(Rows(("model", *names), others, caption="other figures of the same answers"))
-    several = [row for row in found.standings if len(row.runs) > 1]
+    costs = [(letters[row.name], *cell[cost:]) for row, cell in zip(found.standings, cells, strict=True)]
+    blocks.append(Rows(("model", *header[cost:]), costs, caption="what they cost"))
+    several = [row for row in found.standings if len(row.runs) > 1 and found.repeats is None]
     if several:
         runs = [(row.name, names_in_words(row.runs, 20)) for row in several]
         blocks.append(Rows(("trained with several seeds", "runs"), runs))
@@ -103,26 +118,32 @@ def _table(verdicts: Sequence[Verdict], found: Comparison, *, titled: bool = Fal
         said = f"{letters[better]} is better" if one.is_shown else "no difference shown"
         head = one.title if titled else f"{letters[one.a]} and {letters[one.b]}"
         rows.append(
-            (head, measure.show(diff.a, places), measure.show(diff.b, places), gap, f"{low} to {high}", p, said)
+            (head, said, measure.show(diff.a, places), measure.show(diff.b, places), gap, f"{low} to {high}", p)
         )
     a, b = (letters[verdicts[0].a], letters[verdicts[0].b]) if titled else ("first", "second")
-    return Rows(("part" if titled else "pair", a, b, f"difference{unit}", "95 % interval", "p", "verdict"), rows)
+    return Rows(("part" if titled else "pair", "verdict", a, b, f"difference{unit}", "95 % interval", "p"), rows)
 
 
 def _apart(found: Comparison) -> Section:
     letters, names = _letters(found), found.columns[:_MOST_COLUMNS]
     columns = [letters.get(name, name) for name in names]
     blocks: list[Block] = []
-    tiles = [
-        Picture(
-            found.pictures[one.place],
-            alt=f"{one.name}: {one.truth}",
-            caption=f"truth: {one.truth}",
-            detail="; ".join(f"{name}: {answer}" for name, answer in zip(columns, one.answers, strict=False)),
-        )
-        for one in found.apart
-        if one.place in found.pictures
-    ]
+    if found.pictures and not any(one.truth for one in found.apart):
+        blocks += _windows(found, columns)
+    tiles = (
+        []
+        if blocks
+        else [
+            Picture(
+                found.pictures[one.place],
+                alt=f"{one.name}: {one.truth}",
+                caption=f"truth: {one.truth}",
+                detail="; ".join(f"{name}: {answer}" for name, answer in zip(columns, one.answers, strict=False)),
+            )
+            for one in found.apart
+            if one.place in found.pictures
+        ]
+    )
     if tiles:
         blocks.append(Gallery(tiles))
     texts = any(one.text for one in found.apart)
@@ -133,9 +154,29 @@ def _apart(found: Comparison) -> Section:
         for one in found.apart
     ]
     table = Rows(header, rows)
-    blocks.append(Fold(f"the {len(rows):,} of them by name", [table]) if tiles else table)
-    left = f"; {found.apart_count - len(rows):,} more are not listed" if found.apart_count > len(rows) else ""
+    blocks.append(Fold(f"the {len(rows):,} of them by name", [table]) if blocks else table)
+    rest = found.apart_count - len(rows) if truths else 0
+    left = f"; {rest:,} more are not listed" if rest > 0 else ""
     return Section("Where they differ", blocks, note=found.apart_words + left)
+
+
+def _windows(found: Comparison, columns: Sequence[str]) -> list[Block]:
+    """Forecasts of the two best drawn beside what came."""
+    said = (
+        f"Grey and black: the values. Blue: what {columns[0]} said. Orange, dashed: what {columns[1]} said. Of several "
+        "columns the one is drawn that they forecast most differently."
+    )
+    drawn = [
+        Figure(
+            found.pictures[one.place],
+            alt=f"{one.name}: the values and both forecasts",
+            caption=f"from {one.name}: {found.measure.name} "
+            + ", ".join(f"{name} {value}" for name, value in zip(columns, one.answers, strict=False)),
+        )
+        for one in found.apart
+        if one.place in found.pictures
+    ]
+    return [Text(said), Columns(drawn)]
 
 
 def _method(found: Comparison) -> Section:

@@ -197,7 +197,8 @@ def _by_size(record: AnswerRecord) -> list[tuple[str, Rows]]:
     masks = (sizes <= low, (sizes > low) & (sizes <= high), sizes > high)
     if not all(mask.any() for mask in masks):
         return []
+    unit = "steps" if record.task == "series-classification" else "words"
     return [
-        (f"{name}, {int(sizes[mask].min()):,} to {int(sizes[mask].max()):,} steps or words", np.flatnonzero(mask))
+        (f"{name}, {int(sizes[mask].min()):,} to {int(sizes[mask].max()):,} {unit}", np.flatnonzero(mask))
         for name, mask in zip(_THIRDS, masks, strict=True)
     ]

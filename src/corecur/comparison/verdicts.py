@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -170,8 +170,11 @@ class Comparison:
         several = f", {len(self.repeats.labels)} seeds" if self.repeats is not None else ""
         return f"{self.samples:,} test {self.noun} in common{several}"
 
-    def sentence(self) -> str:
-        """The result in words: the verdict of two models; of more, what is shown about the best."""
+    def sentence(self, short: Mapping[str, str] | None = None) -> str:
+        """The result in words: the verdict of two models; of more, what is shown about the best.
+
+        ``short`` are other names for those that are not the best.
+        """
         if len(self.standings) == 2:
             return self.verdicts[0].words
         best = self.standings[0]
@@ -179,8 +182,10 @@ class Comparison:
         worse = [v.b if v.a == best.name else v.a for v in own if v.is_shown]
         alike = [v.b if v.a == best.name else v.a for v in own if not v.is_shown]
         words = f"{best.name} has the best {self.measure.name}, {self.measure.show(best.figure)}"
-        words += f"; it is better than {', '.join(worse)}" if worse else ""
-        return words + (f"; no difference shown from {', '.join(alike)}" if alike else "")
+        others = "both others" if len(own) == 2 else f"all {len(own)} others"
+        named = [[(short or {}).get(name, name) for name in names] for names in (worse, alike)]
+        words += f"; it is better than {others if not alike else ', '.join(named[0])}" if worse else ""
+        return words + (f"; no difference shown from {others if not worse else ', '.join(named[1])}" if alike else "")
 
     def listing(self) -> Listing:
         """The models as a table for people."""
@@ -193,6 +198,8 @@ class Comparison:
             rows.append(
                 (row.name, measure.show(row.figure), interval_in_words(row.interval, measure), *seeds, *cost(row))
             )
+        if all(row.latency is None for row in self.standings):
+            return (*header, "parameters", "size", "training"), [row[:-2] for row in rows], ""
         return (*header, "parameters", "size", "training", "latency p50", "p95"), rows, ""
 
     def as_json(self) -> dict[str, Any]:

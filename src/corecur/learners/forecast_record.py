@@ -31,7 +31,6 @@ def forecast_record(
     if errors is None:
         raise ConfigError("this test kept no errors of single windows", do="test again")
     first = windows.target_rows(torch.arange(windows.samples))[:, 0].tolist()  # (W,)
-    values = torch.cat([stretch.table.values for stretch in stretches]).double().numpy()  # (T, C)
     starts = np.cumsum([0, *(len(stretch.table) for stretch in stretches)])
     names, several = [], len(stretches) > 1
     for row in first:
@@ -51,7 +50,7 @@ def forecast_record(
         task=preprocess.task,
         kind="windows",
         names=tuple(names),
-        contents=tuple(digest(values[row : row + preprocess.horizon].tobytes()) for row in first),
+        contents=window_contents(windows, stretches, preprocess.horizon),
         counts={"square": errors.column_squares.mean(1), "absolute": errors.column_absolutes.mean(1)},
         parts=parts,
         same={
@@ -62,3 +61,10 @@ def forecast_record(
         block=outcome.block,
         findings=tuple(map(str, outcome.findings)),
     )
+
+
+def window_contents(windows: WindowBatches, stretches: Sequence[Stretch], horizon: int) -> tuple[str, ...]:
+    """What windows are known by: digests of the values that they are to say, in the tables' own units."""
+    first = windows.target_rows(torch.arange(windows.samples))[:, 0].tolist()  # (W,)
+    values = torch.cat([stretch.table.values for stretch in stretches]).double().numpy()  # (T, C)
+    return tuple(digest(values[row : row + horizon].tobytes()) for row in first)

@@ -6,6 +6,7 @@ N tokens, U pieces of text.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,11 @@ from corecur.learners.language_score import BLOCKS, SHORTEST_BLOCK, LanguageScor
 # Characters (or, by word, tokens) of a piece: shorter than what is drawn at once, so that drawing decides its size.
 _PIECE = 100
 _TOGETHER, _FEW_BLOCKS = 5, 12
+# Parts of a text that are told apart; those of byte pairs would hold pieces of several kinds.
+_KINDS = {
+    "char": ("first letters of words", "other letters", "spaces and punctuation"),
+    "word": ("words", "punctuation and numbers"),
+}
 
 
 def language_record(preprocess: GeneratorPreprocess, text: str, score: LanguageScore) -> AnswerRecord:
@@ -43,6 +49,16 @@ def language_record(preprocess: GeneratorPreprocess, text: str, score: LanguageS
     sizes[0] -= 1  # what nothing stands before is not asked
     by_word = preprocess.level == "word"
     counts = {"nats": nats, "tokens": sizes} if by_word else {"bits": nats / math.log(2), "characters": sizes}
+    parts: dict[str, dict[str, NDArray[np.float64]]] = {}
+    if preprocess.level in _KINDS:
+        kinds = _kinds(cleaned, preprocess.level, tokens)[places]
+        for at, name in enumerate(_KINDS[preprocess.level]):
+            own = kinds == at
+            cost = np.bincount(number[own], weights=losses[own], minlength=len(pieces)).astype(np.float64)
+            asked = np.bincount(number[own], minlength=len(pieces)).astype(np.float64)
+            parts[name] = (
+                {"nats": cost, "tokens": asked} if by_word else {"bits": cost / math.log(2), "characters": asked}
+            )
     least = max(SHORTEST_BLOCK, count // BLOCKS)
     # Two models differ alike over some sentences: five pieces at once, where the text has enough of them.
     block = max(round(least / _PIECE), min(_TOGETHER, len(pieces) // _FEW_BLOCKS), 1)
@@ -52,12 +68,22 @@ def language_record(preprocess: GeneratorPreprocess, text: str, score: LanguageS
         names=tuple(f"{'tokens' if by_word else 'characters'} from {at * _PIECE + 1:,}" for at in range(len(pieces))),
         contents=tuple(map(digest, pieces)),
         counts=counts,
+        parts=parts,
         texts=tuple(map(shortened_text, pieces)),
         sizes=(),
         same={"vocabulary": digest(preprocess.vocabulary.tokens)} if by_word else {},
         block=block,
         findings=tuple(map(str, score.findings)),
     )
+
+
+def _kinds(cleaned: str, level: str, tokens: Sequence[str]) -> NDArray[np.int64]:
+    """Which of ``_KINDS`` each character is, or each token."""
+    if level == "word":
+        return np.array([0 if any(map(str.isalpha, token)) else 1 for token in tokens])
+    letters = np.array([character.isalnum() for character in cleaned])
+    begins = letters & ~np.concatenate([[False], letters[:-1]])
+    return np.where(begins, 0, np.where(letters, 1, 2))
 
 
 def _places(preprocess: GeneratorPreprocess, cleaned: str, count: int) -> NDArray[np.int64]:

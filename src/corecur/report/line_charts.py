@@ -64,6 +64,32 @@ def line_chart(
     return f"<svg {box}>{''.join(parts)}</svg>"
 
 
+def forecasts_chart(
+    past: Array, truth: Array, forecasts: Sequence[Array], *, size: tuple[float, float] = (420.0, 130.0)
+) -> str:
+    """The end of a past (L,), the values that came (H,), and what one or two models said of them (H,), as an ``<svg>``.
+
+    >>> forecasts_chart(np.zeros(8), np.ones(4), [np.ones(4), np.zeros(4)]).count("<polyline")
+    4
+    """
+    full, height = size
+    low, high = (float(end) for end in (min(map(np.min, (past, truth, *forecasts))), max(map(np.max, (past, truth,
+                 *forecasts)))))  # fmt: skip
+    step = full / (len(past) + len(truth) - 1)
+    start = step * (len(past) - 1)
+    ahead = (start, full - start, _EDGE, height - 2 * _EDGE)
+    lines = [(past, (0.0, start, _EDGE, height - 2 * _EDGE), "var(--soft)", "")]
+    lines.append((np.concatenate([past[-1:], truth]), ahead, "var(--ink)", ""))
+    for said, colour, dashes in zip(forecasts, ("var(--first)", "var(--second)"), ("", "5 3"), strict=False):
+        lines.append((said, (start + step, full - start - step, _EDGE, height - 2 * _EDGE), colour, dashes))
+    parts = [f'<line x1="{start:.1f}" x2="{start:.1f}" y1="0" y2="{height:.0f}" style="stroke: var(--line)"/>']
+    for values, box, colour, dashes in lines:
+        dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
+        points = _points(values, low, high, box)
+        parts.append(f'<polyline points="{points}" fill="none" stroke-width="1.5"{dashed} style="stroke: {colour}"/>')
+    return f'<svg width="{full:.0f}" height="{height:.0f}" viewBox="0 0 {full:.0f} {height:.0f}">{"".join(parts)}</svg>'
+
+
 def _points(values: Array, low: float, high: float, box: tuple[float, float, float, float]) -> str:
     """The corners of a line in a box (left, width, top, height).
 

@@ -31,6 +31,8 @@ LEVELS = Table(
 )
 # Marks that turn the reading direction: in a file name they can make one name look like another.
 DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Columns whose cells have no more characters than this keep to one line, those with cells beyond the last get room.
+_SHORT, _LONG = 24, 60
 NUMBER = re.compile(r"[-−+]?\d[\d\s.,]*(e[-+]?\d+)?\s?[%s]?|[–-]|")
 
 
@@ -93,7 +95,7 @@ class KeyValues:
 
 @dataclass(frozen=True)
 class Rows:
-    """A table. Columns of numbers stand right (but the first, which names its row).
+    """A table. Columns of numbers stand right (but the first, which names its row); short cells are not broken.
 
     Rows after ``fold_after`` are folded away, one click from view.
 
@@ -115,8 +117,7 @@ class Rows:
 
     def _table(self, rows: Sequence[Sequence[object]], caption: str = "") -> str:
         cells = [[_cell(cell) for cell in row] for row in self.rows]
-        numeric = [i > 0 and all(NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(self.header))]
-        kinds = [' class="number"' if number and cells else "" for number in numeric]
+        kinds = [_kind([row[place] for row in cells]) if place else "" for place in range(len(self.header))]
         top = "".join(
             f'<th scope="col"{kind}>{escape(name)}</th>' for kind, name in zip(kinds, self.header, strict=True)
         )
@@ -346,6 +347,16 @@ def _keep_rename(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _kind(cells: Sequence[str]) -> str:
+    """How a column is set: numbers at the right, short cells on one line, long ones with room even on a phone."""
+    if not cells:
+        return ""
+    longest = max(map(len, cells))
+    if all(NUMBER.fullmatch(cell) for cell in cells):
+        return ' class="number"'
+    return ' class="short"' if longest <= _SHORT else ' class="long"' if longest > _LONG else ""
 
 
 def _cell(value: object) -> str:

@@ -60,8 +60,10 @@ th, td { text-align: left; vertical-align: top; }
 th { font-weight: 600; color: var(--soft); white-space: nowrap; }
 th:last-child, td:last-child { padding-right: 0; }
 td { overflow-wrap: anywhere; }
-td:first-child { min-width: min(8.5rem, 20vw); }
-.number { text-align: right; white-space: nowrap; }
+td:first-child { min-width: min(10rem, 28vw); }
+.number { text-align: right; }
+.number, .short { white-space: nowrap; }
+.long { min-width: min(18rem, 60vw); }
 details { margin: 0.6rem 0 0; }
 summary { cursor: pointer; color: var(--first); font-size: 0.93rem; padding: 0.2rem 0; }
 details[open] > summary { margin-bottom: 0.5rem; }

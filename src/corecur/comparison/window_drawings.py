@@ -1,0 +1,63 @@
+"""Windows of a table drawn with what two forecasters said of them, where the table can be read again.
+
+Shapes: L steps of the past, H horizon, C columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from corecur.comparison.candidates import Candidate, tested_part
+from corecur.learners.answer_record import AnswerRecord
+from corecur.learners.forecast_record import window_contents
+from corecur.learners.forecaster import Forecaster
+from corecur.report.line_charts import forecasts_chart
+
+Array = NDArray[np.float64]
+# Steps of the past that are drawn for each of the future.
+_PAST = 2
+
+
+def drawn_windows(candidates: Sequence[Candidate], record: AnswerRecord, places: Sequence[int]) -> dict[int, str]:
+    """A drawing of each window at these places of the record: the values, and the forecasts of both models.
+
+    Of several columns the one that they forecast most differently. A window that is not found again is left out.
+    """
+    said = [said_again(candidate, {record.contents[place] for place in places}) for candidate in candidates]
+    found = {}
+    for place in places:
+        each = [own.get(record.contents[place]) for own in said]
+        if any(one is None for one in each):
+            continue
+        past, truth, _ = each[0]  # type: ignore[misc]
+        answers = np.stack([one[2] for one in each if one is not None])  # (2, H, C)
+        column = int(np.abs(answers[0] - answers[-1]).mean(0).argmax())
+        shown = past[-_PAST * len(truth) :, column]
+        found[place] = forecasts_chart(shown, truth[:, column], [one[:, column] for one in answers])
+    return found
+
+
+def said_again(candidate: Candidate, wanted: set[str]) -> dict[str, tuple[Array, Array, Array]]:
+    """Past (L, C), truth (H, C) and forecast (H, C), in the table's units, of the windows with these contents.
+
+    Nothing where the table cannot be read again.
+    """
+    part, learner = tested_part(candidate), candidate.learner
+    if not part or not isinstance(learner, Forecaster):
+        return {}
+    windows = learner.windows(part)
+    contents = window_contents(windows, part, learner.preprocess.horizon)
+    rows = [row for row, content in enumerate(contents) if content in wanted]
+    if not rows:
+        return {}
+    batch = windows.windows(torch.tensor(rows))
+    inputs, targets = (torch.as_tensor(field) for field in (batch.inputs, batch.targets))
+    answers = learner.answers(inputs)  # (W, H, C, Q)
+    middle = answers[..., answers.shape[-1] // 2]
+    inverse = learner.preprocess.scaling.inverse
+    parts = [inverse(field.double().cpu()).numpy() for field in (inputs, targets, middle)]
+    return {contents[row]: (parts[0][at], parts[1][at], parts[2][at]) for at, row in enumerate(rows)}
