@@ -153,6 +153,14 @@ def test_what_cannot_be_trained_again_is_refused(runs: list[Path], data: Path, t
         compare(runs[0], seeds=2)
     with pytest.raises(ConfigError, match="two trainings or more"):
         compare(*runs, seeds=1, out=tmp_path)
+    with pytest.raises(ConfigError, match="no test split"):
+        untested = (
+            ImageClassifier(threads=1, widths=(4,), epochs=1).fit(data, test=0, out=tmp_path, baseline="none").run
+        )
+        assert untested is not None
+        compare(runs[0], untested.path, seeds=2, out=tmp_path / "made")
+    with pytest.raises(ConfigError, match="into the data"):
+        compare(*runs, folds=2, out=data / "made")
     with pytest.raises(ConfigError, match="model file alone"):
         model = ImageClassifier.load(runs[0] / "bundle").save(tmp_path / "model")
         compare(runs[0], model, seeds=2)
@@ -168,7 +176,7 @@ def test_what_cannot_be_trained_again_is_refused(runs: list[Path], data: Path, t
         in_memory = learner.fit(*values, out=tmp_path, baseline="none").run
         assert in_memory is not None
         compare(runs[0], in_memory.path, seeds=2)
-    assert not list(tmp_path.glob("runs"))
+    assert not (tmp_path / "made").exists() and not (data / "made").exists()
 
 
 def _folds(learner: Any, count: int, horizon: int = 1, **request: Any) -> list[Any]:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corecur.data.splits import Shares, check_integrity, default_shares, make_splits, split_by_class
+from corecur.data.splits import Shares, check_integrity, default_shares, make_splits, split_by_class, split_in_folds
 from corecur.errors import ConfigError, DataError
 
 LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=120).map(torch.tensor)
@@ -143,3 +143,18 @@ def test_integrity_finds_what_is_shared_missing_or_outside() -> None:
         check_integrity({"train": a}, samples=5)
     with pytest.raises(DataError, match="such as 4"):
         check_integrity({"train": a, "test": torch.tensor([4])}, samples=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(labels=LABELS, folds=st.integers(2, 6), seed=st.integers(0, 99))
+def test_folds_hold_each_sample_once_and_the_classes_evenly(labels: torch.Tensor, folds: int, seed: int) -> None:
+    if len(labels) < folds:
+        with pytest.raises(DataError, match="fewer samples than folds"):
+            split_in_folds(labels, folds, seed=seed)
+        return
+    found = split_in_folds(labels, folds, seed=seed)
+    check_integrity({str(place): fold for place, fold in enumerate(found)}, samples=len(labels))
+    counts = np.stack([labels[fold].bincount(minlength=7).numpy() for fold in found])
+    assert np.ptp(counts, axis=0).max() <= 1 and np.ptp(counts.sum(1)) <= 1
+    with pytest.raises(ConfigError, match="two folds or more"):
+        split_in_folds(labels, 1, seed=seed)

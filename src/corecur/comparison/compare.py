@@ -61,12 +61,12 @@ def compare(
         entries, findings = _as_they_are(open_candidates(models, on=given, **opening), given)
         pool = None
     else:
-        trainings = Trainings(Path(out), device, again, progress, tell, verbose)
-        found_ = _retrained([Path(model) for model in models], seeds, folds, given, trainings)
-        names, runs = zip(*members_in(found_), strict=True)
+        trainings = Trainings(Path(out), given is None, device, again, progress, tell, verbose)
+        made = _retrained([Path(model) for model in models], seeds, folds, given, trainings)
+        names, runs = zip(*members_in(made), strict=True)
         candidates = open_candidates(runs, on=given, names=names, **opening)
-        entries, findings = _of_folds(found_, candidates) if folds else _of_seeds(found_, candidates)
-        pool = found_[0].pool
+        entries, findings = _of_folds(made, candidates) if folds else _of_seeds(made, candidates)
+        pool = made[0].pool
     record, figures = entries[0].records[0], FIGURES[entries[0].records[0].kind]
     times = _latencies(entries) if latency else dict.fromkeys(entry.name for entry in entries)
     sign = -1 if figures[0].measure.higher_is_better else 1
@@ -126,8 +126,11 @@ def _retrained(
         raise ConfigError(
             "each fold is tested on its own part of the training data", got=f"--on {on}", do="leave out --on"
         )
-    ways = open_ways(models)
-    return with_folds(ways, folds, trainings) if folds is not None else with_seeds(ways, seeds or 0, trainings)
+    ways, threads = open_ways(models), torch.get_num_threads()
+    try:
+        return with_folds(ways, folds, trainings) if folds is not None else with_seeds(ways, seeds or 0, trainings)
+    finally:
+        torch.set_num_threads(threads)  # a training takes as many as its run had
 
 
 def _of_seeds(found: Sequence[Retrained], candidates: Sequence[Candidate]) -> tuple[list[Entry], list[str]]:

@@ -72,9 +72,13 @@ class Retrained:
 
 @dataclass(frozen=True)
 class Trainings:
-    """How and where the trainings are run, and who hears of them; ``again`` is the call that goes on with them."""
+    """How and where the trainings are run, and who hears of them; ``again`` is the call that goes on with them.
+
+    ``needs_test`` says that their own test splits are what they are compared on.
+    """
 
     out: Path
+    needs_test: bool = True
     device: str = "auto"
     again: str = "the same call"
     progress: Progress | None = None
@@ -138,16 +142,18 @@ def with_seeds(ways: Sequence[Way], count: int, trainings: Trainings) -> list[Re
     The seeds are the smallest that none of the runs had: a run may be what it is for its seed.
     """
     seeds, found = _fresh_seeds(ways, count), []
+    for way in ways:
+        check_writable(trainings.out, way.request.source)
+        result = way.config.get("result")
+        if trainings.needs_test and isinstance(result, dict) and result.get("test") is None:
+            raise _untested(way)
     for place, way in enumerate(ways):
         reader = way.learner(seed=seeds[0], split_seed=way.split_seed, device=trainings.device)
         given = {"validation": way.request.validation, "test": way.request.test}
         _use(way)
         data = reader.read(way.request.source, skip_bad=way.request.skip_bad, progress=trainings.progress, **given)
-        if not data.test and way.task != "text-generation":
-            raise ConfigError(
-                "this run has no test split: nothing says how well its trainings do", where=way.path,
-                do="compare with --folds, or name the data to test on when training: --test",
-            )  # fmt: skip
+        if trainings.needs_test and not data.test and way.task != "text-generation":
+            raise _untested(way)
         folder = trainings.out / f"{way.path.name}-{_key(way, way.split_seed, source_hash(data, data.test))}"
         runs = []
         for number, seed in enumerate(seeds):
@@ -160,6 +166,13 @@ def with_seeds(ways: Sequence[Way], count: int, trainings: Trainings) -> list[Re
     return found
 
 
+def _untested(way: Way) -> ConfigError:
+    return ConfigError(
+        "this run has no test split: nothing says how well its trainings do", where=way.path,
+        do="name the data to compare on: --on SOURCE, or compare with --folds",
+    )  # fmt: skip
+
+
 def with_folds(ways: Sequence[Way], count: int, trainings: Trainings) -> list[Retrained]:
     """Each way trained on all folds but one, for each of ``count``; the folds are the same for all.
 
@@ -169,6 +182,8 @@ def with_folds(ways: Sequence[Way], count: int, trainings: Trainings) -> list[Re
     _check_one_source(ways)
     seeds, found = _fresh_seeds(ways, count), []
     split_seed = ways[0].split_seed
+    for way in ways:
+        check_writable(trainings.out, way.request.source)
     for place, way in enumerate(ways):
         _use(way)
         reader = way.learner(seed=seeds[0], split_seed=split_seed, device=trainings.device)
@@ -185,7 +200,7 @@ def with_folds(ways: Sequence[Way], count: int, trainings: Trainings) -> list[Re
             runs.append(_trained(job, fold.data, trainings))
             ratios.append(fold.ratio)
         labels = tuple(f"fold {number + 1}" for number in range(count))
-        found.append(Retrained(way, tuple(runs), labels, sum(ratios) / count, pool))
+        found.append(Retrained(way, tuple(runs), labels, sum(ratios) / count, None if place else pool))
     return found
 
 
@@ -254,7 +269,6 @@ def _trained(job: _Job, data: Any, trainings: Trainings) -> Path:
     if run is not None and "result" in read_config(run):
         trainings.tell(f"{job.said}: trained before")
         return run
-    check_writable(trainings.out, None)
     if run is None:
         with RunFolder.create(job.folder, job.folder.name, job.config()) as made:
             run = made.path
