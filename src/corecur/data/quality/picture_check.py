@@ -35,6 +35,8 @@ _FORMS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png",), "BMP": (
 _MAGIC = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"RIFF")
 _FLAT = 1.5  # standard deviation of brightness, of 255
 _MANY, _TELLS = 0.005, 0.95
+# Roughness of noise is 2, of 8 × 8 pixels of it rarely below this; strokes and leaves stay below.
+_ROUGH = 1.5
 # A pair that was cut or moved: what stays unexplained, in itself and by the usual distance; pairs looked at at most.
 _MISFIT, _MISFIT_SHARE, _MOST_PAIRS, _ALIGNED_FROM = 0.012, 0.05, 2_000, 32
 _DISTANCE, _PAIRS = 0.5, 128
@@ -204,7 +206,7 @@ def _strange(looked: _Looked) -> list[Finding]:
             findings.append(Finding(kind, verdict, evidence, remedy))
 
     rough = marks["roughness"]
-    noisy = [int(k) for k in far_out(rough, least=0.5) if rough[k] > 1.5]
+    noisy = [int(k) for k in far_out(rough, least=0.5, spreads=2.0) if rough[k] > _ROUGH]
     tell("noise", noisy, "with nothing in common between neighbouring pixels: noise.",
          lambda mark: f"roughness {mark['roughness']:.2f}, noise has 2", "look at them, and remove them")  # fmt: skip
     corners, bright = marks["corners"].copy(), marks["brightness"].copy()

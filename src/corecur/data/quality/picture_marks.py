@@ -45,7 +45,7 @@ class Marks:
     contrast: float  # standard deviation of its brightness, 0 to 128
     brightness: float
     corners: float  # mean brightness of the corners
-    roughness: float  # mean square of differences between pixels side by side, by the variance; noise has 2
+    roughness: float  # mean square of differences between pixels beside and above each other, by the variance
 
     def kept(self) -> tuple[object, ...]:
         """The fields of ``KEPT``.
@@ -72,7 +72,7 @@ def marks_of(image: Image.Image, *, form: str, size: tuple[int, int], grey: bool
     variance, h, w = float(bright.var()), max(1, bright.shape[0] // 10), max(1, bright.shape[1] // 10)
     corners = np.concatenate([bright[a, b].ravel() for a in (slice(h), slice(-h, None))
                               for b in (slice(w), slice(-w, None))])  # fmt: skip
-    steps = np.square(np.diff(bright, axis=1)).mean() if bright.shape[1] > 1 else 0.0
+    steps = [np.square(np.diff(bright, axis=axis)).mean() if bright.shape[axis] > 1 else 0.0 for axis in (0, 1)]
     return Marks(
         height=size[0],
         width=size[1],
@@ -83,7 +83,7 @@ def marks_of(image: Image.Image, *, form: str, size: tuple[int, int], grey: bool
         contrast=float(np.sqrt(variance)),
         brightness=float(bright.mean()),
         corners=float(corners.mean()),
-        roughness=float(steps / variance) if variance > 1 else 0.0,
+        roughness=float(np.mean(steps) / variance) if variance > 1 else 0.0,
     )
 
 

@@ -23,7 +23,7 @@ _MANY = 0.005
 _GAPS = 0.2  # share of a series that may be missing
 _POINTS, _MOST_CHANNELS = (24, 64), 8
 _STEPS, _SPIKE = 8, 5.0
-_CLIPPED = 0.25  # share of the steps at the highest or lowest value
+_CLIPPED = 0.15  # share of the steps at the highest value, or at the lowest
 _FULL = 0.02  # squared distance of near copies, point by point
 
 
@@ -122,12 +122,7 @@ def _measures(series: Sequence[Recording], listed: Listed, channels: Sequence[st
         low, high = np.nanquantile(sizes, [0.1, 0.9]) if np.isfinite(sizes).any() else (0.0, 0.0)
         far = far[(sizes[far] > 1.5 * high) | (sizes[far] * 1.5 < low)]  # not only unlike its class
         scaled += [(int(row), f"{of}up to {sizes[row]:.4g}, usual {np.nanmedian(sizes):.4g}") for row in far]
-        at_ends = np.array([_at_ends(values) for values in columns])
-        odd_ends = far_out(_in_class(at_ends, listed), least=_CLIPPED, spreads=6.0)
-        odd_ends = odd_ends if len(odd_ends) <= max(5, 0.05 * len(series)) else odd_ends[:0]
-        clipped += [(int(row), f"{of}{at_ends[row]:.0%} of the steps at its highest or lowest value".replace("%", " %"))
-                    for row in odd_ends if row not in flat
-                    and at_ends[row] > np.median(at_ends)]  # fmt: skip
+        clipped += [(row, f"{of}{said}") for row, said in _clipped(columns, listed) if row not in flat]
         alone = [_spike(values) for values in columns]
         lonely = [row for row, one in enumerate(alone) if one is not None and row not in far]
         if len(lonely) <= max(2, 0.1 * len(series)):
@@ -143,16 +138,16 @@ def _measures(series: Sequence[Recording], listed: Listed, channels: Sequence[st
     return findings
 
 
-def _at_ends(values: NDArray[np.float64]) -> float:
-    """The share of steps in flat runs, three and longer, at the highest or lowest value."""
-    if len(values) < 8 or np.ptp(values) == 0:
-        return 0.0
-    counted = 0
-    for end in (values.max(), values.min()):
-        at = np.flatnonzero(np.diff(np.concatenate([[0], (values == end).astype(int), [0]])))
-        runs = at[1::2] - at[::2]
-        counted += int(runs[runs >= 3].sum())
-    return counted / len(values)
+def _clipped(columns: Sequence[NDArray[np.float64]], listed: Listed) -> list[tuple[int, str]]:
+    """Series that are far more often than others at one end of their range; many are at rest at one, not at both."""
+    found: dict[int, str] = {}
+    for end, word in ((np.max, "highest"), (np.min, "lowest")):
+        at = np.array([np.mean(values == end(values)) - 1 / len(values) if len(values) >= _STEPS and np.ptp(values)
+                       else 0.0 for values in columns])  # fmt: skip
+        odd = far_out(_in_class(at, listed), least=_CLIPPED, spreads=6.0)
+        for row in odd[at[odd] > np.median(at)].tolist() if len(odd) <= max(5, 0.05 * len(columns)) else []:
+            found[row] = f"{at[row]:.0%} of the steps at its {word} value".replace("%", " %")
+    return sorted(found.items())
 
 
 def _in_class(measures: NDArray[np.float64], listed: Listed) -> NDArray[np.float64]:
@@ -222,7 +217,9 @@ def _copies(series: Sequence[Recording], listed: Listed) -> list[Finding]:
     first = [row for row in range(len(series)) if row not in again]
     usual = int(np.median([len(one) for one in series]))
     points = max(min(usual // 4, _POINTS[1]), min(usual, _POINTS[0]))  # few means are alike by chance
-    found = neighbours(np.stack([_described(series[row], points) for row in first]))
+    looks = np.stack([_described(series[row], points) for row in first])
+    looks[[np.isnan(series[row]).mean() > _GAPS for row in first]] = 0  # lines through gaps are like other lines
+    found = neighbours(looks)
     near = [
         (first[a], first[b]) for a, b in found.copies() if _full_distance(series[first[a]], series[first[b]]) < _FULL
     ]

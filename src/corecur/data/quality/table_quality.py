@@ -23,8 +23,8 @@ from corecur.errors import DataError
 from corecur.finding import Finding, Level
 
 _MANY_MISSING, _LONG_GAP = 0.3, 24
-# A value alone beyond a gap of so many times the range of all others.
-_GAP, _ALONE = 2.0, 0.005
+# Values, up to this share of all, beyond a gap of so many times the range of all others.
+_GAP, _ALONE = 2.0, 0.05
 # A value that repeats so often, where the column hardly ever repeats one, is a sensor that was stuck.
 _STUCK, _STUCK_SHARE, _CHANGES = 30, 8.0, 0.9
 # A column that follows from another up to this share of its standard deviation; rows that one may run ahead.
@@ -65,7 +65,7 @@ def table_findings(source: object, *, targets: Sequence[str] = ()) -> tuple[list
     values = {column.name: column.parsed()[0] for column in numeric}
     findings += _values(numeric, values, groups)
     findings += [finding for group in groups for finding in _times(group, rows)]
-    findings += _telling(values, groups, targets)
+    findings += _telling(values, groups, targets) if numeric else []
     return findings, len(found.columns[0]) if found.columns else 0
 
 
