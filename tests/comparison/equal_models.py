@@ -129,12 +129,26 @@ def trained_seeds(runs: int, train: int, test: int, units: int = 15, gap: int = 
 
 
 def folds(count: int, n: int, gap: float = 0.0) -> Draw:
-    """Two least-squares classifiers trained and tested on folds of ``n`` samples, on features of their own.
-
-    The features of both say as much of the class; those of the first say more by ``gap``.
-    """
+    """The test over folds of ``fold_answers``."""
+    answers = fold_answers(count, n, gap)
 
     def draw(random: np.random.Generator) -> Difference:
+        right, figures = answers(random)
+        return fold_difference(mcnemar(*right), *figures, ratio=1 / (count - 1))
+
+    return draw
+
+
+def fold_answers(
+    count: int, n: int, gap: float = 0.0
+) -> Callable[[np.random.Generator], tuple[Array, list[list[float]]]]:
+    """Two least-squares classifiers trained and tested on folds of ``n`` samples, on features of their own.
+
+    The features of both say as much of the class; those of the first say more by ``gap``. What each answers rightly
+    (2, n), and the accuracy of each on each fold.
+    """
+
+    def draw(random: np.random.Generator) -> tuple[Array, list[list[float]]]:
         truth = random.choice([-1.0, 1.0], n)
         inputs = [random.normal(size=(n, 5)) + (0.4 + more) * truth[:, None] for more in (gap, 0.0)]
         held = np.array_split(random.permutation(n), count)
@@ -144,7 +158,7 @@ def folds(count: int, n: int, gap: float = 0.0) -> Draw:
             for way, values in enumerate(inputs):
                 right[way, rows] = np.sign(values[rows] @ _fitted(values[rest], truth[rest])) == truth[rows]
         figures = [[float(of[rows].mean()) for rows in held] for of in right]
-        return fold_difference(mcnemar(*right), *figures, ratio=1 / (count - 1))
+        return right, figures
 
     return draw
 

@@ -206,12 +206,14 @@ def _method(found: Comparison) -> Section:
 
 _OF_SEEDS = (
     "What other seeds would do counts beside what other test samples would do: both variances are added, and p is that "
-    "of Student’s t with their degrees of freedom; of very many samples it is that of Welch’s test over the seeds. The "
-    "verdict is about training on these data: other training data may say otherwise, and folds tell."
+    "of Student’s t with their degrees of freedom; of very many samples it is that of Welch’s test over the seeds. "
+    "Intervals of the figures hold both as well. The verdict is about training on these data: other training data may "
+    "say otherwise, and folds tell."
 )
 _OF_FOLDS = (
     "Each model was trained on all folds but one, with another seed each time, and tested on that one; the test split "
     "was not used. Differences fold by fold are tested by the corrected resampled t test (Nadeau and Bengio 2003): "
     "trainings that share most of their data err alike, and a plain t test would call equal models different too "
-    "often. p is never below that of the test above over all held-out samples."
+    "often. p is never below that of the test above over all held-out samples. Intervals of the figures are widened "
+    "alike."
 )
