@@ -33,6 +33,7 @@ JOBS = {
     "digits": Job("digits", seeds=(0, 1, 2, 3, 4)),
     "mnist-1-epoch": Job("mnist", ("--epochs", "1"), seeds=(0, 1, 2)),
     "mnist-2-epochs": Job("mnist", ("--epochs", "2"), seeds=(0, 1, 2)),
+    "mnist-12s": Job("mnist", ("--time", "12s"), seeds=(0, 1, 2)),
     "mnist": Job("mnist"),
     "sign-digits": Job("sign_digits"),
     "cifar10-2min": Job("cifar10", ("--time", "2m")),

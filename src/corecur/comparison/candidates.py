@@ -164,12 +164,14 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
     >>> short_names([Path("runs/a/bundle"), Path("runs/b/bundle"), Path("cats.corecur")])
     ['a/bundle', 'b/bundle', 'cats.corecur']
+    >>> short_names([Path("runs/a")] * 2)
+    ['a', 'a']
     """
     parts = [path.resolve().parts for path in paths]
     found = []
     for own in parts:
         depth = 1
-        while depth < len(own) and sum(other[-depth:] == own[-depth:] for other in parts) > 1:
+        while depth < len(own) and sum(other[-depth:] == own[-depth:] for other in set(parts)) > 1:
             depth += 1
         found.append("/".join(own[-depth:]))
     return found

@@ -30,11 +30,11 @@ def drawn_windows(candidates: Sequence[Candidate], record: AnswerRecord, places:
     said = [said_again(candidate, {record.contents[place] for place in places}) for candidate in candidates]
     found = {}
     for place in places:
-        each = [own.get(record.contents[place]) for own in said]
-        if any(one is None for one in each):
+        each = [own[record.contents[place]] for own in said if record.contents[place] in own]
+        if len(each) < len(said):
             continue
-        past, truth, _ = each[0]  # type: ignore[misc]
-        answers = np.stack([one[2] for one in each if one is not None])  # (2, H, C)
+        past, truth, _ = each[0]
+        answers = np.stack([one[2] for one in each])  # (2, H, C)
         column = int(np.abs(answers[0] - answers[-1]).mean(0).argmax())
         shown = past[-_PAST * len(truth) :, column]
         found[place] = forecasts_chart(shown, truth[:, column], [one[:, column] for one in answers])

@@ -72,7 +72,6 @@ def wrong_tag_findings(
     if not labels:
         return []
     together = np.concatenate(kept).astype(np.float64)  # (N, K)
-    found_wrong: list[Finding] = wrong_label_findings(
+    return wrong_label_findings(
         together, np.array(labels), names, classes, split=split, noun="tag", given="tagged", margin=_MARGIN
     )
-    return found_wrong
