@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -64,6 +66,62 @@ def test_what_is_chosen(request_: Request, kernel: str, reason: str) -> None:
 )
 def test_the_native_kernels_come_first(request_: Request) -> None:
     assert choose(request_) == Choice("native", "corecur's own kernel over the whole sequence")
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("changed", "kernel"),
+    [
+        ({}, "fused"),
+        ({"kind": "gru"}, "native"),
+        ({"kind": "peephole_lstm"}, "native"),
+        ({"trained_rows": 0}, "native"),
+        ({"trained_rows": 17}, "native"),
+        ({"units": 256}, "native"),
+        ({"units": 1024}, "native"),
+        ({"zoneout": True}, "native"),
+    ],
+)
+def test_torch_trains_an_lstm_of_many_units_on_few_rows(changed: dict[str, Any], kernel: str, two_threads: None) -> None:
+    choice = choose(Request(**({"kind": "lstm", "units": 512, "trained_rows": 16} | changed)))
+    assert choice.kernel == kernel
+    assert ("faster with 512 units and 16 rows" in choice.reason) == (kernel == "fused")
+
+
+@needs_kernels
+def test_one_thread_trains_it_by_our_own_kernel() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert choose(Request("lstm", units=512, trained_rows=1)).kernel == "native"
+    finally:
+        torch.set_num_threads(before)
+
+
+@needs_kernels
+def test_only_whole_rows_in_training_are_told_to_the_choice(two_threads: None) -> None:
+    layer, x = LSTM(264), torch.randn(2, 3, 4)
+    taken = []
+    for run in (
+        lambda: layer(x),
+        lambda: layer(x, mask=torch.tensor([[True, True, False], [True, True, True]])),
+        lambda: layer.eval()(x),
+        lambda: torch.no_grad()(layer.train())(x),
+    ):
+        run()
+        taken.append((last_path() or Choice("", "")).kernel)
+    assert taken == ["fused", "native", "native", "native"]
+    with asking_for("native"):
+        layer(x)
+        assert last_path() == Choice("native", "it was asked for")
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_an_explicit_request_is_met_or_refused_with_the_reason() -> None:

@@ -51,15 +51,6 @@ class _Job(Struct):
     ]  # fmt: skip
 
 
-class _Outer(Struct):
-    """``CorecurOuter`` of csrc/recurrent.hpp."""
-
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("a", "b", "rows", "out")),
-        *((name, ctypes.c_int64) for name in ("count", "a_stride", "b_stride", "out_stride", "height", "width")),
-    ]
-
-
 def _room(units: int, kind: int, features: int = 0, *, back: bool) -> int:
     """Floats that the packed weights take, whatever the instruction set."""
     return (_D_GATES[kind] if back else _GATES[kind]) * (features + units) * -(-units // 64) * 64
@@ -85,7 +76,6 @@ _OPS.define(
     " Tensor? dropout, Tensor? zoneout_h, Tensor? zoneout_c, Tensor sizes, Tensor offsets, int kind, Tensor? d_outputs,"
     " Tensor d_h, Tensor? d_c) -> (Tensor, Tensor, Tensor)"
 )
-_OPS.define("recurrence_weights(Tensor d_gates, Tensor x, Tensor h, Tensor? rows, int kind) -> (Tensor, Tensor)")
 
 #: Rows of a step that one thread needs to multiply the input in the loop over time as fast as all steps at once.
 _ENOUGH_ROWS = 4
@@ -164,28 +154,6 @@ def _recurrence_backward(
     return d_gates, d_h, d_c
 
 
-def _recurrence_weights(d_gates: Tensor, x: Tensor, h: Tensor, rows: Tensor | None, kind: int) -> tuple[Tensor, Tensor]:
-    """The gradients of the input's weights (G, C) and of the recurrent ones (G, H); ``rows`` (N) says where in ``h``
-    the state before each packed row stands, None: in this order."""
-    units, (real, features) = h.shape[1], x.shape
-    d_ih, d_hh = (x.new_empty(_GATES[kind] * units, width) for width in (features, units))
-
-    def outer(first: int, gates: int, b: Tensor, index: Tensor | None, out: Tensor, row: int) -> _Outer:
-        """The gradient of some gates, from the column ``first`` (in units) of d_gates, to the rows from ``row``."""
-        return _Outer.of(
-            a=d_gates[:, first * units :], b=b, rows=index, out=out[row * units :], count=real,
-            a_stride=d_gates.stride(0), b_stride=b.stride(0), out_stride=out.stride(0), height=gates * units,
-            width=out.shape[1],
-        )  # fmt: skip
-
-    if kind == _GRU:  # columns q, r, z, n
-        jobs = [outer(1, 3, x, None, d_ih, 0), outer(1, 2, h, rows, d_hh, 0), outer(0, 1, h, rows, d_hh, 2)]
-    else:
-        jobs = [outer(0, _GATES[kind], x, None, d_ih, 0), outer(0, _GATES[kind], h, rows, d_hh, 0)]
-    table().outer(ctypes.byref((_Outer * len(jobs))(*jobs)), len(jobs), threads())
-    return d_ih, d_hh
-
-
 def _recurrence_shapes(
     x: Tensor, weight_ih: Tensor, bias: Tensor | None, h: Tensor, c: Tensor | None, *rest: Any
 ) -> Any:
@@ -202,18 +170,23 @@ def _backward_shapes(gates: Tensor, h: Tensor, c: Tensor, extra: Tensor, weight:
     return _rows_of(gates, len(gates), _D_GATES[kind] * weight.shape[1]), torch.empty_like(d_h), d_c
 
 
-def _weights_shapes(d_gates: Tensor, x: Tensor, h: Tensor, rows: Tensor | None, kind: int) -> tuple[Tensor, Tensor]:
-    a, b = (x.new_empty(_GATES[kind] * h.shape[1], width) for width in (x.shape[1], h.shape[1]))
-    return a, b
-
-
 for _name, _run, _shapes in (
     ("recurrence", _recurrence, _recurrence_shapes),
     ("recurrence_backward", _recurrence_backward, _backward_shapes),
-    ("recurrence_weights", _recurrence_weights, _weights_shapes),
 ):
     _OPS.impl(_name, _run, "CPU")
     torch.library.register_fake(f"corecur::{_name}", _shapes, lib=_OPS)
+
+
+def _weight_gradients(d_gates: Tensor, x: Tensor, before: Tensor, kind: int) -> tuple[Tensor, Tensor]:
+    """The gradients of the input's weights (G, C) and of the recurrent ones (G, H), given the states before (N, H)."""
+    if kind != _GRU:
+        return torch.mm(d_gates.t(), x), torch.mm(d_gates.t(), before)
+    units = before.shape[1]
+    d_hh = before.new_empty(3 * units, units)
+    torch.mm(d_gates[:, units : 3 * units].t(), before, out=d_hh[: 2 * units])  # columns q, r, z, n
+    torch.mm(d_gates[:, :units].t(), before, out=d_hh[2 * units :])
+    return torch.mm(d_gates[:, units:].t(), x), d_hh
 
 
 class _Recurrence(torch.autograd.Function):
@@ -282,10 +255,10 @@ class _Recurrence(torch.autograd.Function):
         d_x = packing.unpack(torch.mm(d_input, w_ih)) if needs[4] else None
         d_w_ih = d_w_hh = None
         if needs[7] or needs[8]:
-            seen, rows = states, packing.before
+            seen = packing.earlier(states)
             if dropout is not None:
-                seen, rows = packing.earlier(states) * dropout[packing.rows()], None
-            d_w_ih, d_w_hh = torch.ops.corecur.recurrence_weights.default(d_gates, x, seen, rows, kind)
+                seen = seen * dropout[packing.rows()]
+            d_w_ih, d_w_hh = _weight_gradients(d_gates, x, seen, kind)
         d_b_ih = d_input.sum(0) if ctx.biased else None
         d_b_hh = d_b_ih
         if kind == _GRU and d_b_ih is not None:

@@ -81,10 +81,12 @@ def _request(
     autocast: bool,
     transformed: bool,
     single: bool,
+    units: int,
+    trained_rows: int,
 ) -> Request:
     """The request of these fields, made once: one is asked for in every call."""
     name = str(dtype).removeprefix("torch.")
-    rest = (autocast, transformed, single)
+    rest = (autocast, transformed, single, units, trained_rows)
     return Request(kind, activation, recurrent_activation, recurrent_dropout, zoneout, device, name, *rest)
 
 
@@ -225,10 +227,11 @@ class Gated(Layer):
         }
         return starts.get(name, ("ones" if name.startswith("weight_norm") else "zeros", None))
 
-    def request(self, *, single: bool = False) -> Request:
+    def request(self, *, single: bool = False, trained_rows: int = 0) -> Request:
         """What the choice of a kernel depends on, for ``corecur.kernels.explain``.
 
-        ``single`` says that it is about one row, or one step of a few, without gradients.
+        ``single`` says that it is about one row, or one step of a few, without gradients; ``trained_rows`` are those of
+        a training step whose rows are of one length.
         """
         weight = self.weights()["weight_ih"] if self.built else torch.empty(0)
         device = weight.device.type
@@ -244,6 +247,8 @@ class Gated(Layer):
             # As torch itself asks before it runs a function with a gradient of its own.
             torch._C._are_functorch_transforms_active(),
             single,
+            self.units,
+            trained_rows,
         )
 
     def over_time(
@@ -251,7 +256,8 @@ class Gated(Layer):
     ) -> tuple[Tensor, list[Tensor]]:
         """The kernel's outputs (B, T, P) and last states for ``x`` (B, T, C)."""
         single = lengths is None and is_single(x, state, self.weights().values())
-        return run(self.request(single=single), self._work(x, state, lengths, need_state))
+        rows = len(x) if self.training and lengths is None and torch.is_grad_enabled() else 0
+        return run(self.request(single=single, trained_rows=rows), self._work(x, state, lengths, need_state))
 
     def over_shapes(self, x: Tensor) -> Tensor:
         """Outputs without values for ``x`` on the meta device, after the products that all steps together take."""

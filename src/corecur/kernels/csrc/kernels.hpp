@@ -22,7 +22,6 @@ struct CorecurKernels {
   double (*peak)(std::int64_t rounds);
   int (*recurrent_forward)(const CorecurRecurrent* jobs, int count, int threads);
   int (*recurrent_backward)(const CorecurRecurrent* jobs, int count, int threads);
-  int (*outer)(const CorecurOuter* jobs, int count, int threads);
   int (*row_recurrent_forward)(const CorecurRowRecurrent* job, int threads);
   int (*row_recurrent_backward)(const CorecurRowRecurrent* job, int threads);
   void (*optimizer_step)(const CorecurRule* rules, CorecurParameter* parameters, float* const* gradients,

@@ -35,13 +35,4 @@ struct CorecurRecurrent {
   float* d_gates;          // (N, D): D = G, 4 H for GRU with the columns q, r, z, n
 };
 
-// One weight's gradient: out[r][c] = Σ_n a[n · a_stride + r] · b[rows[n] · b_stride + c].
-struct CorecurOuter {
-  const float* a;
-  const float* b;
-  const std::int64_t* rows;  // or null: row n of b
-  float* out;
-  std::int64_t count, a_stride, b_stride, out_stride, height, width;
-};
-
 }

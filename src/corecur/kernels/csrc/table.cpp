@@ -6,7 +6,6 @@ namespace corecur::CORECUR_ISA {
 
 int recurrent_forward(const CorecurRecurrent*, int, int);
 int recurrent_backward(const CorecurRecurrent*, int, int);
-int outer(const CorecurOuter*, int, int);
 int row_recurrent_forward(const CorecurRowRecurrent*, int);
 int row_recurrent_backward(const CorecurRowRecurrent*, int);
 void optimizer_step(const CorecurRule*, CorecurParameter*, float* const*, const std::int64_t*, std::int64_t, int);
@@ -85,7 +84,7 @@ int convolution_backward(const CorecurConvolution* job, int threads) {
 #define CORECUR_NAME(name) CORECUR_TEXT(name)
 
 extern const CorecurKernels kernels;
-const CorecurKernels kernels = {CORECUR_NAME(CORECUR_ISA), LANES, map, peak, recurrent_forward, recurrent_backward, outer,
+const CorecurKernels kernels = {CORECUR_NAME(CORECUR_ISA), LANES, map, peak, recurrent_forward, recurrent_backward,
                                 row_recurrent_forward, row_recurrent_backward, optimizer_step, gradients_clip, stage_pack,
                                 stage_steps, generate, convolution_room, convolution_forward, convolution_backward,
                                 softmax, cross_entropy, cross_entropy_backward};
