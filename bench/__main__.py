@@ -19,6 +19,8 @@ networks   the five networks of the articles, whole: training, predict and one s
            memory (targets in bench/networks.py; under 10 minutes on two cores)
 recurrent  every recurrent cell, masked and not, beside torch.nn, loops by hand and, where installed, Keras on torch and
            on JAX: time and memory of a step (a baseline without a target; under 4 minutes on one thread)
+text       an epoch of a language network over as many characters as tiny Shakespeare has, beside a loop written by
+           hand in torch (target: half its time)
 
 Each contender runs in a process of its own. First they must prove that they do the same work; then short blocks run in
 turn, A B B A, with A once more against itself: where that control is off by more than 3 %, the run is rejected. Ratios
@@ -34,7 +36,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-NAMES = ("checkpoints", "fit", "generation", "grid", "import", "lengths", "load", "long", "networks", "recurrent")
+NAMES = (
+    "checkpoints",
+    "fit",
+    "generation",
+    "grid",
+    "import",
+    "lengths",
+    "load",
+    "long",
+    "networks",
+    "recurrent",
+    "text",
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,7 @@ HABITS = {
     "long": Habits(sittings=1, all_cores=True, one_core=False),
     "networks": Habits(rounds=6, sittings=1, all_cores=True, one_core=False),
     "recurrent": Habits(sittings=1),
+    "text": Habits(sittings=1, all_cores=True, one_core=False),
 }
 
 
@@ -151,6 +166,7 @@ def jobs(options: argparse.Namespace) -> dict[str, Job]:
         networks,
         peers,
         recurrent,
+        text,
     )
 
     return {
@@ -164,6 +180,7 @@ def jobs(options: argparse.Namespace) -> dict[str, Job]:
         "long": Job(lengths.long_cases, summary=lengths.summary),
         "networks": Job(lambda: networks.cases(options.only), networks.missing, networks.summary),
         "recurrent": Job(recurrent.cases, lambda: keras_cells.engines()[1]),
+        "text": Job(text.cases, summary=text.summary),
     }
 
 
