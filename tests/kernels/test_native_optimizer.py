@@ -231,6 +231,25 @@ class TestOddInput:
         torch.optim.Adam([q], lr=0.01, eps=1e-7, fused=True).step()
         torch.testing.assert_close(self.taken(gradient)[0], q.detach())
 
+    def test_moments_too_small_for_normal_numbers_become_zeros(self) -> None:
+        """0.9 times the least number is rounded to itself: it would stay, and cost a hundred times as much."""
+        least = float(torch.finfo(torch.float32).tiny) / 2**20
+        kept = Kept(torch.full((37,), least), torch.full((37,), least), steps=torch.ones(()))
+        weight = nn.Parameter(torch.ones(37))
+        weight.grad = torch.zeros(37)
+        step = Step([weight], [kept], [0])
+        step.take((Rule * 1)(Rule(ADAM, rate=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-7)))
+        assert not kept.first.any() and not kept.second.any()
+        assert torch.equal(weight.detach(), torch.ones(37))
+
+    def test_without_an_epsilon_small_moments_decide_and_stay(self) -> None:
+        least = float(torch.finfo(torch.float32).tiny) / 2**4
+        kept = Kept(torch.full((37,), least), torch.full((37,), least), steps=torch.ones(()))
+        weight = nn.Parameter(torch.ones(37))
+        weight.grad = torch.zeros(37)
+        Step([weight], [kept], [0]).take((Rule * 1)(Rule(ADAM, rate=0.1, beta_1=0.9, beta_2=0.999, epsilon=0.0)))
+        assert bool((kept.second > 0).all())
+
     def test_a_gradient_in_another_order_of_memory(self) -> None:
         weight = torch.randn(6, 4, 3, 3).to(memory_format=torch.channels_last)
         gradient = torch.randn(6, 4, 3, 3)
