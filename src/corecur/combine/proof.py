@@ -34,11 +34,15 @@ class Rival:
 
 @dataclass(frozen=True)
 class Proof:
-    """The combination first, then its members; ``differences`` are those of the combination from each member."""
+    """The combination first, then its members; ``differences`` are those of the combination from each member.
+
+    ``split`` is what they answered to.
+    """
 
     rivals: tuple[Rival, ...]
     differences: tuple[Difference, ...]
     measure: Measure
+    split: str = "test"
 
     @property
     def best(self) -> int:
@@ -59,7 +63,7 @@ class Proof:
 
     def listing(self) -> Listing:
         """The models as a table for people."""
-        calibrated = all(hasattr(one.outcome, "calibration") for one in self.rivals)
+        calibrated = all(getattr(one.outcome, "calibration", None) is not None for one in self.rivals)
         more = ("calibration error", "negative log-likelihood") if calibrated else ()
         rows = []
         for one in self.rivals:
@@ -69,12 +73,13 @@ class Proof:
                 found: Any = one.outcome
                 row += [percent(found.calibration["ece"], 2), f"{found.calibration['nll']:.4f}"]
             rows.append(row)
-        return ("model", f"test {self.measure.name}", "95 % interval", "weights", *more), rows, ""
+        return ("model", f"{self.split} {self.measure.name}", "95 % interval", "weights", *more), rows, ""
 
     def as_json(self) -> dict[str, Any]:
         """The parts as JSON values."""
         return {
             "figure": self.measure.name,
+            "split": self.split,
             "models": [
                 {
                     "name": one.name,
@@ -94,7 +99,7 @@ class Proof:
 
 
 def prove(learner: Learner[Any, Any, Any], members: Sequence[Member], data: Any) -> Proof:
-    """Test the combination and its members, each once, on the same test split."""
+    """Test the combination and its members, each once, on the same test split (a text may have none: validation)."""
     rivals, contests = [], []
     for name, one in ((COMBINATION, learner), *((member.name, member.learner) for member in members)):
         shown = in_order(data, one.classes) if one.classes else data
@@ -105,7 +110,8 @@ def prove(learner: Learner[Any, Any, Any], members: Sequence[Member], data: Any)
         contests.append(contest)
         rivals.append(Rival(name, *_figure(contest), one.network.count_params(), outcome))
     differences = tuple(set_against(contests[0], other.results) for other in contests[1:])
-    return Proof(tuple(rivals), differences, contests[0].measure)
+    split = getattr(rivals[0].outcome, "split", "test")
+    return Proof(tuple(rivals), differences, contests[0].measure, split)
 
 
 def _figure(contest: Contest) -> tuple[float, tuple[float, float] | None]:

@@ -405,7 +405,8 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
         if len(symbols) != len(known) or len(outputs) != 1 or outputs[0].shape[-1] != len(self.classes):
             raise BundleError("bad-labels", "the labels do not fit the network's outputs", where=bundle.path)
         sizes = [getattr(m, "input_dim", None) for m in self.network.modules() if hasattr(m, "input_dim")]
-        if sizes != list(known.values()):
+        members = max(1, len(sizes) // len(known))  # each of a combination looks up its own vectors
+        if sizes != list(known.values()) * members:
             raise BundleError("bad-preprocess", "the vocabularies do not fit the network", where=bundle.path)
 
     @property
