@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +16,13 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from corecur.combine.combination import Combination, combine
-from corecur.combine.member_answers import split_answers
+from corecur.combine.member_answers import bio_of, split_answers
 from corecur.combine.members import open_members
 from corecur.combine.unseen_splits import in_order
 from corecur.data.text.open_tagged import load_tagged
 from corecur.data.text.tagged_sets import TaggedSet
 from corecur.errors import ConfigError
+from corecur.layers.crf import bio_forbids
 from corecur.learners.sequence_tagger import SequenceTagger
 from corecur.learners.text_generator import TextGenerator
 from corecur.learners.verification import verify
@@ -223,6 +225,44 @@ def test_another_order_of_tags_and_a_combination_as_a_member(
     np.testing.assert_allclose(np.concatenate(found.probabilities_of(part, calibrated=False)), wanted, atol=1e-5)
     data = load_tagged(*tagged(20, 0))
     assert in_order(data, data.classes[::-1]).train.tags == data.train.tags
+
+
+NAMED = (
+    [["Ann", "Lee", "sees", "Bo"], ["Bo", "runs"], ["Lee", "sees", "Ann", "Lee"], ["it", "runs"]] * 40,
+    [["B-PER", "I-PER", "O", "B-PER"], ["B-PER", "O"], ["B-PER", "O", "B-PER", "I-PER"], ["O", "O"]] * 40,
+)
+
+
+def _allowed(tags: list[str]) -> bool:
+    return not any(bio_forbids(before, tag) for before, tag in itertools.pairwise([None, *tags]))
+
+
+def test_entities_are_the_best_sequence_that_bio_allows(tmp_path: Path) -> None:
+    """In NumPy, path by path: of all that BIO allows the largest product of mean marginals, which stay as they are."""
+    paths, sentences = [], [["Ann", "Lee", "Bo"], ["Lee"], ["runs", "it", "Lee", "sees"]]
+    for seed in range(2):
+        one = SequenceTagger(seed=seed, **SMALL | {"epochs": 1})
+        one.fit(*NAMED, **SPLITS, baseline="none")
+        paths.append(one.save(tmp_path / str(seed)))
+    members = [tagger(path) for path in paths]
+    part = TaggedSet(tuple(map(tuple, sentences)), None, ("",) * 3)
+    each = zip(*(one.probabilities_of(part) for one in members), strict=True)
+    mean, names = [np.mean(pair, 0).astype(np.float64) for pair in each], members[0].classes
+    found = combine(paths, NAMED, out=tmp_path / "both", split_seed=0, threads=1, **SPLITS)
+    learner = tagger(found.path)
+    assert learner.crf is None and found.proof is not None and verify(found.path).error is None
+    shares = learner.probabilities_of(part, calibrated=False)
+    for words, own, likely, tags in zip(sentences, mean, shares, learner.tags_of(part), strict=True):
+        every = [path for path in itertools.product(range(3), repeat=len(words)) if _allowed([names[k] for k in path])]
+        weights = np.array([own[np.arange(len(words)), list(p)].prod() for p in every])
+        assert tags == tuple(names[k] for k in every[int(weights.argmax())])
+        np.testing.assert_allclose(likely, own, atol=1e-5)
+    twice = combine([found.path, paths[0]], NAMED, out=tmp_path / "twice", split_seed=0, threads=1, **SPLITS)
+    both = zip(tagger(found.path).probabilities_of(part), members[0].probabilities_of(part), strict=True)
+    for likely, pair in zip(tagger(twice.path).probabilities_of(part, calibrated=False), both, strict=True):
+        np.testing.assert_allclose(likely, np.mean(pair, 0), atol=1e-5)
+    odd = (NAMED[0], [[tag.replace("B-", "I-") for tag in NAMED[1][0]], *NAMED[1][1:]])
+    assert bio_of(learner, load_tagged(*NAMED)) == names and bio_of(learner, load_tagged(*odd)) is None
 
 
 def test_members_that_do_not_fit(taggers: list[Path], writers: list[Path], sentences: Path, tmp_path: Path) -> None:

@@ -98,6 +98,10 @@ def test_marginals_as_the_answer(tmp_path: Any) -> None:
         assert torch.equal(Model.load(tmp_path / "m").eval()(x), found)
     assert torch.equal(found.mask, x != 0) and float(found[1, 0, 2]) == 0  # nothing begins with I-X
     assert torch.equal(tagger.train()(x), emissions * (x != 0).unsqueeze(-1))
+    steps, likely = CRF(5, bio=NAMES, answer="steps").eval(), torch.rand(2, 4, 5).log()
+    assert torch.equal(steps(likely).argmax(-1), steps.decode(likely)) and torch.equal(steps(likely).scores, likely)
+    assert not hasattr(steps(likely), "chain") and hasattr(steps.train()(likely), "chain")
+    assert torch.equal(CRF(5, answer="emissions").eval()(likely), likely)
     with pytest.raises(ConfigError, match="no such answer"):
         CRF(3, answer="best")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="number above 0"):

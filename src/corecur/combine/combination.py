@@ -20,6 +20,7 @@ from corecur.combine.blend import Stack, likeliest_weights, mixture_weights, qua
 from corecur.combine.member_answers import (
     FLOOR,
     answer_in,
+    bio_of,
     check_stackable,
     chosen_shares,
     copy_of,
@@ -35,6 +36,7 @@ from corecur.engine.calibration import Calibration, calibrate
 from corecur.errors import ConfigError
 from corecur.finding import Finding
 from corecur.layers.activation import Activation, Softmax
+from corecur.layers.crf import CRF
 from corecur.layers.dense import Dense
 from corecur.layers.logarithm import Logarithm
 from corecur.layers.merge import Add, Average, Concatenate
@@ -218,7 +220,7 @@ def _combined(members: Sequence[Member], method: Method, data: Any) -> Made:
         gone = ", ".join(member.name for member, share in zip(members, shares, strict=True) if not share)
         detail = f"left out, since they add nothing on the validation split: {gone}"
     steps = None if steps is None or steps.shape[1] == 1 else steps[shares > 0]
-    network = _network(used, classes, first, stack if steps is None else steps)
+    network = _network(used, classes, first, stack if steps is None else steps, bio=bio_of(first, data))
     learner = _learner_like(first, network, classes)
     if stack is not None:  # what it says of the samples that it was fitted on is too sure
         fitted = replace(calibrate(stack.unseen, labels), noun="samples" if groups is None else "words")
@@ -242,8 +244,9 @@ def _network(
     classes: tuple[str, ...],
     first: Learner[Any, Any, Any],
     stack: Stack | Tensor | None,
+    bio: tuple[str, ...] | None,
 ) -> Model:
-    """One network of all members, which share its inputs."""
+    """One network of all members, which share its inputs; with ``bio`` it answers with tags that may stand in a row."""
     inputs = [Input(batch_shape=symbol.shape, dtype=symbol.dtype) for symbol in first.network.input_symbols]
     answers = []
     for number, (member, _) in enumerate(used):
@@ -269,15 +272,21 @@ def _network(
             first, (SequenceTagger, TextGenerator)
         ):  # whose networks give scores, or leave them on the output
             output = Logarithm(FLOOR)(output)
-            output = Softmax()(output) if isinstance(first, TextGenerator) else output
+            output = Softmax()(output) if isinstance(first, TextGenerator) else _in_a_row(output, bio)
         return Model(inputs, output, name="combination")
     blend = Dense(len(classes), dtype="float32")
     output = blend(Logarithm()(Concatenate()(answers)))
-    if not isinstance(first, SequenceTagger):
-        output = Activation("softmax")(output)
+    output = _in_a_row(output, bio) if isinstance(first, SequenceTagger) else Activation("softmax")(output)
     network = Model(inputs, output, name="combination")
     blend.load_state_dict({"weight": stack.weight, "bias": stack.bias})
     return network
+
+
+def _in_a_row(scores: Any, bio: tuple[str, ...] | None) -> Any:
+    """Scores of tags, with the best sequence that the BIO scheme allows as the answer."""
+    if bio is None:
+        return scores
+    return CRF(len(bio), bio=bio, answer="steps", transition_initializer="zeros", trainable=False)(scores)
 
 
 def _quantile_shares(members: Sequence[Member], data: Any, *, by_step: bool) -> Tensor:

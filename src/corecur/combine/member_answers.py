@@ -17,8 +17,10 @@ from corecur.combine.members import Member
 from corecur.engine.calibration import nll, tempered
 from corecur.errors import ConfigError
 from corecur.layers.activation import Activation
+from corecur.layers.crf import bio_forbids
 from corecur.layers.logarithm import Logarithm
 from corecur.layers.rescaling import Rescaling
+from corecur.learners.entities import are_entity_tags
 from corecur.learners.forecaster import Forecaster
 from corecur.learners.image_classifier import ImageClassifier
 from corecur.learners.learner import Learner
@@ -67,11 +69,12 @@ def answer_in(member: Member, inputs: Sequence[Any], *, name: str) -> Any:
     temperature = getattr(learner.preprocess, "temperature", 1.0)
     if isinstance(learner, SequenceTagger):
         description = describe(learner.network)
-        chained = [layer for layer in description["layers"] if layer["kind"] == "CRF"]
-        for layer in chained:
-            layer["config"] |= {"answer": "marginals", "temperature": temperature}
+        chained = [layer["config"] for layer in description["layers"] if layer["kind"] == "CRF"]
+        for config in chained:
+            kind = "emissions" if config["answer"] == "steps" else "marginals"
+            config |= {"answer": kind, "temperature": temperature}
         answer = copy_of(learner.network, name=name, description=description)(*inputs)
-        if chained:
+        if learner.crf is not None:
             return answer
         scores = answer if temperature == 1.0 else Rescaling(1 / temperature)(answer)
         return Activation("softmax")(scores)
@@ -180,6 +183,20 @@ def soup_judge(learner: Learner[Any, Any, Any], data: Any) -> tuple[Callable[[],
 
         return of_words, lambda: learner.tags_of(few)
     return lambda: nll(uncalibrated(any_learner, held), held.labels), lambda: uncalibrated(any_learner, few)
+
+
+def bio_of(learner: Learner[Any, Any, Any], data: Any) -> tuple[str, ...] | None:
+    """The tags of a tagger where they mark entities and the training split keeps to the BIO scheme; else None.
+
+    >>> bio_of(TextGenerator(), None) is None
+    True
+    """
+    if not isinstance(learner, SequenceTagger) or not are_entity_tags(learner.classes):
+        return None
+    for tags in data.train.tags:
+        if any(bio_forbids(before, tag) for before, tag in zip((None, *tags), tags, strict=False)):
+            return None
+    return learner.classes
 
 
 def check_stackable(learner: Learner[Any, Any, Any]) -> None:

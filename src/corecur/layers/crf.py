@@ -25,7 +25,7 @@ from corecur.layers.symbolic import Shape
 #: What a transition that the scheme of the tags forbids is given on top.
 FORBIDDEN = -1e4
 #: What a CRF gives in evaluation.
-Answer = Literal["path", "marginals"]
+Answer = Literal["path", "marginals", "emissions", "steps"]
 
 
 def checked_temperature(temperature: float) -> float:
@@ -70,7 +70,9 @@ class CRF(Layer):
 
     ``bio`` are the names of the tags, in order: transitions that the BIO scheme forbids then get -1e4 on top.
     With ``answer="marginals"`` the output in evaluation are the marginals, at a ``temperature`` T: those of
-    ``exp(s(y) / T)``, of all scores divided by T, whose best path is the same for every T.
+    ``exp(s(y) / T)``, of all scores divided by T, whose best path is the same for every T. With ``"emissions"`` it is
+    the emissions. ``"steps"`` is for emissions that are logarithms of probabilities at each step already, blended ones:
+    the output is the best path, and carries the emissions as ``output.scores`` in place of a chain.
 
     >>> crf = CRF(3)
     >>> x = torch.randn(2, 5, 3)
@@ -134,7 +136,10 @@ class CRF(Layer):
         if mask is not None:
             x = blank(x, mask)
         y = x.view_as(x) if self.training else self._answered(x, mask)
-        y.chain = Chain(self, x, mask)  # type: ignore[attr-defined]
+        if self.answer == "steps" and not self.training:
+            y.scores = x  # type: ignore[attr-defined]
+        else:
+            y.chain = Chain(self, x, mask)  # type: ignore[attr-defined]
         return y
 
     def decode(self, emissions: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -215,9 +220,11 @@ class CRF(Layer):
         return log_partition(x, self._scores(sharpness), lengths)
 
     def _answered(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        if self.answer == "path":
+        if self.answer in ("path", "steps"):
             return self._best(x, mask)
-        return x.view_as(x) if x.is_meta else self.marginals(x, mask=mask, temperature=self.temperature)
+        if self.answer == "emissions" or x.is_meta:
+            return x.view_as(x)
+        return self.marginals(x, mask=mask, temperature=self.temperature)
 
     def _best(self, x: Tensor, mask: Tensor | None) -> Tensor:
         return F.one_hot(self._decode(x, mask), self.num_tags).to(x.dtype)  # (B, T) -> (B, T, K)

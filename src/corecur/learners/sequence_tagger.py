@@ -411,8 +411,9 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
 
     @property
     def crf(self) -> CRF | None:
-        """The last layer, where it knows which tags follow each other."""
-        return next((layer for layer in self.network.layers if isinstance(layer, CRF)), None)
+        """The last layer, where it has learned which tags follow each other."""
+        found = (layer for layer in self.network.layers if isinstance(layer, CRF) and layer.answer == "path")
+        return next(found, None)
 
 
 def _words(answer: TaggedSentence) -> Iterator[tuple[str, str, float]]:

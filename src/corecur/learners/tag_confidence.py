@@ -35,8 +35,8 @@ _SMALLEST, _LEAST = 1e-38, 1e-12
 def tag_probabilities(output: Tensor, temperature: float = 1.0) -> Tensor:
     """Of each tag at each word, (B, T, K), from the outputs of a tagger in evaluation.
 
-    Those of a CRF weigh all paths through a tag, with every score divided by the temperature; others are
-    softmax(x / T).
+    Those of a CRF weigh all paths through a tag, with every score divided by the temperature; others, and those of a
+    CRF over single steps, are softmax(x / T).
 
     >>> tag_probabilities(torch.tensor([[[0.0, 2.0]]]), temperature=2.0)
     tensor([[[0.2689, 0.7311]]])
@@ -45,9 +45,10 @@ def tag_probabilities(output: Tensor, temperature: float = 1.0) -> Tensor:
     if chain is not None:
         found: Tensor = chain.crf.marginals(chain.emissions, mask=chain.mask, temperature=temperature)
         return found
-    plain = output.float().softmax(-1)
+    scores = getattr(output, "scores", output).float()
+    plain = scores.softmax(-1)
     if temperature == 1.0 or plain.requires_grad:
-        return plain if temperature == 1.0 else (output.float() / temperature).softmax(-1)
+        return plain if temperature == 1.0 else (scores / temperature).softmax(-1)
     return tempered(plain.flatten(0, -2), temperature).view_as(plain)
 
 
