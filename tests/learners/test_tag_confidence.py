@@ -103,7 +103,7 @@ def test_a_search_finds_what_bisection_finds(sharpness: float) -> None:
     def loss(temperature: float) -> float:
         return float(torch.nn.functional.cross_entropy(shares.log() / temperature, labels))
 
-    assert least_temperature(loss) == pytest.approx(fit_temperature(shares, labels), rel=1e-3)
+    assert least_temperature(loss) == pytest.approx(fit_temperature(shares, labels), rel=2e-3)
 
 
 def test_confidence_against_numpy() -> None:

@@ -13,9 +13,11 @@ from corecur.combine.unseen_splits import in_order
 from corecur.engine.intervals import wilson
 from corecur.engine.paired_tests import Difference, Measure, figure_interval, holm, verdict
 from corecur.errors import ConfigError
+from corecur.learners.language_score import LanguageScore
 from corecur.learners.learner import Learner
 from corecur.learners.outcome import Listing, Outcome
 from corecur.learners.simple_models import Contest, set_against
+from corecur.learners.tagging_evaluation import TaggingEvaluation
 from corecur.report.charts import percent
 
 COMBINATION = "combination"
@@ -108,16 +110,18 @@ def prove(learner: Learner[Any, Any, Any], members: Sequence[Member], data: Any)
         if outcome is None or contest is None:
             raise ConfigError(f"a {one.title} cannot be set against others", where=name)
         contests.append(contest)
-        rivals.append(Rival(name, *_figure(contest), one.network.count_params(), outcome))
+        rivals.append(Rival(name, *_figure(contest, outcome), one.network.count_params(), outcome))
     differences = tuple(set_against(contests[0], other.results) for other in contests[1:])
     split = getattr(rivals[0].outcome, "split", "test")
     return Proof(tuple(rivals), differences, contests[0].measure, split)
 
 
-def _figure(contest: Contest) -> tuple[float, tuple[float, float] | None]:
-    """The figure of a model's results, and its 95 % interval."""
+def _figure(contest: Contest, outcome: Outcome) -> tuple[float, tuple[float, float] | None]:
+    """The figure of a model's results, and its 95 % interval: the one its own sentence tells, where it has one."""
     results = contest.results
     if contest.score is None and results.dtype == bool:
         return float(results.mean()), wilson(int(results.sum()), len(results))
     total = results.mean() if contest.score is None else contest.score(results.sum(0))
+    if isinstance(outcome, (TaggingEvaluation, LanguageScore)):
+        return float(np.asarray(total)), outcome.interval
     return float(np.asarray(total)), figure_interval(results, contest.score, block=contest.block)

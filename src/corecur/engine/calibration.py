@@ -25,7 +25,7 @@ LEAST_SAMPLES = 50
 # Answers a bin of the calibration error has at least, and how many bins there are at most.
 _LEAST_IN_BIN, _MOST_BINS = 20, 15
 _RESAMPLES, _MOST_DRAWN = 1000, 20_000_000
-_GRID = 12
+_GRID = 6
 # A softmax in float32 can round to 0, whose logarithm is no number.
 _SMALLEST = 1e-38
 
@@ -112,7 +112,7 @@ def least_temperature(loss: Callable[[float], float]) -> float:
     losses = [loss(math.exp(place)) for place in grid]
     best = min(range(len(grid)), key=lambda place: (losses[place], abs(grid[place])))
     around = (grid[max(0, best - 1)], grid[min(_GRID, best + 1)])
-    found = minimize_scalar(lambda x: loss(math.exp(x)), bounds=around, method="bounded", options={"xatol": 1e-6})
+    found = minimize_scalar(lambda x: loss(math.exp(x)), bounds=around, method="bounded", options={"xatol": 1e-4})
     nearest = float(found.x) if found.fun < losses[best] else grid[best]
     return min(HOTTEST, max(COLDEST, round(math.exp(nearest), 4)))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -67,7 +68,9 @@ _PREDICT_BATCH = 256
 _MOST_SHOWN = 12  # tags named when a source is described
 _MOST_TAGS = 5000
 # What a temperature is fitted on, at most: words times tags, with a CRF times tags once more.
-_MOST_CELLS = 30_000_000
+_MOST_CELLS = 5_000_000
+# Of a search for a temperature of a CRF, in readings of the sentences that it is fitted on.
+_SEARCHED = 8
 
 
 class TaggedReading(BaseModel):
@@ -192,6 +195,7 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
                 f"val_{'f1' if score else 'accuracy'}", mode="max", patience=recipe.patience, restore_best_weights=True
             ),
             callbacks=score,
+            test_seconds=self._seconds_to_test(data),
         )
 
     def _batches(self, part: TaggedSet, *, tagged: bool, recipe: TaggerRecipe | None = None) -> BucketBatches:
@@ -277,11 +281,28 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
         self._preprocess = self.preprocess.model_copy(update={"temperature": found.temperature})
         return found
 
-    def _fit_temperature(self, held: TaggedSet) -> Calibration:
+    def _seconds_to_test(self, data: TaggedSource) -> float:
+        """About how long calibration and test will take, from a few sentences."""
+        asked = data.test or data.validation
+        if asked is None or not len(asked):
+            return 0.0
+        some = asked.take(torch.arange(min(32, len(asked))))
+        list(self._answers(some, 1.0, 2.0))
+        began = time.perf_counter()
+        list(self._answers(some, 1.0, 2.0))
+        fitted = 0 if data.validation is None else len(self._enough(data.validation))
+        readings = fitted * _SEARCHED + (0 if data.test is None else len(data.test))
+        return 1.25 * (time.perf_counter() - began) / len(some) * readings
+
+    def _enough(self, held: TaggedSet) -> TaggedSet:
+        """As many sentences as a temperature needs, which is one number."""
         cells = held.words * len(self.classes) ** (1 if self.crf is None else 2)
-        if cells > _MOST_CELLS:  # a temperature is one number, for which some sentences do
-            count = max(1, len(held) * _MOST_CELLS // cells)
-            held = held.take(torch.linspace(0, len(held) - 1, count).long())
+        if cells <= _MOST_CELLS:
+            return held
+        return held.take(torch.linspace(0, len(held) - 1, max(1, len(held) * _MOST_CELLS // cells)).long())
+
+    def _fit_temperature(self, held: TaggedSet) -> Calibration:
+        held = self._enough(held)
         if self.crf is not None:
             found = [(output.chain, tags) for _, output, tags in self._outputs(held, tagged=True)]  # type: ignore[attr-defined]
             return calibrate_chains([chain for chain, _ in found], [tags for _, tags in found])
