@@ -67,6 +67,49 @@ def test_against_every_path() -> None:
     assert layer.decode(x)[0].tolist() == list(paths[int(found.argmax())])
 
 
+@pytest.mark.parametrize("temperature", [0.25, 0.8, 3.0])
+def test_a_temperature_divides_every_score(temperature: float) -> None:
+    """In NumPy, path by path: weights exp(s(y) / T); the best path is that of T = 1."""
+    layer, x = crf(), 2 * torch.randn(3, 4, 3, dtype=torch.float64)
+    scores = type(layer._scores())(*(s.detach() for s in layer._scores()))
+    shares = layer.marginals(x, temperature=temperature).detach().numpy()
+    for row in range(3):
+        paths, found = every_path(x[row].numpy(), scores)
+        weights = np.exp((found - found.max()) / temperature)
+        wanted = np.zeros((4, 3))
+        for path, weight in zip(paths, weights / weights.sum(), strict=True):
+            wanted[np.arange(4), list(path)] += weight
+        np.testing.assert_allclose(shares[row], wanted, atol=1e-12)
+        assert layer.decode(x)[row].tolist() == list(paths[int(found.argmax())])
+    scaled = crf()
+    scaled.load_state_dict({name: value / temperature for name, value in layer.state_dict().items()})
+    assert torch.equal(scaled.decode(x / temperature), layer.decode(x))
+
+
+def test_marginals_as_the_answer(tmp_path: Any) -> None:
+    network = [layers.Embedding(20, 4, mask_zero=True, input_length=6), layers.Dense(5)]
+    tagger = Sequential([*network, CRF(5, bio=NAMES, answer="marginals", temperature=2)]).eval()
+    x = torch.tensor([[1, 2, 3, 0, 0, 0], [4, 5, 6, 7, 8, 9]])
+    with torch.no_grad():
+        emissions = tagger.layers[1](tagger.layers[0](x))
+        found = tagger(x)
+        torch.testing.assert_close(found, tagger.layers[2].marginals(emissions, temperature=2.0))  # type: ignore[operator]
+        tagger.save(tmp_path / "m")
+        assert torch.equal(Model.load(tmp_path / "m").eval()(x), found)
+    assert torch.equal(found.mask, x != 0) and float(found[1, 0, 2]) == 0  # nothing begins with I-X
+    assert torch.equal(tagger.train()(x), emissions * (x != 0).unsqueeze(-1))
+    steps, likely = CRF(5, bio=NAMES, answer="steps").eval(), torch.rand(2, 4, 5).log()
+    assert torch.equal(steps(likely).argmax(-1), steps.decode(likely)) and torch.equal(steps(likely).scores, likely)
+    assert not hasattr(steps(likely), "chain") and hasattr(steps.train()(likely), "chain")
+    assert torch.equal(CRF(5, answer="emissions").eval()(likely), likely)
+    with pytest.raises(ConfigError, match="no such answer"):
+        CRF(3, answer="best")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="number above 0"):
+        CRF(3, temperature=0.0)
+    with pytest.raises(ConfigError, match="number above 0"):
+        crf().marginals(torch.zeros(1, 2, 3, dtype=torch.float64), temperature=-1)
+
+
 def test_gradients() -> None:
     layer, x = crf(), torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
     tags, mask = torch.randint(3, (2, 4)), torch.tensor([[True, False, True, True], [True, True, False, False]])

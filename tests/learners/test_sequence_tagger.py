@@ -127,7 +127,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert [row["tokens"][0] for row in json.loads(said.stdout)] == ["Anna", "Bert"]
     assert json.loads(said.stdout)[1]["entities"][-1]["text"] == "Carla Miller"
     table = run.invoke(app, ["predict", result["bundle"], str(folder / "test.conll"), "--format", "csv"])
-    assert table.stdout.startswith("sentence,word,tag\n") and table.stdout.count("\n") > 80
+    assert table.stdout.startswith("sentence,word,tag,probability\n") and table.stdout.count("\n") > 80
     assert run.invoke(app, ["info", result["bundle"]]).exit_code == 0
 
 

@@ -30,9 +30,17 @@ def mixture_weights(answers: Sequence[Tensor], labels: Tensor) -> Tensor:
     >>> mixture_weights([sure, wrong], torch.zeros(9, dtype=torch.int64)).tolist()
     [1.0, 0.0]
     """
-    chosen = torch.stack([a.double().gather(1, labels[:, None].long())[:, 0] for a in answers])  # (M, N)
-    chosen = chosen.clamp_min(_FLOOR)
-    weights = torch.full((len(answers), 1), 1 / len(answers), dtype=torch.float64)
+    return likeliest_weights(torch.stack([a.double().gather(1, labels[:, None].long())[:, 0] for a in answers]))
+
+
+def likeliest_weights(chosen: Tensor) -> Tensor:
+    """The same weights (M,) from what members gave the truth of each sample, ``chosen`` (M, N).
+
+    >>> likeliest_weights(torch.tensor([[0.5] * 9, [0.1] * 9])).tolist()
+    [1.0, 0.0]
+    """
+    chosen = chosen.double().clamp_min(_FLOOR)
+    weights = torch.full((len(chosen), 1), 1 / len(chosen), dtype=torch.float64)
     for _ in range(_ROUNDS):
         shares = weights * chosen
         moved = (shares / shares.sum(0)).mean(1, keepdim=True)
@@ -88,11 +96,12 @@ class Stack(NamedTuple):
     unseen: Tensor
 
 
-def stack_weights(answers: Sequence[Tensor], labels: Tensor) -> Stack:
+def stack_weights(answers: Sequence[Tensor], labels: Tensor, *, groups: Tensor | None = None) -> Stack:
     """The stack of members by their ``answers`` (N, K) to samples with these labels (N,).
 
     Multinomial logistic regression (Wolpert 1992) that starts from the geometric mean of the members and is held to it
-    by a penalty on the squared distance, which is chosen by five folds: few samples hardly move it.
+    by a penalty on the squared distance, which is chosen by five folds: few samples hardly move it. Samples that depend
+    on each other have one number in ``groups`` (N,), and stay in one fold.
 
     >>> answers = [torch.tensor([[0.9, 0.1], [0.2, 0.8]]).repeat(20, 1)] * 2
     >>> stack = stack_weights(answers, torch.tensor([0, 1]).repeat(20))
@@ -101,7 +110,7 @@ def stack_weights(answers: Sequence[Tensor], labels: Tensor) -> Stack:
     """
     logs = torch.cat([a.double().clamp_min(1e-7).log() for a in answers], dim=1)  # (N, M·K)
     members, truth = len(answers), labels.long()
-    fold = torch.arange(len(logs)) % _FOLDS
+    fold = (torch.arange(len(logs)) if groups is None else groups) % _FOLDS
     # What the geometric mean says, where no fold is left to be fitted on.
     unseen = [logs.view(len(logs), members, -1).mean(1).clone() for _ in PENALTIES]
     for number in range(_FOLDS):

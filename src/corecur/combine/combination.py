@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,17 +15,28 @@ import torch
 from torch import Tensor
 
 from corecur import runtime
-from corecur.architecture import build, describe
 from corecur.bundle.layout import FILE_ENDINGS
-from corecur.combine.blend import Stack, mixture_weights, quantile_weights, stack_weights
+from corecur.combine.blend import Stack, likeliest_weights, mixture_weights, quantile_weights, stack_weights
+from corecur.combine.member_answers import (
+    FLOOR,
+    answer_in,
+    bio_of,
+    check_stackable,
+    chosen_shares,
+    copy_of,
+    quantiles_of,
+    soup_judge,
+    split_answers,
+)
 from corecur.combine.members import Member, entrance, exit_for, open_members, same_architecture
 from corecur.combine.proof import Proof, prove
 from corecur.combine.soup import greedy_soup
 from corecur.combine.unseen_splits import read_splits
-from corecur.engine.calibration import Calibration, calibrate, nll, tempered
+from corecur.engine.calibration import Calibration, calibrate
 from corecur.errors import ConfigError
 from corecur.finding import Finding
-from corecur.layers.activation import Activation
+from corecur.layers.activation import Activation, Softmax
+from corecur.layers.crf import CRF
 from corecur.layers.dense import Dense
 from corecur.layers.logarithm import Logarithm
 from corecur.layers.merge import Add, Average, Concatenate
@@ -35,17 +46,12 @@ from corecur.learners.forecaster import Forecaster
 from corecur.learners.image_classifier import ImageClassifier
 from corecur.learners.learner import Learner, name_of
 from corecur.learners.outcome import Tell, silence
-from corecur.learners.series_classifier import SeriesClassifier
-from corecur.learners.text_classifier import TextClassifier
+from corecur.learners.sequence_tagger import SequenceTagger
+from corecur.learners.text_generator import TextGenerator
 from corecur.models import Input, Model
 
 Method = Literal["average", "weighted", "stacking", "soup"]
 METHODS: tuple[Method, ...] = ("average", "weighted", "stacking", "soup")
-_CLASSIFIERS = (ImageClassifier, TextClassifier, SeriesClassifier)
-# Training samples from which the statistics of averaged weights are counted.
-_COUNTED = 2048
-# A softmax can round to 0, whose logarithm is no number.
-_FLOOR = 1e-30
 
 
 @dataclass(frozen=True)
@@ -125,17 +131,16 @@ def combine(
                 f"{method} is fitted on validation samples, and there are none",
                 do="give --validation, a source of its own or a share, or take --method average",
             )
-        tell("! there is no validation split: the probabilities cannot be calibrated")
+        if members[0].learner.task != TextGenerator.task:  # whose probabilities stay as they are
+            tell("! there is no validation split: the probabilities cannot be calibrated")
     learner, weights, detail, calibration = _combined(members, method, data)
     if isinstance(learner, Forecaster):
         learner.fit_intervals(data)
     calibration = learner.calibrate(data) if calibration is None else calibration
     if calibration is not None:
         tell(calibration.sentence())
-    proof = prove(learner, members, data) if _has_test(data) else None
-    if proof is None:
-        findings = (*findings, Finding("no-proof", "There is no test split: the combination is not shown to be better.",
-                                       remedy="give --test"))  # fmt: skip
+    proof = prove(learner, members, data) if _is_provable(learner, method, data) else None
+    findings = (*findings, *_proof_findings(proof))
     path = Path(out)
     found = Combination(learner, method, weights, calibration, proof, path, detail, findings)
     learner.save(path, card=_card(found, source))
@@ -144,18 +149,28 @@ def combine(
     )
 
 
-def _has_test(data: Any) -> bool:
-    return data.test is not None and len(data.test) > 0
+def _is_provable(learner: Learner[Any, Any, Any], method: Method, data: Any) -> bool:
+    """Whether there is a test split, or a validation text that nothing was fitted on."""
+    if data.test is not None and len(data.test) > 0:
+        return True
+    return isinstance(learner, TextGenerator) and method == "average" and data.validation is not None
+
+
+def _proof_findings(proof: Proof | None) -> tuple[Finding, ...]:
+    """What is said where the proof is not on a test split."""
+    if proof is None:
+        why = "There is no test split: the combination is not shown to be better."
+        return (Finding("no-proof", why, remedy="give --test, as the members had it"),)
+    if proof.split == "test":
+        return ()
+    why = f"There is no test split: the proof is on the {proof.split} split, by which the members' epochs were chosen."
+    return (Finding("validation-proof", why, remedy="train the members with --test 0.1, say", level="note"),)
 
 
 def _check_method(members: Sequence[Member], method: Method) -> None:
     learner = members[0].learner
-    if not isinstance(learner, (*_CLASSIFIERS, Forecaster)):
-        raise ConfigError(
-            f"a {learner.title} cannot be combined with others",
-            got=learner.task,
-            expected="classifiers of pictures, texts or series, or forecasters",
-        )
+    if method == "stacking":
+        check_stackable(learner)
     if method == "soup":
         orders = {member.learner.classes for member in members}
         if not same_architecture(members) or len(orders) > 1:
@@ -189,23 +204,26 @@ def _combined(members: Sequence[Member], method: Method, data: Any) -> Made:
         if isinstance(first, Forecaster):
             steps = _quantile_shares(members, data, by_step=method == "stacking")  # (M, H), or (M, 1)
             shares = steps.mean(1)
+        elif isinstance(first, TextGenerator):
+            shares = likeliest_weights(chosen_shares(members, data.validation))
         else:
-            answers, labels = _validation_answers(members, classes, data)
+            answers, labels, groups = split_answers(members, classes, data.validation, stacked=method == "stacking")
             if method == "weighted":
                 shares = mixture_weights(answers, labels)
             else:
-                stack = stack_weights(answers, labels)
+                stack = stack_weights(answers, labels, groups=groups)
                 shares = stack.weight.view(len(classes), len(members), -1).diagonal(dim1=0, dim2=2).mean(1)
-                detail = f"penalty {stack.penalty:g}, chosen by folds of {len(labels):,} validation samples"
+                noun = "samples" if groups is None else "words"
+                detail = f"penalty {stack.penalty:g}, chosen by folds of {len(labels):,} validation {noun}"
     used = [(member, float(share)) for member, share in zip(members, shares, strict=True) if share or stack is not None]
     if len(used) < len(members):
         gone = ", ".join(member.name for member, share in zip(members, shares, strict=True) if not share)
         detail = f"left out, since they add nothing on the validation split: {gone}"
     steps = None if steps is None or steps.shape[1] == 1 else steps[shares > 0]
-    network = _network(used, classes, first, stack if steps is None else steps)
+    network = _network(used, classes, first, stack if steps is None else steps, bio=bio_of(first, data))
     learner = _learner_like(first, network, classes)
     if stack is not None:  # what it says of the samples that it was fitted on is too sure
-        fitted = calibrate(stack.unseen, labels)
+        fitted = replace(calibrate(stack.unseen, labels), noun="samples" if groups is None else "words")
         learner._preprocess = learner.preprocess.model_copy(update={"temperature": fitted.temperature})
     counts = {member.name: round(float(share), 6) for member, share in zip(members, shares, strict=True)}
     return Made(learner, counts, detail, fitted)
@@ -226,8 +244,9 @@ def _network(
     classes: tuple[str, ...],
     first: Learner[Any, Any, Any],
     stack: Stack | Tensor | None,
+    bio: tuple[str, ...] | None,
 ) -> Model:
-    """One network of all members, which share its inputs."""
+    """One network of all members, which share its inputs; with ``bio`` it answers with tags that may stand in a row."""
     inputs = [Input(batch_shape=symbol.shape, dtype=symbol.dtype) for symbol in first.network.input_symbols]
     answers = []
     for number, (member, _) in enumerate(used):
@@ -235,10 +254,7 @@ def _network(
         if isinstance(first, ImageClassifier):
             turn = entrance(first.preprocess.normalisation, member.learner.preprocess.normalisation)
             own = own if turn is None else [turn(own[0])]
-        answer = copy_of(member.learner.network, name=f"member_{number + 1}")(*own)
-        temperature = getattr(member.learner.preprocess, "temperature", 1.0)
-        if temperature != 1.0:
-            answer = Activation("softmax")(Rescaling(1 / temperature)(Logarithm(_FLOOR)(answer)))
+        answer = answer_in(member, own, name=f"member_{number + 1}")
         turned = exit_for(classes, member.learner.classes)
         answers.append(answer if turned is None else turned(answer))
     if isinstance(stack, Tensor):  # (M, H): the steps last, so that each has its factor, and back
@@ -252,46 +268,25 @@ def _network(
             output = answers[0] if len(answers) == 1 else Average()(answers)
         else:
             output = Add()([Rescaling(share)(answer) for share, answer in zip(shares, answers, strict=True)])
+        if isinstance(
+            first, (SequenceTagger, TextGenerator)
+        ):  # whose networks give scores, or leave them on the output
+            output = Logarithm(FLOOR)(output)
+            output = Softmax()(output) if isinstance(first, TextGenerator) else _in_a_row(output, bio)
         return Model(inputs, output, name="combination")
     blend = Dense(len(classes), dtype="float32")
-    output = Activation("softmax")(blend(Logarithm()(Concatenate()(answers))))
+    output = blend(Logarithm()(Concatenate()(answers)))
+    output = _in_a_row(output, bio) if isinstance(first, SequenceTagger) else Activation("softmax")(output)
     network = Model(inputs, output, name="combination")
     blend.load_state_dict({"weight": stack.weight, "bias": stack.bias})
     return network
 
 
-def copy_of(network: Model, *, name: str) -> Model:
-    """The same network anew, under a name, in evaluation mode on the processor.
-
-    >>> model = Model(x := Input((2,)), Dense(1)(x), name="a")
-    >>> other = copy_of(model, name="b")
-    >>> other.name, torch.equal(other.predict(torch.ones(1, 2)), model.predict(torch.ones(1, 2)))
-    ('b', True)
-    """
-    made: Model = build(describe(network) | {"name": name})
-    made.load_state_dict(network.state_dict())
-    return made.eval()
-
-
-def _held(learner: Learner[Any, Any, Any], held: Any) -> Any:
-    """What a classifier takes its answers' inputs from: the samples of a split."""
-    if isinstance(learner, ImageClassifier):
-        return held.images
-    return held.texts if isinstance(learner, TextClassifier) else held
-
-
-def _answers(learner: Any, held: Any) -> Tensor:
-    found: Tensor = learner.uncalibrated(_held(learner, held))
-    return found
-
-
-def _validation_answers(members: Sequence[Member], classes: tuple[str, ...], data: Any) -> tuple[list[Tensor], Tensor]:
-    """The members' calibrated answers (N, K) to the validation split in one order of the classes, and the labels."""
-    answers = []
-    for member in members:
-        found = tempered(_answers(member.learner, data.validation), member.learner.preprocess.temperature)
-        answers.append(found[:, [member.learner.classes.index(name) for name in classes]])
-    return answers, data.validation.labels
+def _in_a_row(scores: Any, bio: tuple[str, ...] | None) -> Any:
+    """Scores of tags, with the best sequence that the BIO scheme allows as the answer."""
+    if bio is None:
+        return scores
+    return CRF(len(bio), bio=bio, answer="steps", transition_initializer="zeros", trainable=False)(scores)
 
 
 def _quantile_shares(members: Sequence[Member], data: Any, *, by_step: bool) -> Tensor:
@@ -301,7 +296,7 @@ def _quantile_shares(members: Sequence[Member], data: Any, *, by_step: bool) -> 
     windows = first.windows(data.validation)
     chosen = torch.linspace(0, windows.samples - 1, min(windows.samples, 400)).long()
     parts = [windows.windows(part) for part in torch.split(chosen, windows.batch_size)]
-    plain = [_unwidened(member.learner) for member in members]
+    plain = [quantiles_of(member.learner) for member in members]
     answers = torch.stack([torch.cat([one(part.inputs).cpu() for part in parts]) for one in plain]).double()
     truth = torch.cat([part.targets.cpu() for part in parts]).double().unsqueeze(-1)  # (W, H, C, 1)
 
@@ -317,44 +312,12 @@ def _quantile_shares(members: Sequence[Member], data: Any, *, by_step: bool) -> 
     return torch.stack([fitted(part) for part in parts_of], 1)
 
 
-def _unwidened(learner: Any) -> Any:
-    """The quantiles of a forecaster as its network gives them."""
-
-    @torch.no_grad()
-    def answer(inputs: Tensor) -> Tensor:
-        learner.network.eval()
-        found: Tensor = learner.network(inputs.to(learner._device)).float()
-        return found
-
-    return answer
-
-
 def _soup(members: Sequence[Member], data: Any) -> Made:
     first: Any = members[0].learner
     states = [{k: v.detach().clone().cpu() for k, v in member.learner.network.state_dict().items()}
               for member in members]  # fmt: skip
-    learner: Any = _learner_like(first, copy_of(first.network, name=first.network.name), first.classes)
-    if isinstance(first, Forecaster):
-        windows, held = learner.windows(data.train), learner.windows(data.validation)
-        some = windows.windows(torch.linspace(0, windows.samples - 1, min(windows.samples, _COUNTED)).long())
-        answer, middle = _unwidened(learner), len(learner.preprocess.quantiles) // 2
-
-        def loss() -> float:
-            errors = [(answer(b.inputs)[..., middle].cpu() - b.targets.cpu())
-                      .square().mean() for b in held]  # fmt: skip
-            return float(torch.stack(errors).mean())
-
-        def count() -> object:
-            return answer(some.inputs)
-    else:
-        few = data.train.take(torch.linspace(0, len(data.train) - 1, min(len(data.train), _COUNTED)).long())
-
-        def loss() -> float:
-            return nll(_answers(learner, data.validation), data.validation.labels)
-
-        def count() -> object:
-            return _answers(learner, few)
-
+    learner = _learner_like(first, copy_of(first.network, name=first.network.name), first.classes)
+    loss, count = soup_judge(learner, data)
     inside = greedy_soup(learner.network, states, loss=loss, count=count)
     shares = {member.name: 1 / len(inside) if place in inside else 0.0 for place, member in enumerate(members)}
     detail = (

@@ -15,7 +15,9 @@ from corecur.layers.rescaling import Rescaling
 from corecur.learners.image_classifier import ImageClassifier
 from corecur.learners.learner import Learner, name_of
 from corecur.learners.run_request import RunRequest
+from corecur.learners.sequence_tagger import SequenceTagger
 from corecur.learners.tasks import load_learner
+from corecur.learners.text_generator import TextGenerator
 from corecur.run_folder import find_bundle, read_config
 
 # What is fitted after the training, and what a combination fits again.
@@ -81,13 +83,14 @@ def _check_alike(members: Sequence[Member]) -> None:
                 expected=f"{first.learner.task}, as {first.name}",
             )
         if set(member.learner.classes) != set(first.learner.classes):
+            noun = "tags" if isinstance(first.learner, SequenceTagger) else "labels"
             only = sorted(set(member.learner.classes) ^ set(first.learner.classes))
             raise ConfigError(
-                "these models have different labels",
+                f"these models have different {noun}",
                 where=member.path,
                 got=", ".join(member.learner.classes[:8]),
                 expected=", ".join(first.learner.classes[:8]),
-                do=f"train them on the same classes (not in both: {', '.join(only[:5])})",
+                do=f"train them on the same {noun} (not in both: {', '.join(only[:5])})",
             )
         different = _differences(first.learner, member.learner)
         if different:
@@ -95,7 +98,9 @@ def _check_alike(members: Sequence[Member]) -> None:
                 "these models prepare their inputs differently, and one network cannot take both",
                 where=member.path,
                 got=f"another {', '.join(different)} than {first.name}",
-                do="train them on the same training split, with the same --split-seed and way of reading",
+                do="train them on the same text, with the same --level, --validation and --test"
+                if isinstance(first.learner, TextGenerator)
+                else "train them on the same training split, with the same --split-seed and way of reading",
             )
 
 

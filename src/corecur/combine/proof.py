@@ -13,9 +13,11 @@ from corecur.combine.unseen_splits import in_order
 from corecur.engine.intervals import wilson
 from corecur.engine.paired_tests import Difference, Measure, figure_interval, holm, verdict
 from corecur.errors import ConfigError
+from corecur.learners.language_score import LanguageScore
 from corecur.learners.learner import Learner
 from corecur.learners.outcome import Listing, Outcome
 from corecur.learners.simple_models import Contest, set_against
+from corecur.learners.tagging_evaluation import TaggingEvaluation
 from corecur.report.charts import percent
 
 COMBINATION = "combination"
@@ -34,11 +36,15 @@ class Rival:
 
 @dataclass(frozen=True)
 class Proof:
-    """The combination first, then its members; ``differences`` are those of the combination from each member."""
+    """The combination first, then its members; ``differences`` are those of the combination from each member.
+
+    ``split`` is what they answered to.
+    """
 
     rivals: tuple[Rival, ...]
     differences: tuple[Difference, ...]
     measure: Measure
+    split: str = "test"
 
     @property
     def best(self) -> int:
@@ -59,7 +65,7 @@ class Proof:
 
     def listing(self) -> Listing:
         """The models as a table for people."""
-        calibrated = all(hasattr(one.outcome, "calibration") for one in self.rivals)
+        calibrated = all(getattr(one.outcome, "calibration", None) is not None for one in self.rivals)
         more = ("calibration error", "negative log-likelihood") if calibrated else ()
         rows = []
         for one in self.rivals:
@@ -69,12 +75,13 @@ class Proof:
                 found: Any = one.outcome
                 row += [percent(found.calibration["ece"], 2), f"{found.calibration['nll']:.4f}"]
             rows.append(row)
-        return ("model", f"test {self.measure.name}", "95 % interval", "weights", *more), rows, ""
+        return ("model", f"{self.split} {self.measure.name}", "95 % interval", "weights", *more), rows, ""
 
     def as_json(self) -> dict[str, Any]:
         """The parts as JSON values."""
         return {
             "figure": self.measure.name,
+            "split": self.split,
             "models": [
                 {
                     "name": one.name,
@@ -94,7 +101,7 @@ class Proof:
 
 
 def prove(learner: Learner[Any, Any, Any], members: Sequence[Member], data: Any) -> Proof:
-    """Test the combination and its members, each once, on the same test split."""
+    """Test the combination and its members, each once, on the same test split (a text may have none: validation)."""
     rivals, contests = [], []
     for name, one in ((COMBINATION, learner), *((member.name, member.learner) for member in members)):
         shown = in_order(data, one.classes) if one.classes else data
@@ -103,15 +110,18 @@ def prove(learner: Learner[Any, Any, Any], members: Sequence[Member], data: Any)
         if outcome is None or contest is None:
             raise ConfigError(f"a {one.title} cannot be set against others", where=name)
         contests.append(contest)
-        rivals.append(Rival(name, *_figure(contest), one.network.count_params(), outcome))
+        rivals.append(Rival(name, *_figure(contest, outcome), one.network.count_params(), outcome))
     differences = tuple(set_against(contests[0], other.results) for other in contests[1:])
-    return Proof(tuple(rivals), differences, contests[0].measure)
+    split = getattr(rivals[0].outcome, "split", "test")
+    return Proof(tuple(rivals), differences, contests[0].measure, split)
 
 
-def _figure(contest: Contest) -> tuple[float, tuple[float, float] | None]:
-    """The figure of a model's results, and its 95 % interval."""
+def _figure(contest: Contest, outcome: Outcome) -> tuple[float, tuple[float, float] | None]:
+    """The figure of a model's results, and its 95 % interval: the one its own sentence tells, where it has one."""
     results = contest.results
     if contest.score is None and results.dtype == bool:
         return float(results.mean()), wilson(int(results.sum()), len(results))
     total = results.mean() if contest.score is None else contest.score(results.sum(0))
+    if isinstance(outcome, (TaggingEvaluation, LanguageScore)):
+        return float(np.asarray(total)), outcome.interval
     return float(np.asarray(total)), figure_interval(results, contest.score, block=contest.block)

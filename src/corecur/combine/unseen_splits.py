@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from corecur.combine.members import Member
+from corecur.data.text.tagged_sets import TaggedSet
 from corecur.errors import ConfigError, DataError
 from corecur.finding import Finding
 from corecur.learners.fill_splits import share_in
@@ -18,6 +19,7 @@ from corecur.learners.image_classifier import ImageClassifier
 from corecur.learners.learner import Learner, name_of
 from corecur.learners.run_request import RunRequest
 from corecur.learners.settings import divided
+from corecur.learners.text_generator import TextGenerator
 
 HELD = ("validation", "test")
 
@@ -47,15 +49,25 @@ def read_splits(
         name: given[name] if given[name] is not None and shares[name] is None else 0.0 for name in HELD
     }
     own = reader.read(source, **sources)
-    drawn = [name for name in HELD if getattr(own, name) is None and shares[name] != 0]
-    data = reader.complete(own, **shares)
-    _check_fits(members[0].learner, data, source)
-    data = in_order(data, members[0].learner.classes)
+    by_seed = not isinstance(members[0].learner, TextGenerator)  # whose splits are the ends of a text
+    data = reader.complete(own, **shares) if by_seed else reader.read(source, **given)
+    drawn = [name for name in HELD if getattr(own, name) is None and getattr(data, name) is not None]
+    if by_seed:
+        _check_fits(members[0].learner, data, source)
+        data = in_order(data, members[0].learner.classes)
     if not drawn:
         return data, tuple(data.findings)
     for member, request in zip(known, requests, strict=True):
         others = [name for name in drawn if share_in(getattr(request, name)) != shares[name]]
-        if _seed(request) != seed or others:
+        if others and not by_seed:
+            raise ConfigError(
+                f"{member.name} may have learned from this {' and '.join(others)} text",
+                where=member.path,
+                got=", ".join(f"--{name} {_said(getattr(request, name))}" for name in others),
+                expected=", ".join(f"--{name} {_said(given[name])}" for name in others),
+                do="train the members with the same --validation and --test, or give texts of their own",
+            )
+        if by_seed and (_seed(request) != seed or others):
             raise ConfigError(
                 f"{member.name} has learned from samples of this {' and '.join(drawn)} split",
                 where=member.path,
@@ -64,6 +76,10 @@ def read_splits(
                 do="train the members with one --split-seed, or give --validation and --test sources of their own",
             )
     return data, (*data.findings, *_doubts(members, source, drawn))
+
+
+def _said(share: Any) -> str:
+    return "not given" if share is None else str(share)
 
 
 def _seed(request: RunRequest) -> int:
@@ -161,6 +177,8 @@ def in_order(data: Any, classes: tuple[str, ...]) -> Any:
         return data
     numbers = torch.tensor([classes.index(name) for name in data.classes])
     parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
+    if isinstance(parts["train"], TaggedSet):  # whose tags are words
+        return dataclasses.replace(data, classes=classes)
     renamed = {
         name: part if part is None else dataclasses.replace(part, labels=numbers[part.labels])
         for name, part in parts.items()

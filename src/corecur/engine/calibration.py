@@ -6,6 +6,7 @@ N samples, K classes, R resamples, M bins.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ LEAST_SAMPLES = 50
 # Answers a bin of the calibration error has at least, and how many bins there are at most.
 _LEAST_IN_BIN, _MOST_BINS = 20, 15
 _RESAMPLES, _MOST_DRAWN = 1000, 20_000_000
+_GRID = 6
 # A softmax in float32 can round to 0, whose logarithm is no number.
 _SMALLEST = 1e-38
 
@@ -33,6 +35,7 @@ class Calibration:
     """What was done to a classifier's probabilities after its training, by ``samples`` of the validation split.
 
     ``before`` and ``after`` are its negative log-likelihoods there; ``obstacle`` says why no temperature was fitted.
+    ``noun`` is what the samples are called.
     """
 
     temperature: float = 1.0
@@ -40,6 +43,7 @@ class Calibration:
     before: float | None = None
     after: float | None = None
     obstacle: str | None = None
+    noun: str = "samples"
 
     def sentence(self) -> str:
         """What was done, in words.
@@ -53,7 +57,7 @@ class Calibration:
         changed = f"made {changed}" if abs(math.log(self.temperature)) > 0.01 else "nearly left as they are"
         return (
             f"probabilities {changed} (temperature {self.temperature:.3f}, fitted on {self.samples:,} validation "
-            f"samples: negative log-likelihood {self.before:.4f} to {self.after:.4f})"
+            f"{self.noun}: negative log-likelihood {self.before:.4f} to {self.after:.4f})"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -77,15 +81,40 @@ def calibrate(probabilities: Tensor, labels: Tensor) -> Calibration:
     """
     count = len(labels)
     if count < LEAST_SAMPLES:
-        return Calibration(
-            samples=count,
-            obstacle=f"{count:,} validation samples are too few to fit them on ({LEAST_SAMPLES} are needed)",
-        )
+        return too_few(count)
     if not bool(probabilities.isfinite().all()):
         return Calibration(samples=count, obstacle="some answers to the validation samples are no numbers")
     temperature = fit_temperature(probabilities, labels)
     after = tempered(probabilities, temperature)
     return Calibration(temperature, count, nll(probabilities, labels), nll(after, labels))
+
+
+def too_few(count: int, noun: str = "samples") -> Calibration:
+    """What is said where the validation split is too small.
+
+    >>> too_few(3, "words").sentence()
+    'probabilities are as the network gives them: 3 validation words are too few to fit them on (50 are needed)'
+    """
+    why = f"{count:,} validation {noun} are too few to fit them on ({LEAST_SAMPLES} are needed)"
+    return Calibration(samples=count, obstacle=why, noun=noun)
+
+
+def least_temperature(loss: Callable[[float], float]) -> float:
+    """The temperature with the least ``loss``, where that need not be convex: the best of a grid, then closer.
+
+    >>> least_temperature(lambda t: (math.log(t) - 1) ** 2)
+    2.7183
+    """
+    from scipy.optimize import minimize_scalar
+
+    low, high = math.log(COLDEST), math.log(HOTTEST)
+    grid = [low + (high - low) * place / _GRID for place in range(_GRID + 1)]
+    losses = [loss(math.exp(place)) for place in grid]
+    best = min(range(len(grid)), key=lambda place: (losses[place], abs(grid[place])))
+    around = (grid[max(0, best - 1)], grid[min(_GRID, best + 1)])
+    found = minimize_scalar(lambda x: loss(math.exp(x)), bounds=around, method="bounded", options={"xatol": 1e-4})
+    nearest = float(found.x) if found.fun < losses[best] else grid[best]
+    return min(HOTTEST, max(COLDEST, round(math.exp(nearest), 4)))
 
 
 def fit_temperature(probabilities: Tensor, labels: Tensor) -> float:
@@ -179,14 +208,15 @@ class Bins:
     interval: tuple[float, float]
 
 
-def calibration_bins(confidences: Array, correct: Array, *, seed: int = 0) -> Bins:
+def calibration_bins(confidences: Array, correct: Array, *, groups: Array | None = None, seed: int = 0) -> Bins:
     """How far confidences (N,), from 0 to 1, can be believed: set against whether the answers were correct (N,).
 
     The edges are quantiles of the confidences, so that no bin is nearly empty; equal confidences stand in one bin. The
     interval is a bootstrap over samples with these edges. Noise only adds to the error: that of the sample to its own,
     that of a resample once more, which shows how much it is; both are taken off. It begins at 0 where confidences that
-    are exactly right would show as large an error in one sample of twenty or more (Bröcker & Smith 2007). Raises
-    ShapeError where the two differ in length or are empty.
+    are exactly right would show as large an error in one sample of twenty or more (Bröcker & Smith 2007). Samples that
+    depend on each other, as the words of a sentence, have one number in ``groups`` (N,), from 0: whole groups are drawn
+    then. Raises ShapeError where the lengths differ or are 0.
 
     >>> bins = calibration_bins(np.array([0.9] * 10), np.array([1] * 8 + [0] * 2))
     >>> round(bins.error, 3), bins.counts.tolist()
@@ -202,7 +232,10 @@ def calibration_bins(confidences: Array, correct: Array, *, seed: int = 0) -> Bi
     full = counts > 0
     gaps = np.bincount(place, right - said, number)
     error = float(np.abs(gaps).sum() / said.size)
-    resampled, unbiased = _resampled_errors(place, said, right, number, seed)
+    group = None if groups is None else np.asarray(groups).ravel()
+    if group is not None and group.shape != said.shape:
+        raise ShapeError("one group per answer is needed", got=f"{group.size} groups, {said.size} answers")
+    resampled, unbiased = _resampled_errors(place, said, right, number, seed, group)
     low, high = np.quantile(resampled, (0.025, 0.975)) - 2 * max(0.0, float(resampled.mean()) - error)
     return Bins(
         counts[full],
@@ -213,15 +246,24 @@ def calibration_bins(confidences: Array, correct: Array, *, seed: int = 0) -> Bi
     )
 
 
-def _resampled_errors(place: Array, said: Array, right: Array, bins: int, seed: int) -> tuple[Array, Array]:
+def _resampled_errors(
+    place: Array, said: Array, right: Array, bins: int, seed: int, groups: Array | None
+) -> tuple[Array, Array]:
     """Calibration errors of samples drawn from the sample, and of ones that confidences are right for, (R,) each."""
     count, gaps = len(place), right - said
     draws = max(100, min(_RESAMPLES, _MOST_DRAWN // count))
     random = np.random.default_rng(seed)
     found = np.empty((2, draws))
+    if groups is not None:
+        many = int(groups.max()) + 1
+        sums = np.bincount(groups * bins + place, gaps, many * bins).reshape(many, bins)  # (groups, M)
+        sizes = np.bincount(groups, minlength=many)
+        drawn_groups = random.multinomial(many, np.full(many, 1 / many), size=draws)  # (R, groups)
+        found[0] = np.abs(drawn_groups @ sums).sum(1) / np.maximum(drawn_groups @ sizes, 1)
     for number in range(draws):
-        drawn = random.integers(0, count, count)
+        if groups is None:
+            drawn = random.integers(0, count, count)
+            found[0, number] = np.abs(np.bincount(place[drawn], gaps[drawn], bins)).sum() / count
         exact: Array = (random.random(count) < said) - said
-        found[0, number] = np.abs(np.bincount(place[drawn], gaps[drawn], bins)).sum() / count
         found[1, number] = np.abs(np.bincount(place, exact, bins)).sum() / count
     return found[0], found[1]

@@ -5,8 +5,9 @@ B batch, T time, K tags.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple, Unpack
+from typing import Literal, NamedTuple, Unpack, get_args
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,19 @@ from corecur.layers.symbolic import Shape
 
 #: What a transition that the scheme of the tags forbids is given on top.
 FORBIDDEN = -1e4
+#: What a CRF gives in evaluation.
+Answer = Literal["path", "marginals", "emissions", "steps"]
+
+
+def checked_temperature(temperature: float) -> float:
+    """A temperature, as a float; ConfigError for what is none.
+
+    >>> checked_temperature(2)
+    2.0
+    """
+    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not 0 < temperature < math.inf:
+        raise ConfigError("a temperature is a number above 0", got=repr(temperature))
+    return float(temperature)
 
 
 def bio_forbids(before: str | None, tag: str) -> bool:
@@ -55,6 +69,10 @@ class CRF(Layer):
     ``log_likelihood``.
 
     ``bio`` are the names of the tags, in order: transitions that the BIO scheme forbids then get -1e4 on top.
+    With ``answer="marginals"`` the output in evaluation are the marginals, at a ``temperature`` T: those of
+    ``exp(s(y) / T)``, of all scores divided by T, whose best path is the same for every T. With ``"emissions"`` it is
+    the emissions. ``"steps"`` is for emissions that are logarithms of probabilities at each step already, blended ones:
+    the output is the best path, and carries the emissions as ``output.scores`` in place of a chain.
 
     >>> crf = CRF(3)
     >>> x = torch.randn(2, 5, 3)
@@ -73,6 +91,8 @@ class CRF(Layer):
         num_tags: int,
         *,
         bio: Sequence[str] | None = None,
+        answer: Answer = "path",
+        temperature: float = 1.0,
         transition_initializer: str | Initializer = "uniform",
         transition_regularizer: str | Regularizer | None = None,
         **options: Unpack[LayerOptions],
@@ -81,8 +101,13 @@ class CRF(Layer):
         each_axis(num_tags, 1, what="CRF's number of tags")
         if bio is not None and (len(bio) != num_tags or not all(isinstance(name, str) for name in bio)):
             raise ConfigError(f"CRF's bio are the names of its {num_tags} tags", got=bio)
+        if answer not in get_args(Answer):
+            raise ConfigError("a CRF has no such answer", got=repr(answer), expected=" or ".join(get_args(Answer)))
+        checked_temperature(temperature)
         self.num_tags = num_tags
         self.bio = bio
+        self.answer = answer
+        self.temperature = temperature
         self.transition_initializer = transition_initializer
         self.transition_regularizer = transition_regularizer
 
@@ -110,8 +135,11 @@ class CRF(Layer):
         x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
         if mask is not None:
             x = blank(x, mask)
-        y = x.view_as(x) if self.training else self._best(x, mask)
-        y.chain = Chain(self, x, mask)  # type: ignore[attr-defined]
+        y = x.view_as(x) if self.training else self._answered(x, mask)
+        if self.answer == "steps" and not self.training:
+            y.scores = x  # type: ignore[attr-defined]
+        else:
+            y.chain = Chain(self, x, mask)  # type: ignore[attr-defined]
         return y
 
     def decode(self, emissions: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -119,14 +147,19 @@ class CRF(Layer):
         x, mask = self._checked(emissions, mask)
         return self._decode(x, mask)
 
-    def marginals(self, emissions: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        """The probability of each tag at each real step, (B, T, K): what all paths through it weigh; 0 elsewhere."""
+    def marginals(self, emissions: Tensor, *, mask: Tensor | None = None, temperature: float = 1.0) -> Tensor:
+        """The probability of each tag at each real step, (B, T, K): what all paths through it weigh; 0 elsewhere.
+
+        A ``temperature`` divides all scores, those of the emissions and of the transitions.
+        """
+        sharpness = 1 / checked_temperature(temperature)
         x, mask = self._checked(emissions, mask)
         wanted = torch.is_grad_enabled()
         with torch.enable_grad():
             x = x if x.requires_grad and wanted else x.detach().requires_grad_()
-            total = self._partition(x, mask).sum()
-            (found,) = torch.autograd.grad(total, x, create_graph=wanted)
+            scaled = x if sharpness == 1 else x * sharpness
+            total = self._partition(scaled, mask, sharpness).sum()
+            (found,) = torch.autograd.grad(total, scaled, create_graph=wanted)
         return found if mask is None else blank(found, mask)
 
     def log_likelihood(self, emissions: Tensor, tags: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -168,20 +201,30 @@ class CRF(Layer):
         mask = checked_mask(mask, emissions, self.title)
         return blank(emissions, mask), mask
 
-    def _scores(self) -> Scores:
+    def _scores(self, sharpness: float = 1.0) -> Scores:
+        found = Scores(self.transitions, self.start_transitions, self.end_transitions)
+        if sharpness != 1:
+            found = Scores(*(score * sharpness for score in found))
         if self.bio is None:
-            return Scores(self.transitions, self.start_transitions, self.end_transitions)
-        start, between = self.forbidden[0], self.forbidden[1:]
-        return Scores(self.transitions + between, self.start_transitions + start, self.end_transitions)
+            return found
+        start, between = self.forbidden[0], self.forbidden[1:]  # what cannot be is as impossible at any temperature
+        return Scores(found.transitions + between, found.start + start, found.end)
 
     def _lengths(self, x: Tensor, mask: Tensor | None) -> Tensor:
         return torch.full((len(x),), x.shape[1], device=x.device) if mask is None else mask.sum(1)
 
-    def _partition(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def _partition(self, x: Tensor, mask: Tensor | None, sharpness: float = 1.0) -> Tensor:
         lengths = self._lengths(x, mask)
         if mask is not None:
             x = x.gather(1, real_first(mask).unsqueeze(-1).expand_as(x))
-        return log_partition(x, self._scores(), lengths)
+        return log_partition(x, self._scores(sharpness), lengths)
+
+    def _answered(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        if self.answer in ("path", "steps"):
+            return self._best(x, mask)
+        if self.answer == "emissions" or x.is_meta:
+            return x.view_as(x)
+        return self.marginals(x, mask=mask, temperature=self.temperature)
 
     def _best(self, x: Tensor, mask: Tensor | None) -> Tensor:
         return F.one_hot(self._decode(x, mask), self.num_tags).to(x.dtype)  # (B, T) -> (B, T, K)

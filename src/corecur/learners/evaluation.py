@@ -22,7 +22,7 @@ from corecur.errors import DataError
 from corecur.finding import Finding
 from corecur.learners.outcome import Listing, Outcome
 from corecur.report.charts import ClassScore, percent
-from corecur.report.reliability import Reliability
+from corecur.report.reliability import Reliability, trust
 
 LEVEL = 0.95
 _MOST_CLASSES = 40
@@ -158,15 +158,10 @@ class Evaluation:
             rows = sorted(rows, key=lambda row: row.f1 if math.isfinite(row.f1) else 1.0)[:_MOST_CLASSES]
         cells = [(r.name, *map(percent, (r.precision, r.recall, r.f1)), f"{r.support:,}") for r in rows]
         remarks = [f"… and {left_out:,} classes that do better; the report and --json have them all"] * (left_out > 0)
-        return ("class", "precision", "recall", "F1", "samples"), cells, "\n".join([*remarks, self._trust()])
-
-    def _trust(self) -> str:
-        """How far the probabilities can be believed, in words."""
-        low, high = (percent(end, 1) for end in self.bins.interval)
-        before = "" if self.bins_before is None else f"; {percent(self.bins_before.error)} before their temperature"
         return (
-            f"probabilities: off by {percent(self.bins.error)} on average (expected calibration error, "
-            f"95 % interval {low} to {high}{before})"
+            ("class", "precision", "recall", "F1", "samples"),
+            cells,
+            "\n".join([*remarks, trust(self.bins, self.bins_before)]),
         )
 
     def sentence(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ from corecur.data.text.text_kinds import text_kind
 from corecur.data.text.token_arrays import TokenArrays
 from corecur.data.text.tokenizers import choose_tokenizer
 from corecur.engine.accuracy import Accuracy
+from corecur.engine.calibration import Calibration, calibrate
 from corecur.engine.callback import Callback, Logs
 from corecur.engine.callbacks import EarlyStopping
 from corecur.engine.clipping import Clipping
@@ -47,20 +49,28 @@ from corecur.learners.answer_record import AnswerRecord, tagging_record
 from corecur.learners.entities import are_entity_tags
 from corecur.learners.fill_splits import share_in
 from corecur.learners.fit_result import FitResult
-from corecur.learners.learner import Learner
+from corecur.learners.learner import NO_VALIDATION, Learner
 from corecur.learners.outcome import Listing, Outcome
 from corecur.learners.simple_features import usual_tags
 from corecur.learners.simple_models import Contest, Way
+from corecur.learners.tag_confidence import NOUN, calibrate_chains, tag_confidence, tag_probabilities
 from corecur.learners.tag_doubts import doubtful_tags
 from corecur.learners.tagger_inputs import SpellOut, TaggerPreprocess, doubts, fit_tagger_inputs
 from corecur.learners.tagger_recipe import TaggerRecipe, choose_tagger
 from corecur.learners.tagging_evaluation import TaggedSentence, TaggingEvaluation, evaluate_tagging
 from corecur.learners.training import Training
+from corecur.report.charts import percent
 from corecur.report.page import Section
+
+Array = NDArray[Any]
 
 _PREDICT_BATCH = 256
 _MOST_SHOWN = 12  # tags named when a source is described
 _MOST_TAGS = 5000
+# What a temperature is fitted on, at most: words times tags, with a CRF times tags once more.
+_MOST_CELLS = 5_000_000
+# Of a search for a temperature of a CRF, in readings of the sentences that it is fitted on.
+_SEARCHED = 8
 
 
 class TaggedReading(BaseModel):
@@ -185,6 +195,7 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
                 f"val_{'f1' if score else 'accuracy'}", mode="max", patience=recipe.patience, restore_best_weights=True
             ),
             callbacks=score,
+            test_seconds=self._seconds_to_test(data),
         )
 
     def _batches(self, part: TaggedSet, *, tagged: bool, recipe: TaggerRecipe | None = None) -> BucketBatches:
@@ -218,26 +229,87 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
             found[row] = tuple(self.classes[k] for k in best.tolist())
         return found
 
-    def probabilities_of(self, part: TaggedSet) -> list[NDArray[np.float32]]:
-        """The probability of each tag at each word of each sentence, (T, K), whatever the other words are tagged."""
+    def probabilities_of(self, part: TaggedSet, *, calibrated: bool = True) -> list[NDArray[np.float32]]:
+        """The probability of each tag at each word of each sentence, (T, K), whatever the other words are tagged.
+
+        ``calibrated`` ones are those at the temperature that the validation split asked for.
+        """
         found: list[NDArray[np.float32]] = [np.zeros((0, len(self.classes)), np.float32)] * len(part)
-        for row, likely in self._answered(part, _probabilities):
+        temperature = self.preprocess.temperature if calibrated else 1.0
+        for row, likely in self._answered(part, lambda output: tag_probabilities(output, temperature)):
             found[row] = likely.float().numpy()
         return found
+
+    def _answers(self, part: TaggedSet, *temperatures: float) -> Iterator[tuple[int, Array, list[Array]]]:
+        """Of each sentence its row, the numbers of its tags (T,), and at each temperature their probabilities."""
+
+        def read(output: Tensor) -> Tensor:
+            best = output.argmax(-1, keepdim=True).double()
+            each = (tag_probabilities(output, temperature).double() for temperature in temperatures)
+            return torch.cat([best, *each], -1)  # (B, T, 1 + K of each)
+
+        tags = len(self.classes)
+        for row, made in self._answered(part, read):
+            numbers = made[:, 0].long().numpy()
+            yield row, numbers, [one.numpy() for one in torch.split(made[:, 1:], tags, -1)]
 
     @torch.no_grad()
     def _answered(self, part: TaggedSet, read: Callable[[Tensor], Tensor]) -> Iterator[tuple[int, Tensor]]:
         """Of each sentence its row, and what ``read`` makes of the outputs (B, T, K) at its words."""
+        for rows, output, _ in self._outputs(part, tagged=False):
+            for row, own in zip(rows, read(output).cpu(), strict=True):
+                yield row, own[: len(part.sentences[row])]
+
+    @torch.no_grad()
+    def _outputs(self, part: TaggedSet, *, tagged: bool) -> Iterator[tuple[list[int], Tensor, Any]]:
+        """Of each batch the rows of its sentences, the network's outputs (B, T, K), and their tags (B, T)."""
         network = self.network
         training = network.training
         network.eval()
         with runtime.precision(self._precision, self._device):
-            for batch in self._batches(part, tagged=False):
-                made = read(network(*batch.inputs)).cpu()
+            for batch in self._batches(part, tagged=tagged):
                 rows = [] if batch.index is None else batch.index.tolist()
-                for row, own in zip(rows, made, strict=True):
-                    yield row, own[: len(part.sentences[row])]
+                yield rows, network(*batch.inputs), batch.targets
         network.train(training)
+
+    def calibrate(self, data: TaggedSource) -> Calibration:
+        """Fit the temperature of the probabilities on the words of the validation split."""
+        held = data.validation
+        if held is None:
+            return Calibration(obstacle=NO_VALIDATION, noun=NOUN)
+        found = self._fit_temperature(held)
+        self._preprocess = self.preprocess.model_copy(update={"temperature": found.temperature})
+        return found
+
+    def _seconds_to_test(self, data: TaggedSource) -> float:
+        """About how long calibration and test will take, from a few sentences."""
+        asked = data.test or data.validation
+        if asked is None or not len(asked):
+            return 0.0
+        some = asked.take(torch.arange(min(32, len(asked))))
+        list(self._answers(some, 1.0, 2.0))
+        began = time.perf_counter()
+        list(self._answers(some, 1.0, 2.0))
+        fitted = 0 if data.validation is None else len(self._enough(data.validation))
+        readings = fitted * _SEARCHED + (0 if data.test is None else len(data.test))
+        return 1.25 * (time.perf_counter() - began) / len(some) * readings
+
+    def _enough(self, held: TaggedSet) -> TaggedSet:
+        """As many sentences as a temperature needs, which is one number."""
+        cells = held.words * len(self.classes) ** (1 if self.crf is None else 2)
+        if cells <= _MOST_CELLS:
+            return held
+        return held.take(torch.linspace(0, len(held) - 1, max(1, len(held) * _MOST_CELLS // cells)).long())
+
+    def _fit_temperature(self, held: TaggedSet) -> Calibration:
+        held = self._enough(held)
+        if self.crf is not None:
+            found = [(output.chain, tags) for _, output, tags in self._outputs(held, tagged=True)]  # type: ignore[attr-defined]
+            return calibrate_chains([chain for chain, _ in found], [tags for _, tags in found])
+        numbers = self._tag_numbers(held)
+        shares = self.probabilities_of(held, calibrated=False)
+        together = torch.from_numpy(np.concatenate(shares)) if shares else torch.zeros(0, len(self.classes))
+        return dataclasses.replace(calibrate(together, numbers.flat.long()), noun=NOUN)
 
     def test(self, data: TaggedSource) -> TaggingEvaluation | None:
         return None if data.test is None else self._evaluate(data.test)
@@ -265,7 +337,22 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
         return doubtful_tags(self, data, test)
 
     def _evaluate(self, part: TaggedSet) -> TaggingEvaluation:
-        return evaluate_tagging(part.tags or (), self.tags_of(part))
+        """A test on tagged sentences, and how far the probabilities of the answers can be believed."""
+        number = {tag: place for place, tag in enumerate(self.classes)}
+        temperature = self.preprocess.temperature
+        asked = (temperature,) if temperature == 1.0 else (temperature, 1.0)
+        tags: list[tuple[str, ...]] = [()] * len(part)
+        words: list[tuple[Any, ...]] = []  # of each sentence: numbers of answers and truth, probabilities
+        for row, best, shares in self._answers(part, *asked):
+            tags[row] = tuple(self.classes[k] for k in best.tolist())
+            truth = np.array([number[tag] for tag in (part.tags or ())[row]], dtype=np.int64)
+            words.append((best, truth, shares))
+        answers, truths = [one[0] for one in words], [one[1] for one in words]
+        found = None
+        for place in reversed(range(len(asked))):
+            shares = [one[2][place] for one in words]
+            found = tag_confidence(shares, answers, truths, temperature=asked[place], before=found)
+        return evaluate_tagging(part.tags or (), tags, confidence=found)
 
     def evaluate(
         self,
@@ -288,18 +375,20 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
         input (``Path("-")``), every line is a sentence.
         """
         part = _sentences(source, TextReader(encoding=self.reading.encoding, skip_bad=skip_bad))
-        tags = self.tags_of(part)
-        return [TaggedSentence(*answer) for answer in zip(part.names, part.sentences, tags, strict=True)]
+        found = [TaggedSentence(name, words, ()) for name, words in zip(part.names, part.sentences, strict=True)]
+        for row, best, (shares,) in self._answers(part, self.preprocess.temperature):
+            tags, sure = tuple(self.classes[k] for k in best.tolist()), np.take_along_axis(shares, best[:, None], 1)
+            found[row] = dataclasses.replace(found[row], tags=tags, probabilities=tuple(sure[:, 0].tolist()))
+        return found
 
     def listing(self, answers: Sequence[TaggedSentence], *, top: int) -> Listing:
-        rows = [(a.name if n == 0 else "", word, tag)
-                for a in answers for n, (word, tag) in enumerate(zip(a.tokens, a.tags, strict=True))]  # fmt: skip
-        return ("sentence", "word", "tag"), rows, ""
+        rows = [(a.name if n == 0 else "", word, tag, percent(sure))
+                for a in answers for n, (word, tag, sure) in enumerate(_words(a))]  # fmt: skip
+        return ("sentence", "word", "tag", "probability"), rows, ""
 
     def spreadsheet(self, answers: Sequence[TaggedSentence]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        return ["sentence", "word", "tag"], [
-            [a.name, word, tag] for a in answers for word, tag in zip(a.tokens, a.tags, strict=True)
-        ]
+        rows = [[a.name, word, tag, f"{sure:.6f}"] for a in answers for word, tag, sure in _words(a)]
+        return ["sentence", "word", "tag", "probability"], rows
 
     def facts(self, data: TaggedSource) -> dict[str, Any]:
         splits = {"training": data.train, "validation": data.validation, "test": data.test}
@@ -329,7 +418,7 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
     def once(self, size: int) -> Callable[[], object]:
         words = self.preprocess.words.tokens
         part = TaggedSet((tuple(words[place % len(words)] for place in range(max(1, size))),), None, ("",))
-        return lambda: self.tags_of(part)
+        return lambda: list(self._answers(part, self.preprocess.temperature))
 
     def check_loaded(self, bundle: Bundle) -> None:
         symbols, outputs = self.network.input_symbols, self.network.output_symbols
@@ -337,22 +426,19 @@ class SequenceTagger(Learner[TaggedSource, TaggerRecipe, TaggerPreprocess]):
         if len(symbols) != len(known) or len(outputs) != 1 or outputs[0].shape[-1] != len(self.classes):
             raise BundleError("bad-labels", "the labels do not fit the network's outputs", where=bundle.path)
         sizes = [getattr(m, "input_dim", None) for m in self.network.modules() if hasattr(m, "input_dim")]
-        if sizes != list(known.values()):
+        members = max(1, len(sizes) // len(known))  # each of a combination looks up its own vectors
+        if sizes != list(known.values()) * members:
             raise BundleError("bad-preprocess", "the vocabularies do not fit the network", where=bundle.path)
 
     @property
     def crf(self) -> CRF | None:
-        """The layer that knows which tags follow each other, if there is one."""
-        return next((module for module in self.network.modules() if isinstance(module, CRF)), None)
+        """The last layer, where it has learned which tags follow each other."""
+        found = (layer for layer in self.network.layers if isinstance(layer, CRF) and layer.answer == "path")
+        return next(found, None)
 
 
-def _probabilities(output: Tensor) -> Tensor:
-    """Of each tag at each word, from the outputs of a network in evaluation: of all paths through it, with a CRF."""
-    chain = getattr(output, "chain", None)
-    if chain is None:
-        return output.float().softmax(-1)
-    found: Tensor = chain.crf.marginals(chain.emissions, mask=chain.mask)
-    return found.detach()
+def _words(answer: TaggedSentence) -> Iterator[tuple[str, str, float]]:
+    return zip(answer.tokens, answer.tags, answer.probabilities, strict=True)
 
 
 def _sentences(source: Any, reader: TextReader) -> TaggedSet:

@@ -20,6 +20,7 @@ from corecur.data.random_keys import uniform
 from corecur.data.text.cleaning import TextCleaning
 from corecur.data.text.token_arrays import UNKNOWN, TokenArrays
 from corecur.data.text.vocabulary import Vocabulary, fit_vocabulary
+from corecur.engine.calibration import COLDEST, HOTTEST
 
 #: The names of the inputs, in the order in which a network takes them.
 WORDS, CHARACTERS, OUTLINES = "words", "characters", "outlines"
@@ -42,6 +43,7 @@ class TaggerPreprocess(BaseModel):
     letters: Vocabulary
     outlines: Vocabulary | None = None
     longest_word: int = Field(default=24, ge=2, le=1000)
+    temperature: float = Field(default=1.0, ge=COLDEST, le=HOTTEST, description="of the probabilities (calibration)")
 
     @property
     def sizes(self) -> dict[str, int]:

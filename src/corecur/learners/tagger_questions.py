@@ -15,6 +15,7 @@ from corecur.data.text.tagged_sets import TaggedSet
 from corecur.errors import ConfigError, nearest
 from corecur.explain.question import Question, Shown, differentiable, log_odds, run_parts
 from corecur.learners.explained_class import wanted_class
+from corecur.learners.tag_confidence import tag_probabilities
 from corecur.learners.token_gates import gated
 from corecur.report.charts import percent
 
@@ -44,15 +45,13 @@ def tagger_question(learner: SequenceTagger, sentence: TaggedSentence, target: s
     network, words = learner.network, sentence.tokens
     position, tag = _wanted(sentence, target)
     (batch,) = learner._batches(TaggedSet((words,), None, (sentence.name,)), tagged=False)
-    crf = learner.crf
+    temperature = learner.preprocess.temperature
     fields: tuple[Tensor, ...] = tuple(batch.inputs)
 
     def probabilities(variants: Tensor) -> Tensor:
         with gated(network, variants):
             made = network(*(one.expand(len(variants), *one.shape[1:]) for one in fields))  # (N, T, K)
-        if crf is None:
-            return made[:, position].float().softmax(1)  # type: ignore[no-any-return]
-        return crf.marginals(made.chain.emissions, mask=made.chain.mask)[:, position]
+        return tag_probabilities(made, temperature)[:, position]
 
     with torch.no_grad(), differentiable(network):
         found = probabilities(torch.ones(1, len(words), device=learner._device))[0].cpu()

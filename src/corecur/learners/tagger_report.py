@@ -17,6 +17,7 @@ from corecur.learners.tagging_evaluation import TaggingEvaluation
 from corecur.report.charts import class_bars, confusion, learning_curves
 from corecur.report.classification import flat_config
 from corecur.report.page import Block, Code, Columns, Finding, KeyValues, Rows, Section, Text
+from corecur.report.reliability import Reliability, calibration_section
 from corecur.summary import summarize
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def sections(
         Section("Result", _result(learner, data, result)),
         Section("Curves", [Columns(learning_curves(history)) if history else Text("No epoch was finished.")]),
         *([] if test is None else _evidence(test, data)),
+        calibration_section(_reliability(test, result)),
         *_transitions(learner),
         Section("Network", [Code(summarize(learner.network))]),
         Section("Configuration", [KeyValues(flat_config({k: config[k] for k in ("source", "seed", "recipe")}))]),
@@ -75,6 +77,10 @@ def _evidence(test: TaggingEvaluation, data: TaggedSource) -> list[Section]:
         Section(what, [class_bars(test.per_class)]),
         Section("Mistakes", _mistakes(test, data)),
     ]
+
+
+def _reliability(test: TaggingEvaluation | None, result: FitResult) -> Reliability | None:
+    return None if test is None or test.confidence is None else test.confidence.reliability(result.calibration)
 
 
 def _matrix(test: TaggingEvaluation, names: Sequence[str]) -> np.ndarray[Any, Any]:

@@ -19,7 +19,9 @@ from corecur.finding import Finding
 from corecur.learners.entities import are_entity_tags, entities_in
 from corecur.learners.evaluation import LEVEL
 from corecur.learners.outcome import Listing
+from corecur.learners.tag_confidence import TagConfidence
 from corecur.report.charts import ClassScore, percent
+from corecur.report.reliability import trust
 
 Tags = tuple[tuple[str, ...], ...]
 _RESAMPLES = 2000
@@ -27,15 +29,18 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class TaggedSentence:
-    """The answer to one sentence: a tag for each of its tokens."""
+    """The answer to one sentence: a tag for each of its tokens, and how probable each of these tags is."""
 
     name: str
     tokens: tuple[str, ...]
     tags: tuple[str, ...]
+    probabilities: tuple[float, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The answer as JSON values; entities where the tags mark some."""
         answer: dict[str, Any] = {"name": self.name, "tokens": list(self.tokens), "tags": list(self.tags)}
+        if self.probabilities:
+            answer["probabilities"] = list(self.probabilities)
         if any(tag.startswith(("B-", "I-")) for tag in self.tags):
             answer["entities"] = [
                 {"text": " ".join(self.tokens[e.first : e.last]), "kind": e.kind, "first": e.first, "last": e.last}
@@ -49,17 +54,24 @@ class TaggingEvaluation:
     """A test of a tagger: token accuracy and, where tags mark entities, their F1, with 95 % intervals.
 
     Tokens of a sentence are not independent of each other: the intervals are those of 2,000 resamples of whole
-    sentences (percentile bootstrap, Efron 1979, with a fixed seed).
+    sentences (percentile bootstrap, Efron 1979, with a fixed seed). ``confidence`` is what the probabilities of the
+    answers say, where they are known.
     """
 
     truth: Tags
     answers: Tags
     findings: tuple[Finding, ...] = ()
+    confidence: TagConfidence | None = None
 
     @functools.cached_property
     def entities(self) -> bool:
         """Whether the tags mark entities."""
         return are_entity_tags(tag for sentence in self.truth for tag in sentence)
+
+    @property
+    def calibration(self) -> dict[str, Any] | None:
+        """How far the probabilities of the tags can be believed: what `Evaluation.calibration` holds, by token."""
+        return None if self.confidence is None else self.confidence.figures
 
     @functools.cached_property
     def counts(self) -> NDArray[np.float64]:
@@ -141,6 +153,7 @@ class TaggingEvaluation:
             "sentences": len(self.truth),
             "tokens": self.tokens,
             "correct": self.correct,
+            "calibration": self.calibration,
             "per_class": {
                 row.name: {
                     "precision": None if np.isnan(row.precision) else row.precision,
@@ -170,10 +183,14 @@ class TaggingEvaluation:
     def listing(self) -> Listing:
         """The tags, or the kinds of entities, as a table for people."""
         rows = [(r.name, *map(percent, (r.precision, r.recall, r.f1)), f"{r.support:,}") for r in self.per_class]
-        return ("entity" if self.entities else "tag", "precision", "recall", "F1", "there"), rows, ""
+        sure = self.confidence
+        note = "" if sure is None else trust(sure.bins, None if sure.before is None else sure.before.bins)
+        return ("entity" if self.entities else "tag", "precision", "recall", "F1", "there"), rows, note
 
 
-def evaluate_tagging(truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]]) -> TaggingEvaluation:
+def evaluate_tagging(
+    truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]], *, confidence: TagConfidence | None = None
+) -> TaggingEvaluation:
     """Compare two taggings of the same sentences.
 
     >>> found = evaluate_tagging([["B-x", "I-x", "O"], ["O"]], [["B-x", "O", "O"], ["O"]])
@@ -182,7 +199,7 @@ def evaluate_tagging(truth: Sequence[Sequence[str]], answers: Sequence[Sequence[
     """
     if not any(map(len, truth)):
         raise DataError("there are no tokens to evaluate on")
-    return TaggingEvaluation(tuple(map(tuple, truth)), tuple(map(tuple, answers)))
+    return TaggingEvaluation(tuple(map(tuple, truth)), tuple(map(tuple, answers)), confidence=confidence)
 
 
 def _accuracy(counts: NDArray[np.float64]) -> Any:

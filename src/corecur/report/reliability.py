@@ -28,7 +28,8 @@ class Reliability:
     """What the calibration section shows: the confidences (N,) of the test answers, which are right, and figures.
 
     ``figures`` is what ``Evaluation.calibration`` holds; ``before`` are the bins before a temperature was applied, and
-    ``fitted`` says in words what was fitted on which samples.
+    ``fitted`` says in words what was fitted on which samples. ``noun`` and ``answer`` are what people call a sample and
+    the answer to one.
     """
 
     confidences: Array
@@ -36,6 +37,23 @@ class Reliability:
     figures: dict[str, Any]
     before: Bins | None = None
     fitted: str = ""
+    noun: str = "samples"
+    answer: str = "label"
+
+
+def trust(bins: Bins, before: Bins | None) -> str:
+    """How far probabilities can be believed, in words; ``before`` is without their temperature.
+
+    >>> from corecur.engine.calibration import calibration_bins
+    >>> trust(calibration_bins(np.full(100, 0.9), np.arange(100) < 90), None)[:38]
+    'probabilities: off by 0.0 % on average'
+    """
+    low, high = (percent(end, 1) for end in bins.interval)
+    was = "" if before is None else f"; {percent(before.error)} before their temperature"
+    return (
+        f"probabilities: off by {percent(bins.error)} on average (expected calibration error, "
+        f"95 % interval {low} to {high}{was})"
+    )
 
 
 def calibration_section(found: Reliability | None) -> Section:
@@ -61,7 +79,10 @@ def calibration_section(found: Reliability | None) -> Section:
     )
     fitted = found.fitted[:1].upper() + found.fitted[1:]
     blocks: list[Block] = [Text(f"{fitted}.")] if fitted else []
-    note = "All figures are of the test samples, in bins of equally many answers. No label changes with a temperature."
+    note = (
+        f"All figures are of the test {found.noun}, in bins of equally many answers. "
+        f"No {found.answer} changes with a temperature."
+    )
     return Section("Calibration", [*blocks, Columns([reliability(found), table])], note=note)
 
 
@@ -89,7 +110,7 @@ def reliability(found: Reliability) -> Figure:
         below.locator_params(axis="y", nbins=2, integer=True)
         below.yaxis.set_major_formatter(lambda value, _: f"{value:.0f}" if value else "")
         below.margins(y=0.15)
-        figure.text(0, 80 / 330, "Samples", color=SOFT, va="bottom")
+        figure.text(0, 80 / 330, found.noun.capitalize(), color=SOFT, va="bottom")
         below.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
 
     total = bins.counts.sum()
