@@ -82,7 +82,9 @@ def test_the_native_kernels_come_first(request_: Request) -> None:
         ({"zoneout": True}, "native"),
     ],
 )
-def test_torch_trains_an_lstm_of_many_units_on_few_rows(changed: dict[str, Any], kernel: str, two_threads: None) -> None:
+def test_torch_trains_an_lstm_of_many_units_on_few_rows(
+    changed: dict[str, Any], kernel: str, two_threads: None
+) -> None:
     choice = choose(Request(**({"kind": "lstm", "units": 512, "trained_rows": 16} | changed)))
     assert choice.kernel == kernel
     assert ("faster with 512 units and 16 rows" in choice.reason) == (kernel == "fused")
