@@ -26,3 +26,8 @@ def test_patterns_are_no_copies() -> None:
     places = ("japan", "mexico", "kenya", "norway", "chile", "nepal", "ghana", "latvia")
     asked = [plain(f"what is the population of the largest city in {place} now") for place in places]
     assert near_texts(asked) == []
+
+
+def test_signs_make_two_texts_and_punctuation_does_not() -> None:
+    assert plain("true if a < b") != plain("true if a <= b") and plain("C++") != plain("C")
+    assert plain("so – fine.") == plain("so... fine!")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 _SHINGLE, _BANDS, _ROWS = 5, 16, 4
 _BUCKET = 50
+_SIGNS = "<>=+"  # what they stand between is another text with another of them
 #: Share of the words, weighed by rarity, that near copies have in common, and the words a text needs for that.
 _ALIKE, _FEWEST_WORDS = 0.72, 6
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
@@ -31,11 +32,11 @@ _LOST = ("\ufffd", "\u951f\u65a4\u62f7", "\u00ef\u00bf\u00bd")
 def plain(text: str) -> str:
     """A text without what changes when it is copied: case, spaces, punctuation, compatibility forms.
 
-    >>> plain("A  “fine”,\\nfine Film!")
-    'a fine fine film'
+    >>> plain("A  “fine”,\\nfine Film!"), plain("a<=b")
+    ('a fine fine film', 'a < = b')
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join("".join(c if c.isalnum() else " " for c in folded).split())
+    return " ".join("".join(c if c.isalnum() else f" {c} " if c in _SIGNS else " " for c in folded).split())
 
 
 def words_of(text: str) -> list[str]:
