@@ -101,9 +101,10 @@ def _measures(series: Sequence[Recording], listed: Listed, channels: Sequence[st
             findings.append(Finding(kind, verdict, lines(f"{names[row]}: {what}" for row, what in found), remedy))
 
     lengths = np.array([len(one) for one in series], dtype=np.float64)
-    odd = far_out(np.log(lengths), least=np.log(3.0))
+    odd = far_out(_in_class(np.log(lengths), listed), least=np.log(3.0))
     tell("odd-length", [(int(row), f"{lengths[row]:,.0f} steps") for row in odd],
-         f"far longer or shorter than others (usual: {np.median(lengths):,.0f} steps).", "look at them")  # fmt: skip
+         f"far longer or shorter than others of the kind (usual: {np.median(lengths):,.0f} steps).",
+         "look at them")  # fmt: skip
     dead, scaled, clipped, spiky, constant = [], [], [], [], []
     for place, channel in enumerate(channels):
         of = f"{channel}, " if len(channels) > 1 else ""
