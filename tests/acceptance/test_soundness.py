@@ -43,9 +43,9 @@ def checked(tmp_path: Path) -> Checked:
 def test_photographs(checked: Checked, data: Data, tmp_path: Path) -> None:
     assert checked(data("sign_digits")) == {}
     root = tmp_path / "signs"
-    for label in "0123456789":
+    for label in "0123":
         shutil.copytree(data("sign_digits") / label, root / label)
-    (zero, one, two, three, *_) = [sorted((root / label).iterdir()) for label in "0123456789"]
+    zero, one, two, three = [sorted((root / label).iterdir()) for label in "0123"]
     zero[3].write_bytes(zero[3].read_bytes()[:900])
     shutil.copy(one[5], root / "2" / "again.jpg")
     with Image.open(two[7]) as picture:
