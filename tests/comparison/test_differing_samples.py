@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def test_forecasts_of_both_are_drawn_with_the_values(forecasts: list[Path], tmp_
     record = read_record(forecasts[0] / "answers.json")
     assert record is not None
     elsewhere = dataclasses.replace(record, contents=tuple(digest(name) for name in record.names))
-    assert drawn_windows(open_candidates(forecasts), elsewhere, [0, 1]) == {}
+    assert drawn_windows([[one] for one in open_candidates(forecasts)], elsewhere, [0, 1]) == {}
 
 
 def test_what_is_drawn_has_the_error_that_was_kept(forecasts: list[Path]) -> None:
@@ -96,6 +96,30 @@ def test_what_is_drawn_has_the_error_that_was_kept(forecasts: list[Path]) -> Non
     _, truth, said = said_again(candidate, {record.contents[place]})[record.contents[place]]
     errors = (truth - said) / np.array(record.same["units"])
     assert (errors**2).mean() == pytest.approx(record.counts["square"][place], rel=1e-3)
+
+
+def test_forecasts_of_folds_are_drawn_as_well(
+    forecasts: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each window by the two that did not learn from it: what is drawn is as wrong as what was tested."""
+    seen: list[tuple[AnswerRecord, Any, dict[str, Any]]] = []
+
+    def kept(candidates: Any, record: AnswerRecord, places: Sequence[int], **more: Any) -> dict[int, str]:
+        seen.append((record, candidates, more))
+        return drawn_windows(candidates, record, places, **more)
+
+    monkeypatch.setattr("corecur.comparison.differing_samples.drawn_windows", kept)
+    found = compare(*forecasts, folds=2, out=tmp_path / "out", page=tmp_path / "page.html", latency=False)
+    assert found.apart and found.pictures.keys() == {one.place for one in found.apart}
+    assert all(picture.count("<polyline") == 4 for picture in found.pictures.values())
+    record, candidates, more = seen[0]  # the record is that of one of the two
+    for place in found.pictures:
+        errors = []
+        for each in candidates:
+            said = said_again(each[more["folds"][place]], {record.contents[place]}, more["pool"].train)
+            _, truth, answer = said[record.contents[place]]
+            errors.append((((truth - answer) / np.array(record.same["units"])) ** 2).mean())
+        assert min(abs(error / record.counts["square"][place] - 1) for error in errors) < 1e-3
 
 
 @pytest.mark.parametrize(("level", "kinds", "counted"), [("char", 3, "bits"), ("word", 2, "nats")])

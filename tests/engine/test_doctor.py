@@ -160,6 +160,22 @@ def test_each_finding_is_told_once_with_its_remedy() -> None:
     assert len(told) == 1 and told[0].startswith("! doctor: The input is not normalised") and "Remedy: " in told[0]
 
 
+def test_what_is_learnt_once_the_rate_was_lowered_is_no_excuse() -> None:
+    """Steps as large as the weights; the loss falls a little at the end, where a schedule is nearly down at 0."""
+    doctor = Doctor(tell=lambda line: None)
+    trained(cnn, pictures(), doctor)
+    rows = copy.deepcopy(doctor.rows)
+    for row in rows:
+        for layer in row["layers"] if row["row"] == "look" and row["step"] > 1 else ():
+            layer["u"] = 1.0
+    epochs = [row for row in rows if row["row"] == "epoch"]
+    for number, row in enumerate(epochs, 1):
+        row["curve"] = [[1.1 - 0.1 * (number / len(epochs)) ** 3, 1] for _ in row["curve"]]
+    assert "learning-rate-too-high" in {finding.kind for finding in diagnose(rows)}
+    going_on = [row for row in rows if row["row"] != "end"]
+    assert "learning-rate-too-high" not in {finding.kind for finding in diagnose(going_on)}
+
+
 def test_a_frozen_layer_is_named() -> None:
     def frozen() -> Sequential:
         model = cnn()

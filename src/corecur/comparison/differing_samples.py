@@ -119,8 +119,10 @@ def pictures_of(entries: Sequence[Entry], record: AnswerRecord, apart: Sequence[
     """
     candidate = entries[0].members[0]
     if record.kind == "windows":
-        members = [entry.members[0] for entry in entries[:2]]
-        return {} if pool is not None else drawn_windows(members, record, [one.place for one in apart])
+        folds = None if pool is None or entries[0].folds is None else entries[0].folds
+        members = [entry.members if folds else entry.members[:1] for entry in entries[:2]]
+        places = [one.place for one in apart]
+        return drawn_windows(members, record, places, folds=folds.of if folds else None, pool=pool if folds else None)
     show: Callable[[int], str] | None = record.show
     if show is None and apart and record.kind == "classes" and not record.texts:
         show = _shown_again(candidate, record, tested_part(candidate) if pool is None else pool.train)

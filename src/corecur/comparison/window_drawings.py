@@ -6,6 +6,7 @@ Shapes: L steps of the past, H horizon, C columns.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,32 +23,45 @@ Array = NDArray[np.float64]
 _PAST = 2
 
 
-def drawn_windows(candidates: Sequence[Candidate], record: AnswerRecord, places: Sequence[int]) -> dict[int, str]:
+def drawn_windows(
+    candidates: Sequence[Sequence[Candidate]], record: AnswerRecord, places: Sequence[int], *,
+    folds: NDArray[np.integer[Any]] | None = None, pool: Any = None,
+) -> dict[int, str]:  # fmt: skip
     """A drawing of each window at these places of the record: the values, and the forecasts of both models.
 
-    Of several columns the one that they forecast most differently. A window that is not found again is left out.
+    Each model is one candidate, or one for each fold: then ``folds`` (W,) has the fold of each window, and the tables
+    of the ``pool`` hold them. Of several columns the one that they forecast most differently. A window that is not
+    found again is left out.
     """
-    said = [said_again(candidate, {record.contents[place] for place in places}) for candidate in candidates]
     found = {}
-    for place in places:
-        each = [own[record.contents[place]] for own in said if record.contents[place] in own]
-        if len(each) < len(said):
-            continue
-        past, truth, _ = each[0]
-        answers = np.stack([one[2] for one in each])  # (2, H, C)
-        column = int(np.abs(answers[0] - answers[-1]).mean(0).argmax())
-        shown = past[-_PAST * len(truth) :, column]
-        found[place] = forecasts_chart(shown, truth[:, column], [one[:, column] for one in answers])
-    return found
+    for fold in range(len(candidates[0])):
+        own = [place for place in places if folds is None or folds[place] == fold]
+        wanted = {record.contents[place] for place in own}
+        said = [said_again(each[fold], wanted, None if pool is None else pool.train) for each in candidates]
+        for place in own:
+            each = [one[record.contents[place]] for one in said if record.contents[place] in one]
+            if len(each) == len(said):
+                found[place] = _drawn(*each)
+    return {place: found[place] for place in places if place in found}
 
 
-def said_again(candidate: Candidate, wanted: set[str]) -> dict[str, tuple[Array, Array, Array]]:
+def _drawn(*said: tuple[Array, Array, Array]) -> str:
+    past, truth, _ = said[0]
+    answers = np.stack([one[2] for one in said])  # (2, H, C)
+    column = int(np.abs(answers[0] - answers[-1]).mean(0).argmax())
+    shown = past[-_PAST * len(truth) :, column]
+    return forecasts_chart(shown, truth[:, column], [one[:, column] for one in answers])
+
+
+def said_again(candidate: Candidate, wanted: set[str], part: Any = None) -> dict[str, tuple[Array, Array, Array]]:
     """Past (L, C), truth (H, C) and forecast (H, C), in the table's units, of the windows with these contents.
 
-    Nothing where the table cannot be read again.
+    They are looked for in the stretches of ``part``, or in what the run was tested on. Nothing where the table cannot
+    be read again.
     """
-    part, learner = tested_part(candidate), candidate.learner
-    if not part or not isinstance(learner, Forecaster):
+    learner = candidate.learner
+    part = tested_part(candidate) if part is None and wanted else part
+    if not part or not wanted or not isinstance(learner, Forecaster):
         return {}
     windows = learner.windows(part)
     contents = window_contents(windows, part, learner.preprocess.horizon)

@@ -43,9 +43,9 @@ section > *:last-child { margin-bottom: 0; }
 .scroll { overflow-x: auto; }
 
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(10.6rem, 1fr)); gap: 0.7rem; }
-.tiles div { padding: 0.7rem 0.9rem; background: var(--panel); border-radius: 8px; }
+.tiles div { padding: 0.7rem 0.9rem; background: var(--panel); border-radius: 8px; min-width: 0; }
 .tiles dt { font-size: 0.83rem; color: var(--soft); }
-.tiles dd { margin: 0.1rem 0 0; font-size: 1.15rem; font-weight: 600; line-height: 1.3; }
+.tiles dd { margin: 0.1rem 0 0; font-size: 1.15rem; font-weight: 600; line-height: 1.3; overflow-wrap: anywhere; }
 .pairs { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; font-size: 0.93rem; }
 .pairs > div { display: contents; }
 .pairs dt, .pairs dd { margin: 0; padding: 0.32rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
@@ -122,8 +122,17 @@ footer { margin-top: 2.5rem; font-size: 0.83rem; color: var(--soft); }
   .pairs dt { border: 0; padding: 0.4rem 0 0; font-size: 0.83rem; }
   .pairs dd { padding-top: 0; }
   .gallery { grid-template-columns: repeat(auto-fill, minmax(6.6rem, 1fr)); gap: 0.6rem; }
-  table { font-size: 0.88rem; }
-  th, td { padding-right: 0.7rem; }
+  table { font-size: 0.84rem; }
+  th, td { padding-right: 0.6rem; }
+  th, th.number, th.short { white-space: normal; vertical-align: bottom; }
+  caption { max-width: calc(100vw - 2rem); }
+  td:first-child { min-width: min(6rem, 28vw); }
+  /* What names a row stays in sight while the figures go by; a shade at the edge says that there are more. */
+  .scroll > table :is(th, td):first-child { position: sticky; left: 0; background: var(--paper); }
+  .scroll {
+    background: linear-gradient(to left, var(--paper) 40%, transparent) right / 2.2rem 100% no-repeat local,
+      linear-gradient(to left, var(--line), transparent) right / 0.9rem 100% no-repeat scroll;
+  }
 }
 @media print {
   :root {

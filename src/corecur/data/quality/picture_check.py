@@ -206,7 +206,7 @@ def _strange(looked: _Looked) -> list[Finding]:
             findings.append(Finding(kind, verdict, evidence, remedy))
 
     rough = marks["roughness"]
-    noisy = [int(k) for k in far_out(rough, least=0.5, spreads=2.0) if rough[k] > _ROUGH]
+    noisy = far_out(rough, least=0.5, spreads=2.0, above=_ROUGH).tolist()  # leaves and stones may be rough, too
     tell("noise", noisy, "with nothing in common between neighbouring pixels: noise.",
          lambda mark: f"roughness {mark['roughness']:.2f}, noise has 2", "look at them, and remove them")  # fmt: skip
     corners, bright = marks["corners"].copy(), marks["brightness"].copy()

@@ -5,6 +5,7 @@ Shapes: N samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -33,6 +34,16 @@ class Listed:
     plural: str = ""
     #: Samples so short that they repeat by chance.
     short: frozenset[int] = frozenset()
+    #: What copies are to each other, in words.
+    equal: str = "exactly the same as"
+
+    def short_pairs(self, pairs: Iterable[tuple[int, int]]) -> frozenset[tuple[int, int]]:
+        """The pairs of which both are short.
+
+        >>> sorted(Listed([], [], None, short=frozenset({0, 1})).short_pairs([(0, 1), (1, 2)]))
+        [(0, 1)]
+        """
+        return frozenset(pair for pair in pairs if self.short.issuperset(pair))
 
     def many(self, count: int) -> str:
         """So many of them, in words.
@@ -76,28 +87,36 @@ def same_keys(keys: Sequence[Hashable]) -> list[tuple[int, int]]:
             if key is not None and first.setdefault(key, place) != place]  # fmt: skip
 
 
-def repeat_findings(listed: Listed, pairs: Sequence[tuple[int, int]], *, near: bool, many: float) -> list[Finding]:
+def repeat_findings(
+    listed: Listed,
+    pairs: Sequence[tuple[int, int]],
+    *,
+    near: bool,
+    many: float,
+    chance: frozenset[tuple[int, int]] = frozenset(),
+) -> list[Finding]:
     """What is said of pairs (first, later) of copies; ``near`` where they are not equal, only nearly.
 
-    Copies within a split are a warning from the share ``many`` of the samples on.
+    Copies within a split are a warning from the share ``many`` of the samples on. Of ``chance``, the pairs that are no
+    copies but the same by themselves, nothing graver than a note is said, unless their labels differ.
 
     >>> listed = Listed(["a", "b", "c"], ["train", "train", "test"], ["x", "y", "x"])
     >>> [found.kind for found in repeat_findings(listed, [(0, 1), (0, 2)], near=False, many=0.01)]
     ['disputed', 'leak']
     """
-    kinds: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    kinds: dict[tuple[str, str, bool], list[tuple[int, int]]] = {}
     for first, later in pairs:
-        splits = sorted({listed.splits[first], listed.splits[later]}, key=_order)
+        splits, usual = sorted({listed.splits[first], listed.splits[later]}, key=_order), (first, later) in chance
         disputed = listed.labels is not None and listed.labels[first] != listed.labels[later]
         if disputed:
-            kinds.setdefault(("disputed", ""), []).append((first, later))
+            kinds.setdefault(("disputed", "", False), []).append((first, later))
         if len(splits) > 1:
-            kinds.setdefault(("leak", " and ".join(splits)), []).append((first, later))
+            kinds.setdefault(("leak", " and ".join(splits), usual), []).append((first, later))
         elif not disputed:
-            kinds.setdefault(("copies", splits[0]), []).append((first, later))
+            kinds.setdefault(("copies", splits[0], usual), []).append((first, later))
     found = []
-    for (kind, where), chosen in kinds.items():
-        found.append(_finding(listed, kind, where, chosen, near=near, many=many))
+    for (kind, where, usual), chosen in kinds.items():
+        found.append(_finding(listed, kind, where, chosen, near=near, many=math.inf if usual else many))
     return found
 
 
@@ -109,7 +128,7 @@ def _finding(
     listed: Listed, kind: str, where: str, pairs: Sequence[tuple[int, int]], *, near: bool, many: float
 ) -> Finding:
     count = len({later for _, later in pairs})
-    alike, verb = "nearly the same as" if near else "exactly the same as", "is" if count == 1 else "are"
+    alike, verb = "nearly the same as" if near else listed.equal, "is" if count == 1 else "are"
     another = "another" if count == 1 else "others"
     level: Level = "warning"
     labels = listed.labels or [""] * len(listed.names)
@@ -118,25 +137,34 @@ def _finding(
         + (" ~ " if near else " = ") + listed.names[a] + (f" ({labels[a]})" if kind == "disputed" else "")
         for a, b in pairs
     )  # fmt: skip
-    lasting = [pair for pair in pairs if not listed.short.issuperset(pair)]
-    if not lasting or (near and kind == "disputed" and listed.noun == "text"):  # a word may turn what a text says
-        level = "note"
     if kind == "disputed":
         verdict = f"{listed.many(count)} {verb} {alike} {another} with another label"
         verdict += ": is one of the labels wrong?" if near else ": one of the labels is wrong."
+        if listed.noun == "text" and not near:
+            verdict = f"{verdict[:-1]}, or the text does not tell its class."
         remedy = "correct the label, or remove both"
+        short = all(listed.short.issuperset(pair) for pair in pairs)
+        if short or (near and listed.noun == "text"):  # a word may turn what a text says
+            level = "note"
+    elif many == math.inf:
+        place = f"in {where} {verb} {alike} {another} in the other split" if kind == "leak" else ""
+        verdict = f"{listed.many(count)} {place or f'of {where} {verb} {alike} {another}'}"
+        verdict += ", as common phrases are."
+        level, remedy = "note", ""
     elif kind == "leak":
         held = where.split(" and ")[-1]
         total = sum(split == held for split in listed.splits)
-        verdict = f"{listed.many(count)} in {where} {verb} {alike} {another} in the other split: results on {held} "
-        verdict += "will be too good."
+        verdict = f"{listed.many(count)} in {where} {verb} {alike} {another} in the other split: "
+        verdict += f"results on {held} will be too good."
         remedy = f"remove {'it' if count == 1 else 'them'} from the training data"
-        if not near and level == "warning" and count > _RUINED * total and total >= 10:
+        if near and count < many * total:  # less than a test is sure to
+            level, verdict = "note", verdict.replace(verdict.rpartition(": ")[2], "too few to change results.")
+        if not near and count > _RUINED * total and total >= 10:
             level = "problem"
     else:
         verdict = f"{listed.many(count)} of {where} {verb} {alike} {another}."
         remedy = "keep one of each, before splits are made of them"
-        if len(lasting) < many * len(listed.names):
+        if len(pairs) < many * len(listed.names):
             level = "note"
     return Finding(f"near-{kind}" if near else kind, verdict, evidence, remedy, level)
 

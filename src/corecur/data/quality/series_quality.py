@@ -101,9 +101,10 @@ def _measures(series: Sequence[Recording], listed: Listed, channels: Sequence[st
             findings.append(Finding(kind, verdict, lines(f"{names[row]}: {what}" for row, what in found), remedy))
 
     lengths = np.array([len(one) for one in series], dtype=np.float64)
-    odd = far_out(np.log(lengths), least=np.log(3.0))
+    odd = far_out(_in_class(np.log(lengths), listed), least=np.log(3.0))
     tell("odd-length", [(int(row), f"{lengths[row]:,.0f} steps") for row in odd],
-         f"far longer or shorter than others (usual: {np.median(lengths):,.0f} steps).", "look at them")  # fmt: skip
+         f"far longer or shorter than others of the kind (usual: {np.median(lengths):,.0f} steps).",
+         "look at them")  # fmt: skip
     dead, scaled, clipped, spiky, constant = [], [], [], [], []
     for place, channel in enumerate(channels):
         of = f"{channel}, " if len(channels) > 1 else ""
@@ -139,15 +140,28 @@ def _measures(series: Sequence[Recording], listed: Listed, channels: Sequence[st
 
 
 def _clipped(columns: Sequence[NDArray[np.float64]], listed: Listed) -> list[tuple[int, str]]:
-    """Series that are far more often than others at one end of their range; many are at rest at one, not at both."""
+    """Series that are far more often than others at one end of their range; many are at rest at one, not at both.
+
+    And longer than usual: coarse sensors, and slow ones, stay at any value for some steps, of which a short series
+    has few.
+    """
     found: dict[int, str] = {}
+    usual = float(np.median([_stay(values) for values in columns]))
     for end, word in ((np.max, "highest"), (np.min, "lowest")):
         at = np.array([np.mean(values == end(values)) - 1 / len(values) if len(values) >= _STEPS and np.ptp(values)
                        else 0.0 for values in columns])  # fmt: skip
         odd = far_out(_in_class(at, listed), least=_CLIPPED, spreads=6.0)
         for row in odd[at[odd] > np.median(at)].tolist() if len(odd) <= max(5, 0.05 * len(columns)) else []:
+            if round(at[row] * len(columns[row])) + 1 <= usual:
+                continue
             found[row] = f"{at[row]:.0%} of the steps at its {word} value".replace("%", " %")
     return sorted(found.items())
+
+
+def _stay(values: NDArray[np.float64]) -> int:
+    """The most steps in a row with one value."""
+    ends = np.flatnonzero(np.diff(values)) + 1
+    return int(np.diff([0, *ends, len(values)]).max(initial=0))
 
 
 def _in_class(measures: NDArray[np.float64], listed: Listed) -> NDArray[np.float64]:

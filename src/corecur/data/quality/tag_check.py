@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from corecur.data.quality.idioms import by_chance
 from corecur.data.quality.odd_values import far_out
 from corecur.data.quality.repeats import Listed, lines, repeat_findings, same_keys
 from corecur.data.quality.text_marks import garbled
@@ -41,7 +42,7 @@ def tag_findings(sets: Mapping[str, TaggedSet], bad: Sequence[str] = ()) -> tupl
     listed = Listed(names, splits, [" ".join(one) for one in tags], "sentence",
                     short=frozenset(k for k, one in enumerate(sentences) if len(one) < _SHORT))  # fmt: skip
     equal = same_keys(sentences)
-    findings += _repeats(listed, equal, tags)
+    findings += _repeats(listed, equal, tags, by_chance(sentences, equal) | listed.short_pairs(equal))
     return findings, len(sentences) + len(bad)
 
 
@@ -175,9 +176,14 @@ def _odd_sentences(names: Sequence[str], sentences: Sequence[Sequence[str]]) -> 
     return findings
 
 
-def _repeats(listed: Listed, equal: Sequence[tuple[int, int]], tags: Sequence[Sequence[str]]) -> list[Finding]:
+def _repeats(
+    listed: Listed,
+    equal: Sequence[tuple[int, int]],
+    tags: Sequence[Sequence[str]],
+    chance: frozenset[tuple[int, int]],
+) -> list[Finding]:
     """Copies; where the tags of two differ, the words on which they do."""
-    findings = repeat_findings(listed, equal, near=False, many=_MANY)
+    findings = repeat_findings(listed, equal, near=False, many=_MANY, chance=chance)
     found = []
     for one in findings:
         if one.kind != "disputed":

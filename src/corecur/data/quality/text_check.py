@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from corecur.data.quality.idioms import by_chance
 from corecur.data.quality.label_counts import label_count_findings
 from corecur.data.quality.odd_values import far_out
 from corecur.data.quality.repeats import Listed, lines, repeat_findings, same_keys
@@ -36,16 +37,19 @@ def text_findings(parts: Mapping[str, TextPart]) -> tuple[list[Finding], int]:
             if text and not text.isspace() and (labels[row].strip() or not labelled)]  # fmt: skip
     findings += [*_garbled(texts, names), *_long(texts, names)]
     plains = [plain(texts[row]) for row in kept]
-    short = frozenset(place for place, text in enumerate(plains) if len(words_of(text)) < _SHORT)
+    words = [words_of(text) for text in plains]
+    short = frozenset(place for place, one in enumerate(words) if len(one) < _SHORT)
     listed = Listed([names[row] for row in kept], [splits[row] for row in kept],
-                    [labels[row].strip() for row in kept] if labelled else None, "text", short=short)  # fmt: skip
+                    [labels[row].strip() for row in kept] if labelled else None, "text", short=short,
+                    equal="but for case and punctuation the same as")  # fmt: skip
     findings += label_count_findings(listed)
     equal = same_keys([text or None for text in plains])
-    findings += repeat_findings(listed, equal, near=False, many=_MANY)
     again = {later for _, later in equal}
     first = [place for place in range(len(plains)) if place not in again]
     near = [(first[a], first[b]) for a, b in near_texts([plains[place] for place in first])]
-    findings += repeat_findings(listed, near, near=True, many=_MANY)
+    chance = by_chance(words, [*equal, *near]) | listed.short_pairs(equal)
+    findings += repeat_findings(listed, equal, near=False, many=_MANY, chance=chance)
+    findings += repeat_findings(listed, [pair for pair in near if pair not in chance], near=True, many=_MANY)
     if listed.labels is not None:
         findings += _telling_words([plains[place] for place in first], [listed.labels[place] for place in first])
     return findings, len(texts)

@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 
 _SHINGLE, _BANDS, _ROWS = 5, 16, 4
 _BUCKET = 50
+_SIGNS = "<>=+"  # what they stand between is another text with another of them
 #: Share of the words, weighed by rarity, that near copies have in common, and the words a text needs for that.
 _ALIKE, _FEWEST_WORDS = 0.72, 6
+# Long texts of one author have most words in common, but not in that order: runs of three words they must share.
+_LONG, _IN_ORDER = 100, 0.3
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _FOREIGN = re.compile(r"[\u0080-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013\u2014"
                       r"\u2018-\u201a\u201c-\u201e\u2020-\u2022\u2026\u2030\u2039\u203a\u20ac\u2122]{2,}")  # fmt: skip
@@ -31,11 +34,11 @@ _LOST = ("\ufffd", "\u951f\u65a4\u62f7", "\u00ef\u00bf\u00bd")
 def plain(text: str) -> str:
     """A text without what changes when it is copied: case, spaces, punctuation, compatibility forms.
 
-    >>> plain("A  “fine”,\\nfine Film!")
-    'a fine fine film'
+    >>> plain("A  “fine”,\\nfine Film!"), plain("a<=b")
+    ('a fine fine film', 'a < = b')
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join("".join(c if c.isalnum() else " " for c in folded).split())
+    return " ".join("".join(c if c.isalnum() else f" {c} " if c in _SIGNS else " " for c in folded).split())
 
 
 def words_of(text: str) -> list[str]:
@@ -91,13 +94,23 @@ def near_texts(plains: Sequence[str]) -> list[tuple[int, int]]:
     for found in buckets.values():
         for place, row in enumerate(found):
             asked.update((other, row) for other in found[max(0, place - _BUCKET) : place])
-    return sorted((a, b) for a, b in asked if plains[a] != plains[b] and _shared(bags[a], bags[b], weight) >= _ALIKE)
+    return sorted((a, b) for a, b in asked if plains[a] != plains[b] and _shared(bags[a], bags[b], weight) >= _ALIKE
+                  and _in_order(plains[a], plains[b]))  # fmt: skip
 
 
 def _shared(a: Counter[str], b: Counter[str], weight: dict[str, float]) -> float:
     both = sum(count * weight[word] for word, count in (a & b).items())
     either = sum(count * weight[word] for word, count in (a | b).items())
     return both / either
+
+
+def _in_order(a: str, b: str) -> bool:
+    """Whether two texts, if they are long, have their words in the same order here and there."""
+    first, second = words_of(a), words_of(b)
+    if min(len(first), len(second)) < _LONG:
+        return True
+    runs, others = (set(zip(words, words[1:], words[2:], strict=False)) for words in (first, second))
+    return len(runs & others) >= _IN_ORDER * len(runs | others)
 
 
 @functools.cache

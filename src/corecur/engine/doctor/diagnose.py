@@ -156,7 +156,9 @@ def _rate_too_high(record: Record, found: Collection[str]) -> Finding | None:
     start = median(record.updates(record.looks[0]) or [0.0])
     thrown = median(max(record.updates(look), default=0.0) for look in record.looks[1:]) > _LARGE_FIRST_UPDATE
     large = early > _LARGE_UPDATE or start > _LARGE_FIRST_UPDATE or thrown
-    lost = skill is not None and skill < (0.3 if thrown else LEARNT_NOTHING) and not record.is_falling
+    # a schedule lowers the rate at the end: what is still learnt then does not make up for it
+    in_vain = not record.is_falling or (thrown and record.finished)
+    lost = skill is not None and skill < (0.3 if thrown else LEARNT_NOTHING) and in_vain
     lost = lost or record.late.mean > 1.1 * first
     ran_away = (peak > _RUN_AWAY * scale or not math.isfinite(peak)) and (large or not math.isfinite(peak))
     if not large and not (ran_away and record.steps >= 8):
