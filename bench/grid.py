@@ -52,7 +52,7 @@ def case(job: Job) -> Case:
         peak="FMA",
         floors=(Floor("torch.nn", (PEER,), LEAST),),
         rounds=1 if work > MANY else None,
-        warm_ups=0 if work > VERY_MANY else 1,
+        warm_ups=1,
         controlled=work <= VERY_MANY,
     )
 

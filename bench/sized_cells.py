@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.sequences import Job
 from bench.torch_cells import Ours, Packed, TorchLayers, TorchWork
+from corecur import runtime
 
 PROOF_STEPS = 28
 
@@ -30,9 +31,14 @@ class Sized:
 
 
 class Cell(Sized):
-    """One cell of ``grid``: proved over its first steps, and told by the kernel that ran alone."""
+    """One cell of ``grid``: proved over its first steps, and told by the kernel that ran alone.
+
+    Both ways keep freed memory, as ``Model.fit`` does: what the system takes to hand out new pages, and when, would
+    decide the large cells.
+    """
 
     def __init__(self, kind: type[TorchWork], job: Job) -> None:
+        runtime.keep_freed_memory()
         super().__init__(kind(job), kind(dataclasses.replace(job, steps=min(job.steps, PROOF_STEPS))))
 
     def facts(self) -> Mapping[str, Any]:
