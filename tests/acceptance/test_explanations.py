@@ -45,5 +45,11 @@ def test_sentences(data: Callable[[str], Path]) -> None:
 
 
 def test_series(data: Callable[[str], Path]) -> None:
-    learner = SeriesClassifier(threads=1, epochs=40, filters=16, members=1)
-    assert better_than_random(learner, data("series") / "GunPoint") >= MOST
+    """Over three seeds: of 50 series one short training may learn so little that no ranking moves its answers much."""
+    shares = [
+        better_than_random(
+            SeriesClassifier(threads=1, epochs=40, filters=16, members=1, seed=seed), data("series") / "GunPoint"
+        )
+        for seed in range(3)
+    ]
+    assert sum(shares) / len(shares) >= MOST
