@@ -67,7 +67,9 @@ class TorchWork:
 
     def loss(self, y: Tensor) -> Tensor:
         """The mean square of the outputs (B, T, D) at real steps."""
-        squares = y.square() if self.mask is None else y.square() * self.mask[..., None]
+        squares = y.square().sum(2)
+        if self.mask is not None:
+            squares = squares * self.mask
         return squares.sum() / (self.count * y.shape[2])
 
     def prove(self) -> Sequence[float]:

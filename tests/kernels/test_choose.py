@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -50,13 +51,31 @@ def test_every_request_gets_a_kernel_and_a_reason() -> None:
         (Request("gru", dtype="float64", activation=OWN), "python loop", "one's own"),
         (Request(OWN), "python loop", "one's own"),
         (Request("lstm", device="cuda"), "fused", "not in float32 on cuda"),
-        (Request("lstm", autocast=True), "fused", "under autocast"),
     ],
 )  # fmt: skip
 def test_what_is_chosen(request_: Request, kernel: str, reason: str) -> None:
     choice = choose(request_)
     assert choice.kernel == kernel
     assert reason in choice.reason
+
+
+@needs_kernels
+@pytest.mark.parametrize(("follows", "kernel"), [(True, "fused"), (False, "native")])
+def test_autocast_takes_the_lstm_that_the_processor_has(
+    follows: bool, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("corecur.kernels.choose"), "lstm_follows", lambda dtype: follows)
+    assert choose(Request("lstm", autocast=True)).kernel == kernel
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_no_autocast_breaks_an_lstm_whatever_the_processor(dtype: torch.dtype) -> None:
+    layer, x = LSTM(4, return_sequences=True), torch.randn(2, 3, 5)
+    expected = layer(x)
+    with torch.autocast("cpu", dtype=dtype):
+        y = layer(x)
+    assert torch.allclose(y.float(), expected, atol=0.05)
+    y.float().sum().backward()
 
 
 @needs_kernels

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from corecur.kernels.packed_rows import Packing, ragged, whole
 from corecur.names import Table
 
 Function = Callable[[Tensor], Tensor]
@@ -208,13 +209,16 @@ class Work:
 
     A kernel returns the outputs (B, T, P), right at the first ``lengths`` steps of each row and of any finite value
     after them, and the state after each row's last real step, which may be wrong where ``need_state`` is False.
+
+    A native kernel takes a ``packing`` instead of ``lengths``: real steps anywhere in their rows, outputs as it shows
+    them, none (B, 0, P) without ``need_outputs``.
     """
 
     #: The name of a row of ``RECURRENCES``.
     kind: str
     phi: Function
     sigma: Function
-    #: (B, T, C), zeros after each row's last real step.
+    #: (B, T, C).
     x: Tensor
     state: list[Tensor]
     #: Under their names in ``torch.nn``; biases may be missing.
@@ -222,6 +226,8 @@ class Work:
     #: (B,), or None where every step is real.
     lengths: Tensor | None = None
     need_state: bool = True
+    packing: Packing | None = None
+    need_outputs: bool = True
     #: What the recurrent weights see is ``h`` times this (B, P): one pattern for all steps.
     recurrent_dropout: Tensor | None = None
     #: For each state how much of the old one stays, (T or 1, B or 1, width or 1); empty without zoneout.
@@ -233,3 +239,10 @@ class Work:
     def recurrence(self) -> Recurrence:
         """The equations."""
         return RECURRENCES[self.kind]
+
+    def packed_rows(self) -> Packing:
+        """The order in which a native kernel takes the steps."""
+        if self.packing is not None:
+            return self.packing
+        batch, steps = self.x.shape[:2]
+        return whole(batch, steps) if self.lengths is None else ragged(self.lengths, steps)

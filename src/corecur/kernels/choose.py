@@ -20,7 +20,7 @@ from torch import Tensor
 from corecur.errors import ConfigError, unknown_name
 from corecur.kernels.cell import Work
 from corecur.kernels.convolution_kernels import CONVOLUTIONS, ConvolutionRequest
-from corecur.kernels.fused import OPERATIONS, follows_autocast, run_fused
+from corecur.kernels.fused import OPERATIONS, follows_autocast, lstm_follows, run_fused
 from corecur.kernels.library import info, native, threads
 from corecur.kernels.native import KINDS, run_native
 from corecur.kernels.native_rows import KINDS as ROW_KINDS
@@ -111,7 +111,7 @@ def _native_refuses(request: Request) -> str | None:
         return f"the native kernels compute in float32 on a CPU, not in {request.dtype} on {request.device}"
     if request.transformed:
         return "the native kernels know no transforms of torch.func"
-    if request.autocast and request.kind == "lstm":
+    if request.autocast and request.kind == "lstm" and lstm_follows(torch.get_autocast_dtype("cpu")):
         return "torch's operation for lstm is faster under autocast"
     if _torch_spreads(request):
         return f"torch's operation for lstm is faster with {request.units} units and {request.trained_rows} rows"

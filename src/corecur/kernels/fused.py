@@ -5,6 +5,8 @@ B batch, T time, C features, H units, P outputs.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -25,7 +27,19 @@ def follows_autocast(work: Work) -> bool:
 
     The others take the products of single steps in bfloat16 and the rest in float32, which is slower or no faster.
     """
-    return work.kind == "lstm" or work.x.device.type != "cpu"
+    return work.x.device.type != "cpu" or (work.kind == "lstm" and lstm_follows(torch.get_autocast_dtype("cpu")))
+
+
+@functools.cache
+def lstm_follows(dtype: torch.dtype) -> bool:
+    """Whether oneDNN has an LSTM of this dtype for the processor; torch takes it under autocast, and fails where not.
+
+    >>> lstm_follows(torch.int8)
+    False
+    """
+    name = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}.get(dtype)
+    supports = getattr(torch.ops.mkldnn, name, None) if name is not None else None
+    return supports is not None and bool(supports())
 
 
 # σ(±1e4) is exactly 1 and 0 in every dtype, and its gradient exactly 0.

@@ -17,7 +17,7 @@ from torch import Tensor
 from corecur.errors import ConfigError
 from corecur.kernels.cell import Work
 from corecur.kernels.library import Struct, table, threads
-from corecur.kernels.packed_rows import Packing, ragged, whole
+from corecur.kernels.packed_rows import Packing
 
 #: Kind and activation -> its number in csrc/recurrent.cpp.
 KINDS = {
@@ -98,17 +98,18 @@ def _recurrence(
     kind: int,
     training: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gates' values (N, G), the states h (B + N, H) and c before and after every step, and GRU's q (N, H)."""
+    """The gates' values (N, G), the states h (B + N + 1, H) and c as packed_rows.py has them, and GRU's q (N, H)."""
     batch, units, (real, features) = len(h), weight_hh.shape[1], x.shape
     inside = real >= _ENOUGH_ROWS * threads() * len(sizes)
     if inside:
         gates = x.new_empty(real if training else 0, _GATES[kind] * units)
     else:
         gates = torch.mm(x, weight_ih.t()) if bias is None else torch.addmm(bias, x, weight_ih.t())
-    states, cells = _rows_of(x, batch + real, units), x.new_empty(batch + real if c is not None else 0, units)
-    states[:batch] = h
+    count = batch + real + 1
+    states, cells = _rows_of(x, count, units), x.new_empty(count if c is not None else 0, units)
+    states[:batch], states[-1] = h, 0
     if c is not None:
-        cells[:batch] = c
+        cells[:batch], cells[-1] = c, 0
     extra = x.new_empty(real if kind == _GRU and training else 0, units)
     packed = x.new_empty(_room(units, kind, features if inside else 0, back=False))
     masked = None if dropout is None else x.new_empty(batch, units)
@@ -158,7 +159,7 @@ def _recurrence_shapes(
     x: Tensor, weight_ih: Tensor, bias: Tensor | None, h: Tensor, c: Tensor | None, *rest: Any
 ) -> Any:
     weight, *_, kind, training = rest
-    rows, units = len(h) + len(x), weight.shape[1]
+    rows, units = len(h) + len(x) + 1, weight.shape[1]
     gates = x.new_empty(len(x) if training else 0, len(weight_ih))
     sizes = (rows if c is not None else 0, len(x) if kind == _GRU and training else 0)
     return gates, _rows_of(x, rows, units), *(x.new_empty(size, units) for size in sizes)
@@ -189,6 +190,14 @@ def _weight_gradients(d_gates: Tensor, x: Tensor, before: Tensor, kind: int) -> 
     return torch.mm(d_gates[:, units:].t(), x), d_hh
 
 
+def _with_zeros(a: Tensor, b: Tensor) -> Tensor:
+    """The product of a (N, K) and b (K, C), and a row of zeros (N + 1, C)."""
+    found = a.new_empty(len(a) + 1, b.shape[1])
+    torch.mm(a, b, out=found[:-1])
+    found[-1] = 0
+    return found
+
+
 class _Recurrence(torch.autograd.Function):
     """Outputs, last states; gradients to inputs, states and all weights."""
 
@@ -196,6 +205,7 @@ class _Recurrence(torch.autograd.Function):
     def forward(
         ctx: Any,
         packing: Packing,
+        outputs: bool,
         kind: int,
         dropout: Tensor | None,
         zoneout: Sequence[Tensor],
@@ -230,7 +240,7 @@ class _Recurrence(torch.autograd.Function):
             )
         ctx.packing, ctx.kind, ctx.biased = packing, kind, bias_ih is not None
         ctx.set_materialize_grads(False)
-        y = packing.unpack(states[packing.batch :])
+        y = packing.spread(states) if outputs else states.new_empty(packing.batch, 0, units)
         last = packing.unsort(packing.last(states))
         return y, last, None if c is None else packing.unsort(packing.last(cells))
 
@@ -245,16 +255,16 @@ class _Recurrence(torch.autograd.Function):
         d_c = None
         if kind in _CELL:
             d_c = states.new_zeros(shape) if d_cell is None else packing.sort(d_cell).contiguous()
-        d_outputs = None if d_y is None else packing.pack(d_y)
+        d_outputs = None if d_y is None else packing.spread_gradient(d_y)
         d_gates, d_h, d_c = torch.ops.corecur.recurrence_backward.default(
             gates, states, cells, extra, w_hh, peephole, dropout, zoneout_h, zoneout_c, packing.sizes, packing.offsets,
             kind, d_outputs, d_h, d_c,
         )  # fmt: skip
         d_input = d_gates[:, units:] if kind == _GRU else d_gates
         needs = ctx.needs_input_grad
-        d_x = packing.unpack(torch.mm(d_input, w_ih)) if needs[4] else None
+        d_x = packing.unpack(_with_zeros(d_input, w_ih)) if needs[5] else None
         d_w_ih = d_w_hh = None
-        if needs[7] or needs[8]:
+        if needs[8] or needs[9]:
             seen = packing.earlier(states)
             if dropout is not None:
                 seen = seen * dropout[packing.rows()]
@@ -266,14 +276,14 @@ class _Recurrence(torch.autograd.Function):
         d_peephole = None
         if peephole is not None:
             i, f, _, o = d_gates.split(units, 1)
-            old, new = packing.earlier(cells), cells[packing.batch :]
+            old, new = packing.earlier(cells), cells[packing.batch : -1]
             if zoneout_h is not None:
                 i_, f_, g_, _ = gates.split(units, 1)
                 new = f_ * old + i_ * g_
             d_peephole = torch.stack([(i * old).sum(0), (f * old).sum(0), (o * new).sum(0)])
         return (
-            None, None, None, None, d_x, packing.unsort(d_h) if needs[5] else None,
-            packing.unsort(d_c) if kind in _CELL and needs[6] else None, d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_peephole,
+            None, None, None, None, None, d_x, packing.unsort(d_h) if needs[6] else None,
+            packing.unsort(d_c) if kind in _CELL and needs[7] else None, d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_peephole,
             None,
         )  # fmt: skip
 
@@ -292,8 +302,7 @@ def run_native(work: Work) -> tuple[Tensor, list[Tensor]]:
     """The work as one native call in each direction."""
     kind = KINDS[work.kind, "relu" if work.phi is torch.relu else "tanh"]
     batch, steps = work.x.shape[:2]
-    packing = whole(batch, steps) if work.lengths is None else ragged(work.lengths, steps)
-    weights = work.weights
+    packing, weights = work.packed_rows(), work.weights
     units = weights["weight_hh"].shape[1]
     zoneout = [packing.pack(stays.expand(steps, batch, units).transpose(0, 1)) for stays in work.zoneout]
     dropout = None if work.recurrent_dropout is None else packing.sort(work.recurrent_dropout).contiguous()
@@ -302,7 +311,7 @@ def run_native(work: Work) -> tuple[Tensor, list[Tensor]]:
         peephole = torch.stack([weights["weight_ci"], weights["weight_cf"], weights["weight_co"]])
     state = [s.contiguous() for s in work.state]
     y, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        packing, kind, dropout, zoneout, work.x, state[0], state[1] if len(state) > 1 else None,
+        packing, work.need_outputs, kind, dropout, zoneout, work.x, state[0], state[1] if len(state) > 1 else None,
         weights["weight_ih"].contiguous(), weights["weight_hh"].contiguous(), weights.get("bias_ih"),
         weights.get("bias_hh"), peephole,
         torch.is_grad_enabled(),

@@ -16,7 +16,7 @@ from torch import Tensor
 from corecur.kernels.cell import Work, input_part
 from corecur.kernels.library import Struct, table, threads
 from corecur.kernels.native import refuse_second_derivatives
-from corecur.kernels.packed_rows import Packing, ragged, whole
+from corecur.kernels.packed_rows import Packing
 
 #: Kinds that are computed here; the functions are tanh and the logistic function.
 KINDS = (
@@ -87,14 +87,16 @@ def _row_recurrence(
     offsets: Tensor,
     training: bool,
 ) -> tuple[Tensor, ...]:
-    """The gates' values (N, G), the states h (B + N, P) and c, and what the way back needs of what lies between."""
+    """The gates' values (N, G), the states h (B + N + 1, P) and c as packed_rows.py has them, and what the way back
+    needs of what lies between."""
     classic, (batch, outputs), real = c is None, h.shape, len(gates)
     gates, units = gates.clone(), gates.shape[1] // (3 if classic else 4)
     named = _own(own)
-    states, cells = gates.new_empty(batch + real, outputs), gates.new_empty(0 if c is None else batch + real, units)
-    states[:batch] = h
+    count = batch + real + 1
+    states, cells = gates.new_empty(count, outputs), gates.new_empty(0 if c is None else count, units)
+    states[:batch], states[-1] = h, 0
     if c is not None:
-        cells[:batch] = c
+        cells[:batch], cells[-1] = c, 0
     between = gates.new_empty(real if classic or named["projection"] is not None else 0, units)
     norms = named["gain"] is not None
     packed, scratch = _rooms(gates, batch, units, outputs)
@@ -151,8 +153,8 @@ def _shapes(gates: Tensor, h: Tensor, c: Tensor | None, weight: Tensor, bias: An
     real, units = len(gates), gates.shape[1] // (3 if c is None else 4)
     between = real if c is None or own[1] is not None else 0
     norms = real if own[2] is not None else 0
-    states = h.new_empty(len(h) + real, h.shape[1])
-    cells = h.new_empty(0 if c is None else len(h) + real, units)
+    states = h.new_empty(len(h) + real + 1, h.shape[1])
+    cells = h.new_empty(0 if c is None else len(h) + real + 1, units)
     rest = h.new_empty(between, units), h.new_empty(norms, 4 * units), h.new_empty(norms)
     return torch.empty_like(gates), states, cells, *rest
 
@@ -181,6 +183,7 @@ class _RowRecurrence(torch.autograd.Function):
     def forward(
         ctx: Any,
         packing: Packing,
+        outputs: bool,
         training: bool,
         dropout: Tensor | None,
         zoneout: Sequence[Tensor],
@@ -203,7 +206,7 @@ class _RowRecurrence(torch.autograd.Function):
         states, cells = done[1:3]
         last = packing.unsort(packing.last(states))
         return (
-            packing.unpack(states[packing.batch :]),
+            packing.spread(states) if outputs else states.new_empty(packing.batch, 0, states.shape[1]),
             last,
             None if c is None else packing.unsort(packing.last(cells)),
         )
@@ -217,7 +220,7 @@ class _RowRecurrence(torch.autograd.Function):
         d_h = _gradient(d_last, packing, states, outputs)
         d_c = _gradient(d_cell, packing, states, units) if ctx.has_cell else None
         cell = (weight, bias, own, dropout, zoneout_h, zoneout_c, packing.sizes, packing.offsets)
-        d_outputs = None if d_y is None else packing.pack(d_y)
+        d_outputs = None if d_y is None else packing.spread_gradient(d_y)
         d_gates, d_h, d_c, d_product, d_between, d_normed_c = torch.ops.corecur.row_recurrence_backward.default(
             gates, states, cells, between, normed, scales, *cell, d_outputs, d_h, d_c
         )
@@ -235,7 +238,7 @@ class _RowRecurrence(torch.autograd.Function):
         d_own = _own_gradients(own, d_gates, normed, between, d_between, d_normed_c, fresh, old)
         d_bias = None if bias is None else d_gates.sum(0)
         d_state = packing.unsort(d_h), packing.unsort(d_c) if ctx.has_cell else None
-        return None, None, None, None, d_gates, *d_state, d_weight, d_bias, *d_own
+        return None, None, None, None, None, d_gates, *d_state, d_weight, d_bias, *d_own
 
 
 def _gradient(given: Tensor | None, packing: Packing, like: Tensor, width: int) -> Tensor:
@@ -272,7 +275,7 @@ def _own_gradients(
 def run_rows(work: Work) -> tuple[Tensor, list[Tensor]]:
     """The work as one native call in each direction, the input's part computed before."""
     batch, steps = work.x.shape[:2]
-    packing = whole(batch, steps) if work.lengths is None else ragged(work.lengths, steps)
+    packing = work.packed_rows()
     weights = dict(work.weights)
     if "weight_ci" in weights:
         weights["peephole"] = torch.stack([weights["weight_ci"], weights["weight_cf"], weights["weight_co"]])
@@ -286,7 +289,8 @@ def run_rows(work: Work) -> tuple[Tensor, list[Tensor]]:
     own = [None if weight is None else weight.contiguous() for weight in map(weights.get, _WEIGHTS)]
     bias = weights.get("bias_hh")
     y, *last = _RowRecurrence.apply(  # type: ignore[no-untyped-call]
-        packing, torch.is_grad_enabled(), dropout, zoneout, gates, state[0], state[1] if len(state) > 1 else None,
+        packing, work.need_outputs, torch.is_grad_enabled(), dropout, zoneout, gates, state[0],
+        state[1] if len(state) > 1 else None,
         weights["weight_hh"].contiguous(), None if bias is None else bias.contiguous(), *own,
     )  # fmt: skip
     return y, last[: len(state)]

@@ -1,7 +1,8 @@
 """Batches of rows of different lengths as native kernels take them: step by step, only the rows that are still running.
 
-B batch, T time, N the real steps of all rows together. Rows stand in order of their lengths and time comes first: step
-t is the rows that run at t, one after the other, so that a finished row costs nothing.
+B batch, T time, L steps of the longest row, N the real steps of all rows together. Rows stand in order of their lengths
+and time comes first: step t is the rows that run at t, one after the other, so that a finished row costs nothing. The
+states (B + N + 1, …) are each row's first one, those after every packed step, and a row of zeros.
 """
 
 from __future__ import annotations
@@ -13,60 +14,96 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Ragged:
+    """Where the real steps of a batch with padding stand in the packed order, and how to come there and back."""
+
+    #: The rows, longest first (B).
+    order: Tensor
+    #: (N): each packed row's place among the steps of all rows, batch first.
+    places: Tensor
+    #: (B · T): the packed row of each place, N where it is not real.
+    returns: Tensor
+    #: (B · T): the row of the states that each place shows.
+    shows: Tensor
+    #: Places that show the last real step again, and the packed row of that step; None where all such show zeros.
+    again: tuple[Tensor, Tensor] | None
+    #: (N): the row of the states that holds the state before each packed row.
+    before: Tensor
+    #: (B): the row of the states that holds each row's last state, in the packed order of rows.
+    ends: Tensor
+
+
+@dataclass(frozen=True)
 class Packing:
-    """Where the real steps of a batch stand in the packed order, and how to come there and back."""
+    """The packed order of a batch."""
 
     batch: int
     steps: int
-    #: (T), how many rows run at each step, and where they begin among all N.
+    #: (L), how many rows run at each step, and where they begin among all N.
     sizes: Tensor
     offsets: Tensor
-    #: The rows, longest first (B); None, as all below, where every step is real.
-    order: Tensor | None = None
-    #: (N): each packed row's place among the steps of all rows, batch first, and its row.
-    places: Tensor | None = None
-    #: (N): where h holds the state before each packed row.
-    before: Tensor | None = None
+    #: None where every step is real.
+    ragged: Ragged | None = None
 
     def pack(self, x: Tensor) -> Tensor:
         """(B, T, …) -> (N, …)."""
-        if self.places is not None:
-            return x.reshape(-1, *x.shape[2:]).index_select(0, self.places)
+        if self.ragged is not None:
+            return x.reshape(-1, *x.shape[2:]).index_select(0, self.ragged.places)
         return x.transpose(0, 1).contiguous().view(-1, *x.shape[2:])
 
-    def unpack(self, y: Tensor) -> Tensor:
-        """(N, …) -> (B, T, …), zeros after each row's end."""
-        if self.places is None:
-            return y.view(self.steps, self.batch, *y.shape[1:]).transpose(0, 1)
-        padded = y.new_zeros(self.batch * self.steps, *y.shape[1:])
-        return padded.index_copy_(0, self.places, y).view(self.batch, self.steps, *y.shape[1:])
+    def spread(self, states: Tensor) -> Tensor:
+        """The states (B + N + 1, …) -> (B, T, …): after each real step, elsewhere what the packing shows there."""
+        if self.ragged is None:
+            return states[self.batch : -1].view(self.steps, self.batch, *states.shape[1:]).transpose(0, 1)
+        return states.index_select(0, self.ragged.shows).view(self.batch, self.steps, *states.shape[1:])
+
+    def spread_gradient(self, d_y: Tensor) -> Tensor:
+        """The gradient of what ``spread`` gives (B, T, …) as that of the packed rows (N, …)."""
+        packed = self.pack(d_y)
+        if self.ragged is not None and self.ragged.again is not None:
+            shown, of = self.ragged.again
+            packed.index_add_(0, of, d_y.reshape(-1, *d_y.shape[2:]).index_select(0, shown))
+        return packed
+
+    def unpack(self, rows: Tensor) -> Tensor:
+        """(N + 1, …) -> (B, T, …): the packed rows in their places, the last row where a step is not real."""
+        if self.ragged is None:
+            return rows[:-1].view(self.steps, self.batch, *rows.shape[1:]).transpose(0, 1)
+        return rows.index_select(0, self.ragged.returns).view(self.batch, self.steps, *rows.shape[1:])
 
     def sort(self, state: Tensor) -> Tensor:
         """A state (B, …) in the packed order of rows."""
-        return state if self.order is None else state.index_select(0, self.order)
+        return state if self.ragged is None else state.index_select(0, self.ragged.order)
 
     def unsort(self, state: Tensor) -> Tensor:
         """A state in the packed order of rows as (B, …)."""
-        return state if self.order is None else torch.empty_like(state).index_copy_(0, self.order, state)
+        return state if self.ragged is None else torch.empty_like(state).index_copy_(0, self.ragged.order, state)
 
     def last(self, states: Tensor) -> Tensor:
-        """Each row's last state, in the packed order of rows, of the states (B + N, …)."""
-        if self.order is None or self.before is None:
-            return states[len(states) - self.batch :]
-        lengths = (self.sizes[:, None] > torch.arange(self.batch, device="cpu")).sum(0)  # (B)
-        rows = torch.arange(self.batch, device="cpu")
-        ends = self.batch + self.offsets[(lengths - 1).clamp(min=0)] + rows
-        return states.index_select(0, torch.where(lengths > 0, ends, rows))
+        """Each row's last state, in the packed order of rows, of the states (B + N + 1, …)."""
+        if self.ragged is None:
+            return states[-self.batch - 1 : -1]
+        return states.index_select(0, self.ragged.ends)
+
+    def empty(self) -> Tensor:
+        """Whether a row has no real step, (B, 1)."""
+        if self.ragged is None:
+            return torch.zeros(self.batch, 1, dtype=torch.bool)
+        return torch.empty(self.batch, 1, dtype=torch.bool).index_copy_(
+            0, self.ragged.order, (self.ragged.ends < self.batch)[:, None]
+        )
 
     def rows(self) -> Tensor:
         """(N): the row of the batch, in the packed order of rows, of each packed row."""
-        if self.places is None:
+        if self.ragged is None:
             return torch.arange(self.batch, device="cpu").repeat(self.steps)
-        return torch.cat([torch.arange(int(size), device="cpu") for size in self.sizes])
+        return torch.arange(len(self.ragged.places), device="cpu") - self.offsets.repeat_interleave(self.sizes)
 
     def earlier(self, states: Tensor) -> Tensor:
-        """(B + N, …) -> (N, …): the state before each packed row."""
-        return states[: len(states) - self.batch] if self.before is None else states.index_select(0, self.before)
+        """(B + N + 1, …) -> (N, …): the state before each packed row."""
+        if self.ragged is None:
+            return states[: -self.batch - 1]
+        return states.index_select(0, self.ragged.before)
 
 
 def whole(batch: int, steps: int) -> Packing:
@@ -79,17 +116,64 @@ def whole(batch: int, steps: int) -> Packing:
     return Packing(batch, steps, torch.full((steps,), batch, device="cpu"), torch.arange(steps, device="cpu") * batch)
 
 
-def ragged(lengths: Tensor, steps: int) -> Packing:
-    """The packing of rows whose real steps stand in front.
+def masked(mask: Tensor, *, repeats: bool = False) -> Packing:
+    """The packing of the real steps (B, T) of a batch, wherever they stand in their rows.
 
-    >>> ragged(torch.tensor([1, 3]), 3).places
+    Elsewhere a row shows zeros, or with ``repeats`` the last real step again, zeros before the first.
+
+    >>> masked(torch.tensor([[False, True, False], [True, True, True]])).ragged.places
+    tensor([3, 1, 4, 5])
+    """
+    mask = mask.cpu()
+    if bool(mask.all()):
+        return whole(*mask.shape)
+    (batch, steps), place = mask.shape, mask.flatten()
+    so_far = mask.cumsum(1)  # (B, T): real steps
+    lengths, order = so_far[:, -1].sort(descending=True, stable=True)
+    rank = torch.empty_like(order).index_copy_(0, order, torch.arange(batch, device="cpu"))
+    longest = int(lengths[0])
+    sizes = (lengths > torch.arange(longest, device="cpu")[:, None]).sum(1)  # (L)
+    starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])  # (L + 1): each step's first packed row, then N
+    total, number = int(starts[-1]), so_far.flatten()
+    # The packed row of the last real step so far, N before the first.
+    row = torch.where(number > 0, starts[(number - 1).clamp(min=0)] + rank.repeat_interleave(steps), total)
+    returns = row.where(place, total)
+    places = place.nonzero().squeeze(1)  # (N), batch first
+    places = torch.empty_like(places).index_copy_(0, row[places], places)
+    again = None
+    if repeats:
+        shown = (~place & (number > 0)).nonzero().squeeze(1)
+        again = (shown, row[shown]) if len(shown) else None
+    # Before the first step a row's state is its own among the first B; later it stands as far before as rows ran then.
+    step = torch.arange(longest, device="cpu").repeat_interleave(sizes)  # (N)
+    ran = torch.cat([sizes.new_full((1,), batch), sizes])
+    before = torch.arange(total, device="cpu") + batch - ran[step]
+    ranks = torch.arange(batch, device="cpu")
+    ends = torch.where(lengths > 0, batch + starts[(lengths - 1).clamp(min=0)] + ranks, ranks)
+    shows = (row if repeats else returns) + batch
+    return Packing(batch, steps, sizes, starts[:-1], Ragged(order, places, returns, shows, again, before, ends))
+
+
+def packing_of(mask: Tensor, *, repeats: bool = False) -> Packing:
+    """The same, found once for each mask: all layers of a network and both ways of an epoch's step see the same one.
+
+    >>> mask = torch.tensor([[True, False]])
+    >>> packing_of(mask) is packing_of(mask)
+    True
+    """
+    if type(mask) is not Tensor or mask.is_inference() or torch.compiler.is_compiling():
+        return masked(mask, repeats=repeats)
+    kept: dict[tuple[bool, int], Packing] = mask.__dict__.setdefault("packings", {})
+    key = repeats, mask._version
+    if key not in kept:
+        kept[key] = masked(mask, repeats=repeats)
+    return kept[key]
+
+
+def ragged(lengths: Tensor, steps: int) -> Packing:
+    """The packing of rows whose real steps stand in front; zeros after them.
+
+    >>> ragged(torch.tensor([1, 3]), 3).ragged.places
     tensor([3, 0, 4, 5])
     """
-    lengths, order = torch.sort(lengths.cpu(), descending=True, stable=True)
-    batch = len(lengths)
-    running = torch.arange(steps, device="cpu")[:, None] < lengths  # (T, B)
-    sizes = running.sum(1)
-    offsets = sizes.cumsum(0) - sizes
-    t, row = running.nonzero(as_tuple=True)  # (N)
-    before = torch.where(t > 0, batch + offsets[(t - 1).clamp(min=0)] + row, row)
-    return Packing(batch, steps, sizes, offsets, order, order[row] * steps + t, before)
+    return masked(torch.arange(steps, device="cpu") < lengths.cpu()[:, None])

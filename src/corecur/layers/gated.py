@@ -5,6 +5,7 @@ B batch, T time, C features, H units, P outputs, G gates · H.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from corecur.errors import ConfigError
 from corecur.kernels.cell import RECURRENCES, Recurrence, Work, input_part
 from corecur.kernels.choose import OWN, Request, asked_for, choose, run, run_cell
 from corecur.kernels.native_step import is_single
+from corecur.kernels.packed_rows import Packing
 from corecur.kernels.time_loop import run_plain
 from corecur.layers.activation import ACTIVATIONS, Function, find_activation
 from corecur.layers.dropout import check_rate, drop
@@ -259,6 +261,13 @@ class Gated(Layer):
         rows = len(x) if self.training and lengths is None and torch.is_grad_enabled() else 0
         return run(self.request(single=single, trained_rows=rows), self._work(x, state, lengths, need_state))
 
+    def over_masked(
+        self, x: Tensor, state: list[Tensor], packing: Packing, *, need_outputs: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The same over the real steps of a packing, wherever they stand in ``x`` (B, T, C), by a native kernel."""
+        work = self._work(x, state, None, True)
+        return run(self.request(), dataclasses.replace(work, packing=packing, need_outputs=need_outputs))
+
     def over_shapes(self, x: Tensor) -> Tensor:
         """Outputs without values for ``x`` on the meta device, after the products that all steps together take."""
         weights = self.weights()
@@ -349,7 +358,9 @@ class GatedLayer(Gated, Recurrent):
     options_type = GatedOptions
     output_is_state = True
 
-    def ends_at_lengths(self) -> bool:
+    def takes_masks(self) -> bool:
+        if self._zoneout or (self.recompute and torch.is_grad_enabled()):  # their steps are counted from the front
+            return False
         return choose(self.request(), asked=asked_for()).kernel == "native"
 
     def state_shapes(self, x: Tensor) -> list[tuple[int, ...]]:

@@ -1,6 +1,6 @@
 """The real steps of a masked batch, moved to the front of their rows and back, without a loop.
 
-B batch, T time, L places: as many as the longest row has real steps (at least 1), or one more; C features.
+B batch, T time, L places: as many as the longest row has real steps (at least 1); C features.
 """
 
 from __future__ import annotations
@@ -31,40 +31,28 @@ class RealSteps:
     #: (B, L): the step that comes to each place; None where the real steps stand in front already.
     order: Tensor | None
 
-    def to_front(self, x: Tensor, *, blank: bool = True) -> Tensor:
-        """(B, T, …) -> (B, L, …): each row's real steps in order, then zeros, whatever the padding held.
-
-        Without ``blank`` anything may come after the real steps.
-        """
+    def to_front(self, x: Tensor) -> Tensor:
+        """(B, T, …) -> (B, L, …): each row's real steps in order, then zeros, whatever the padding held."""
         if self.order is None:
             front = x[:, : self.width]
         else:
             rows = torch.arange(len(x), device=x.device)[:, None] * x.shape[1]  # (B, 1)
             front = x.flatten(0, 1).index_select(0, (rows + self.order).flatten()).view(len(x), -1, *x.shape[2:])
-        if not blank:
-            return front
         padding = torch.arange(self.width, device=x.device) >= self.lengths[:, None]  # (B, L)
         return front.masked_fill(padding.view(*padding.shape, *[1] * (x.ndim - 2)), 0)
 
-    def to_places(self, y: Tensor, *, zeros: bool = False, ended: bool = False) -> Tensor:
-        """(B, L, …) -> (B, T, …): at masked steps the last real one again, zeros before the first (or everywhere).
-
-        ``ended`` says that the steps were found with ``spare``, and that there are zeros after each row's end: they
-        are taken from there.
-        """
+    def to_places(self, y: Tensor, *, zeros: bool = False) -> Tensor:
+        """(B, L, …) -> (B, T, …): at masked steps the last real one again, zeros before the first (or everywhere)."""
         count = self.mask.cumsum(1)  # (B, T): real steps so far
         empty = ~self.mask if zeros else count == 0
-        fill = not ended and bool(empty.any())
-        places = torch.where(empty, self.lengths[:, None], count - 1) if ended else (count - 1).clamp(min=0)
+        places = (count - 1).clamp(min=0)
         rows = torch.arange(len(y), device=y.device)[:, None] * y.shape[1]
         spread = y.flatten(0, 1).index_select(0, (rows + places).flatten()).view(*self.mask.shape, *y.shape[2:])
-        return spread.masked_fill(empty.view(*empty.shape, *[1] * (y.ndim - 2)), 0) if fill else spread
+        return spread.masked_fill(empty.view(*empty.shape, *[1] * (y.ndim - 2)), 0) if bool(empty.any()) else spread
 
 
-def find_real_steps(mask: Tensor | None, *, spare: bool = False) -> RealSteps | None:
+def find_real_steps(mask: Tensor | None) -> RealSteps | None:
     """The real steps of a mask (B, T); None where every step is real.
-
-    With ``spare`` there is a place after the real steps of every row that has a masked one.
 
     >>> find_real_steps(torch.ones(2, 3, dtype=torch.bool)) is None
     True
@@ -72,7 +60,7 @@ def find_real_steps(mask: Tensor | None, *, spare: bool = False) -> RealSteps | 
     if mask is None or bool(mask.all()):
         return None
     lengths = lengths_of(mask)  # (B,)
-    width = min(max(1, int(lengths.max())) + spare, mask.shape[1])
+    width = max(1, int(lengths.max()))
     in_front = torch.arange(mask.shape[1], device=mask.device) < lengths[:, None]  # (B, T)
     if torch.equal(in_front, mask):
         return RealSteps(mask, lengths, width, None)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from corecur.errors import ConfigError, ShapeError
 from corecur.kernels.fused import last_output
+from corecur.kernels.packed_rows import Packing, packing_of
 from corecur.layers.layer import Layer, LayerOptions
 from corecur.layers.real_steps import find_real_steps
 from corecur.layers.symbolic import shape_of
@@ -89,10 +90,16 @@ class Recurrent(Layer):
         """
         raise ConfigError(f"{type(self).__name__} has no recurrence", do="define over_time(self, x, state, …)")
 
-    def ends_at_lengths(self) -> bool:
-        """Whether ``over_time`` stops at each row's end: it reads nothing after it, gives zeros there, and its last
-        states are always right."""
+    def takes_masks(self) -> bool:
+        """Whether ``over_masked`` can do the next call: over masked rows as they are."""
         return False
+
+    def over_masked(
+        self, x: Tensor, state: list[Tensor], packing: Packing, *, need_outputs: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Outputs (B, T, …), as the packing shows them, and last states for ``x`` (B, T, …), of which nothing but real
+        steps is read; outputs may be left out where they are not needed."""
+        raise ConfigError(f"{type(self).__name__} takes no masks", do="define over_masked(self, x, state, …)")
 
     def over_shapes(self, x: Tensor) -> Tensor:
         """The outputs for ``x`` on the meta device; a layer runs its products once there, so that they are counted."""
@@ -108,24 +115,35 @@ class Recurrent(Layer):
             x, mask = x.new_zeros(len(x), 1, *x.shape[2:]), x.new_zeros(len(x), 1, dtype=torch.bool)
         if self.go_backwards:
             x, mask = x.flip(1), None if mask is None else mask.flip(1)
-        exact = mask is not None and self.ends_at_lengths()
-        real = find_real_steps(mask, spare=exact and self.return_sequences)
+        if mask is not None and self.takes_masks():
+            packing = packing_of(mask, repeats=self.return_sequences and not self.zero_output_for_mask)
+            if packing.ragged is not None:
+                return self._over_masked(x, state, packing, steps)
+            mask = None
+        real = find_real_steps(mask)
         lengths = None if real is None else real.lengths
-        carries = self._carries
         if real is not None:
-            x = real.to_front(x, blank=not exact)
-        y, last = self.over_time(x, state, lengths, need_state=self.return_state or carries)  # (B, L, …)
-        if carries:
-            self._carried = [s.detach() for s in last]
+            x = real.to_front(x)
+        y, last = self.over_time(x, state, lengths, need_state=self.return_state or self._carries)  # (B, L, …)
+        self._carry(last)
         if self.return_sequences:
             if real is not None:
-                y = real.to_places(y, zeros=self.zero_output_for_mask, ended=exact)  # (B, L, …) -> (B, T, …)
+                y = real.to_places(y, zeros=self.zero_output_for_mask)  # (B, L, …) -> (B, T, …)
             return self._result(y[:, :steps], last)
         if lengths is None:
             return self._result(last[0] if self.output_is_state else y[:, -1], last)
-        if exact and self.output_is_state:
-            return self._result(last[0].masked_fill((lengths == 0)[:, None], 0), last)
         return self._result(last_output(y, lengths, before=torch.zeros_like(y[:, 0])), last)
+
+    def _over_masked(self, x: Tensor, state: list[Tensor], packing: Packing, steps: int) -> Any:
+        y, last = self.over_masked(x, state, packing, need_outputs=self.return_sequences)
+        self._carry(last)
+        if self.return_sequences:
+            return self._result(y[:, :steps], last)
+        return self._result(last[0].masked_fill(packing.empty(), 0), last)
+
+    def _carry(self, last: list[Tensor]) -> None:
+        if self._carries:
+            self._carried = [s.detach() for s in last]
 
     def _result(self, output: Tensor, state: list[Tensor]) -> Any:
         return (output, *state) if self.return_state else output
