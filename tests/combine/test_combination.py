@@ -131,6 +131,8 @@ def test_what_cannot_be_combined(runs: list[Path], tmp_path: Path) -> None:
         combine(copies, "digits", out=out, method="weighted", validation=0)
     with pytest.raises(DataError, match="other classes"):
         combine(runs, *_two_classes(), out=out)
+    with pytest.raises(ConfigError, match="replace one of its members"):
+        combine(runs, "digits", out=runs[1] / "bundle")
     assert not out.exists()
 
 
@@ -223,6 +225,8 @@ def _check_steps(stacked: Combination, paths: list[Path], members: list[Any]) ->
 def test_the_command(command: Callable[..., Any], runs: list[Path], tmp_path: Path) -> None:
     found = command("combine", *runs, "--on", "digits", "--out", tmp_path / "c", "--threads", "1")
     assert found.exit_code == 0 and "test accuracy" in found.stdout and "difference" in found.stdout
+    again = command("combine", *runs, "--on", "digits", "--out", tmp_path / "c", "--threads", "1")
+    assert "is replaced" in again.stdout and "is replaced" not in found.stdout
     values = command("combine", *runs, "--on", "digits", "--out", tmp_path / "c", "--threads", "1", "--json")
     assert json.loads(values.stdout)["proof"]["verdict"] in found.stdout
     assert command("info", tmp_path / "c").exit_code == 0

@@ -49,6 +49,7 @@ from corecur.learners.outcome import Tell, silence
 from corecur.learners.sequence_tagger import SequenceTagger
 from corecur.learners.text_generator import TextGenerator
 from corecur.models import Input, Model
+from corecur.run_folder import find_bundle
 
 Method = Literal["average", "weighted", "stacking", "soup"]
 METHODS: tuple[Method, ...] = ("average", "weighted", "stacking", "soup")
@@ -122,6 +123,8 @@ def combine(
     if threads is not None:
         torch.set_num_threads(threads)
     runtime.seed_everything(0)
+    path = Path(out)
+    _check_out(path, paths)
     members = open_members(paths, device=device)
     _check_method(members, method)
     data, findings = read_splits(members, source, validation=validation, test=test, split_seed=split_seed)
@@ -141,7 +144,8 @@ def combine(
         tell(calibration.sentence())
     proof = prove(learner, members, data) if _is_provable(learner, method, data) else None
     findings = (*findings, *_proof_findings(proof))
-    path = Path(out)
+    if path.exists():
+        tell(f"! the model that was at {path} is replaced")
     found = Combination(learner, method, weights, calibration, proof, path, detail, findings)
     learner.save(path, card=_card(found, source))
     return Combination(
@@ -344,11 +348,10 @@ def _card(found: Combination, source: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-def check_out(path: Path) -> None:
-    """Refuse a place where a bundle cannot be written, before any work.
-
-    >>> check_out(Path("no such place"))
-    """
+def _check_out(path: Path, members: Sequence[str | Path]) -> None:
+    """Refuse a place where a bundle cannot be written or a member lies, before any work."""
+    if path.resolve() in (find_bundle(Path(member)).resolve() for member in members):
+        raise ConfigError("the combination would replace one of its members", where=path, do="choose another --out")
     if path.is_dir() and not (path / "manifest.json").exists() and any(path.iterdir()):
         raise ConfigError("there is something else at this place", where=path, do="choose another --out")
     if path.is_file() and path.suffix not in FILE_ENDINGS:

@@ -38,10 +38,8 @@ def combine(
 ) -> None:
     """Combine trained models into one model file, and set it against its members on the test split."""
     with errors_for_people(debug):
-        from corecur.combine.combination import check_out
         from corecur.combine.combination import combine as make
 
-        check_out(out)
         say = say_nothing if json_ else console.say
         found = make(
             models, source, out=out, method=method, validation=validation, test=test, split_seed=split_seed,
