@@ -155,7 +155,7 @@ def masked(mask: Tensor, *, repeats: bool = False) -> Packing:
 
 
 def packing_of(mask: Tensor, *, repeats: bool = False) -> Packing:
-    """The same, found once for each mask: all layers of a network and both ways of an epoch's step see the same one.
+    """The same, found once for each mask, for all layers that see it.
 
     >>> mask = torch.tensor([[True, False]])
     >>> packing_of(mask) is packing_of(mask)
@@ -163,11 +163,13 @@ def packing_of(mask: Tensor, *, repeats: bool = False) -> Packing:
     """
     if type(mask) is not Tensor or mask.is_inference() or torch.compiler.is_compiling():
         return masked(mask, repeats=repeats)
-    kept: dict[tuple[bool, int], Packing] = mask.__dict__.setdefault("packings", {})
-    key = repeats, mask._version
-    if key not in kept:
-        kept[key] = masked(mask, repeats=repeats)
-    return kept[key]
+    version, found = mask.__dict__.get("packings", (None, {}))
+    if version != mask._version:  # it has been written into since
+        version, found = mask.__dict__["packings"] = mask._version, {}
+    if repeats not in found:
+        found[repeats] = masked(mask, repeats=repeats)
+    packing: Packing = found[repeats]
+    return packing
 
 
 def ragged(lengths: Tensor, steps: int) -> Packing:
