@@ -176,6 +176,25 @@ def test_what_is_learnt_once_the_rate_was_lowered_is_no_excuse() -> None:
     assert "learning-rate-too-high" not in {finding.kind for finding in diagnose(going_on)}
 
 
+@pytest.mark.parametrize(("peak", "end", "named"), [(7.0, 2.3, True), (7.0, 0.4, False), (2.6, 2.3, False)])
+def test_what_falls_back_from_where_a_rate_threw_it_has_not_been_learnt(peak: float, end: float, named: bool) -> None:
+    """Where no answer without the input is known, the loss itself tells: it rose, and ends hardly below its start."""
+    doctor = Doctor(tell=lambda line: None)
+    trained(cnn, pictures(), doctor)
+    rows = copy.deepcopy(doctor.rows)
+    for row in rows:
+        row.pop("baseline", None)
+        if row["row"] == "look":
+            row["loss"] = 2.5
+        for layer in row["layers"] if row["row"] == "look" and 1 < row["step"] < 16 else ():
+            layer["u"] = 0.7
+    epochs = [row for row in rows if row["row"] == "epoch"]
+    for number, row in enumerate(epochs):
+        left = 1 - number / (len(epochs) - 1)
+        row["curve"] = [[end + (peak - end) * left**3, 1] for _ in row["curve"]]
+    assert ("learning-rate-too-high" in {finding.kind for finding in diagnose(rows)}) == named
+
+
 def test_a_frozen_layer_is_named() -> None:
     def frozen() -> Sequential:
         model = cnn()

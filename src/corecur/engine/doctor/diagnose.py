@@ -29,6 +29,7 @@ _VANISHING_TIME = 1e-3
 _DEAD, _DEAD_IF_LEARNT, _SATURATED = 0.6, 0.95, 0.6
 _TOO_LARGE = 5.0
 _RUN_AWAY = 3.0
+_ROSE, _HARDLY_LESS = 2.0, 0.8
 _LARGE_UPDATE, _LARGE_FIRST_UPDATE = 0.1, 0.5
 _WEIGHTS_MOVED = 0.02
 
@@ -159,7 +160,9 @@ def _rate_too_high(record: Record, found: Collection[str]) -> Finding | None:
     # a schedule lowers the rate at the end: what is still learnt then does not make up for it
     in_vain = not record.is_falling or (thrown and record.finished)
     lost = skill is not None and skill < (0.3 if thrown else LEARNT_NOTHING) and in_vain
-    lost = lost or record.late.mean > 1.1 * first
+    # without a baseline: most of what is gained makes up for what the first steps lost
+    rose = skill is None and peak > _ROSE * scale and record.late.mean > _HARDLY_LESS * first
+    lost = lost or rose or record.late.mean > 1.1 * first
     ran_away = (peak > _RUN_AWAY * scale or not math.isfinite(peak)) and (large or not math.isfinite(peak))
     if not large and not (ran_away and record.steps >= 8):
         return None
