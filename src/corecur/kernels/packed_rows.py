@@ -88,10 +88,8 @@ class Packing:
     def empty(self) -> Tensor:
         """Whether a row has no real step, (B, 1)."""
         if self.ragged is None:
-            return torch.zeros(self.batch, 1, dtype=torch.bool)
-        return torch.empty(self.batch, 1, dtype=torch.bool).index_copy_(
-            0, self.ragged.order, (self.ragged.ends < self.batch)[:, None]
-        )
+            return torch.zeros(self.batch, 1, dtype=torch.bool, device="cpu")
+        return self.unsort((self.ragged.ends < self.batch)[:, None])
 
     def rows(self) -> Tensor:
         """(N): the row of the batch, in the packed order of rows, of each packed row."""
