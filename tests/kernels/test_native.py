@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -95,6 +95,47 @@ def test_every_instruction_set_is_as_exact_as_torch(isa: str, kind: tuple[str, s
     ):
         work = drawn(kind, batch=7, steps=9, features=5, units=units, seed=number, **more)
         assert_as_exact_as_torch(run_native, work)
+
+
+@pytest.fixture
+def always_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "_sums_up", lambda *_: True)
+
+
+@settings(
+    max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(work=works(), count=st.integers(1, 5))
+def test_gradients_summed_on_the_way_are_as_exact(
+    always_sums: None, threads: Callable[[int], None], work: Work, count: int
+) -> None:
+    threads(count)  # some without a row, where the batch is small
+    assert_as_exact_as_torch(run_native, work)
+
+
+@every_kind
+@pytest.mark.parametrize("units", [1, 15, 32, 33])
+def test_every_instruction_set_sums_up_exactly(isa: str, always_sums: None, kind: tuple[str, str], units: int) -> None:
+    for number, more in enumerate([{}, {"lengths": [3, 0, 40, 1, 29, 2, 40], "bias": False}, {"zoneout": "drawn"}]):
+        work = drawn(kind, batch=7, steps=40, features=units + 2, units=units, seed=number, **more)
+        assert_as_exact_as_torch(run_native, work)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "name"),
+    [
+        (LSTM(16), (32, 60, 8), "corecur::recurrence_gradients"),
+        (LSTM(16, recurrent_dropout=0.5), (32, 60, 8), "corecur::recurrence_backward"),
+        (LSTM(16), (32, 2, 8), "corecur::recurrence_backward"),  # too few rows to repay the sums
+        (LSTM(16), (1, 600, 8), "corecur::recurrence_backward"),
+        (LSTM(1100), (32, 9, 8), "corecur::recurrence_backward"),  # sums that no second cache holds
+    ],
+)
+def test_sums_are_made_where_they_are_faster(layer: LSTM, shape: tuple[int, ...], name: str) -> None:
+    y = layer(torch.randn(shape))
+    with Calls() as calls:
+        y.sum().backward()
+    assert [function.name() for function, _ in calls.seen] == [name]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in EVERY if kind[0] in REFERENCES], ids=" ".join)

@@ -32,14 +32,25 @@ def follows_autocast(work: Work) -> bool:
 
 @functools.cache
 def lstm_follows(dtype: torch.dtype) -> bool:
-    """Whether oneDNN has an LSTM of this dtype for the processor; torch takes it under autocast, and fails where not.
+    """Whether torch trains an LSTM in this dtype under autocast on the processor at hand, found by trying.
 
-    >>> lstm_follows(torch.int8)
+    It takes oneDNN's where that knows the dtype at all, and fails where it has no training in it: float16 on
+    processors without AMX.
+
+    >>> lstm_follows(torch.float64)
     False
     """
-    name = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}.get(dtype)
-    supports = getattr(torch.ops.mkldnn, name, None) if name is not None else None
-    return supports is not None and bool(supports())
+    if dtype not in (torch.bfloat16, torch.float16):
+        return False
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", dtype=dtype):
+            weights = [torch.zeros(4, 1, device="cpu", requires_grad=True) for _ in range(2)]
+            x, *state = (torch.zeros(1, 1, 1, device="cpu") for _ in range(3))
+            y = torch.lstm(x, state, weights, False, 1, 0.0, True, False, True)[0]
+            y.sum().backward()  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return False
+    return y.dtype == dtype
 
 
 # σ(±1e4) is exactly 1 and 0 in every dtype, and its gradient exactly 0.

@@ -17,9 +17,11 @@ import torch
 from corecur.errors import ConfigError, KernelNotice
 
 #: The struct and function layout this module is written for; ``corecur_version`` of csrc/library.cpp.
-VERSION = 1
+VERSION = 2
 #: Instruction sets, the best first; which of them the library has depends on the processor it was built for.
 ISAS = ("avx512", "avx2", "neon", "baseline")
+#: Where Linux says how large it is, in KiB.
+_SECOND_CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
 _NAMES = ("libcorecur_kernels.so", "libcorecur_kernels.dylib")
 
 
@@ -117,6 +119,20 @@ def table() -> Table:
 def threads() -> int:
     """How many threads a native call may use: as many as torch's operations."""
     return torch.get_num_threads()
+
+
+@functools.cache
+def second_cache() -> int:
+    """Bytes of a core's second cache; half a mebibyte where the system does not tell.
+
+    >>> second_cache() >= 1 << 17
+    True
+    """
+    try:
+        found = int(_SECOND_CACHE.read_text().strip().removesuffix("K")) << 10
+    except (OSError, ValueError):
+        found = 0
+    return found if found >= 1 << 17 else 1 << 19
 
 
 @functools.cache

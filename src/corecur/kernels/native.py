@@ -1,4 +1,4 @@
-"""The native recurrent kernels as torch operations, and their gradients: input and weight products stay with torch.
+"""The native recurrent kernels as torch operations, and their gradients; with many units weight products are torch's.
 
 B batch, T time, C features, H units, G gates · H, P outputs, N the real steps of all rows together.
 
@@ -16,8 +16,9 @@ from torch import Tensor
 
 from corecur.errors import ConfigError
 from corecur.kernels.cell import Work
-from corecur.kernels.library import Struct, table, threads
+from corecur.kernels.library import Struct, second_cache, table, threads
 from corecur.kernels.packed_rows import Packing
+from corecur.kernels.products import product
 
 #: Kind and activation -> its number in csrc/recurrent.cpp.
 KINDS = {
@@ -48,6 +49,8 @@ class _Job(Struct):
                 "peephole", "dropout", "zoneout_h", "zoneout_c", "packed", "d_outputs", "d_h", "d_c", "d_gates",
             )
         ),
+        ("d_room", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("sums", "packed_ih", "d_x", "d_weight_ih", "d_weight", "d_bias")),
     ]  # fmt: skip
 
 
@@ -77,6 +80,14 @@ _OPS.define(
     " Tensor d_h, Tensor? d_c) -> (Tensor, Tensor, Tensor)"
 )
 
+_OPS.define(
+    "recurrence_gradients(Tensor gates, Tensor h, Tensor c, Tensor extra, Tensor x, Tensor weight_ih, Tensor weight_hh,"
+    " Tensor? zoneout_h, Tensor? zoneout_c, Tensor sizes, Tensor offsets, int kind, Tensor? d_outputs, Tensor d_h,"
+    " Tensor? d_c, bool need_x) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
+)
+
+#: Rows that a thread sums up at once (csrc/gradients.hpp), and weights so few that it does so with few rows of a step.
+_SUMMED_ROWS, _FEW_WEIGHTS = 128, 1 << 15
 #: Rows of a step that one thread needs to multiply the input in the loop over time as fast as all steps at once.
 _ENOUGH_ROWS = 4
 
@@ -155,6 +166,61 @@ def _recurrence_backward(
     return d_gates, d_h, d_c
 
 
+def _tiles(columns: int) -> int:
+    """Columns with those that whole tiles have beyond the last, whatever the instruction set."""
+    return -(-columns // 32) * 32
+
+
+def _sums_up(kind: int, x: Tensor, batch: int, units: int) -> bool:
+    """Whether the way back sums up the gradients of the weights as it goes, instead of products over all steps."""
+    real, features = x.shape
+    weights = (features + units) * _GATES[kind] * units
+    rows = _ENOUGH_ROWS if weights <= _FEW_WEIGHTS else 4 * _ENOUGH_ROWS
+    return batch >= rows * threads() and real >= 2 * _SUMMED_ROWS * threads() and 4 * 4 * weights <= second_cache()
+
+
+def _recurrence_gradients(
+    gates: Tensor,
+    h: Tensor,
+    c: Tensor,
+    extra: Tensor,
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    zoneout_h: Tensor | None,
+    zoneout_c: Tensor | None,
+    sizes: Tensor,
+    offsets: Tensor,
+    kind: int,
+    d_outputs: Tensor | None,
+    d_h: Tensor,
+    d_c: Tensor | None,
+    need_x: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The gradients of the input (N + 1, C), zeros last, of states and weights, and the sums over the gates' (D)."""
+    batch, (width, units), (real, features) = len(d_h), weight_hh.shape, x.shape
+    d_h, d_c = d_h.clone(), d_h.new_empty(0) if d_c is None else d_c.clone()
+    room, columns, apart = _SUMMED_ROWS + 3 * batch, _tiles(width), units if kind == _GRU else 0
+    d_gates = _rows_of(gates, threads() * room, apart + columns)
+    if width % 32:
+        d_gates.zero_()  # tiles read beyond the last column
+    sums = gates.new_empty(threads() * ((features + units + 1) * columns + apart))
+    packed = gates.new_empty(_room(units, kind, back=True))
+    packed_ih = gates.new_empty(width * _tiles(features)) if need_x else None
+    d_x = x.new_empty(real + 1 if need_x else 0, features)
+    d_x[-1:] = 0
+    d_w_ih, d_w_hh, d_bias = torch.empty_like(weight_ih), torch.empty_like(weight_hh), gates.new_empty(apart + width)
+    job = _Job.of(
+        kind=kind, training=True, steps=len(sizes), batch=batch, units=units, features=features, h_stride=h.stride(0),
+        d_stride=d_gates.stride(0), sizes=sizes, offsets=offsets, x=x, weight_ih=weight_ih, gates=gates, h=h, c=c,
+        extra=extra, weight=weight_hh, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed, d_outputs=d_outputs,
+        d_h=d_h, d_c=d_c, d_gates=d_gates, d_room=room, sums=sums, packed_ih=packed_ih, d_x=d_x if need_x else None,
+        d_weight_ih=d_w_ih, d_weight=d_w_hh, d_bias=d_bias,
+    )  # fmt: skip
+    table().recurrent_backward(ctypes.byref(job), 1, threads())
+    return d_x, d_h, d_c, d_w_ih, d_w_hh, d_bias
+
+
 def _recurrence_shapes(
     x: Tensor, weight_ih: Tensor, bias: Tensor | None, h: Tensor, c: Tensor | None, *rest: Any
 ) -> Any:
@@ -171,9 +237,19 @@ def _backward_shapes(gates: Tensor, h: Tensor, c: Tensor, extra: Tensor, weight:
     return _rows_of(gates, len(gates), _D_GATES[kind] * weight.shape[1]), torch.empty_like(d_h), d_c
 
 
+def _gradient_shapes(gates: Tensor, h: Tensor, c: Tensor, extra: Tensor, x: Tensor, *rest: Any) -> Any:
+    weight_ih, weight_hh, *_, kind, _, d_h, d_c, need_x = rest
+    width = len(weight_hh)
+    d_c = d_h.new_empty(0) if d_c is None else torch.empty_like(d_c)
+    d_bias = gates.new_empty(width + (weight_hh.shape[1] if kind == _GRU else 0))
+    d_x = x.new_empty(len(x) + 1 if need_x else 0, x.shape[1])
+    return d_x, torch.empty_like(d_h), d_c, torch.empty_like(weight_ih), torch.empty_like(weight_hh), d_bias
+
+
 for _name, _run, _shapes in (
     ("recurrence", _recurrence, _recurrence_shapes),
     ("recurrence_backward", _recurrence_backward, _backward_shapes),
+    ("recurrence_gradients", _recurrence_gradients, _gradient_shapes),
 ):
     _OPS.impl(_name, _run, "CPU")
     torch.library.register_fake(f"corecur::{_name}", _shapes, lib=_OPS)
@@ -182,18 +258,25 @@ for _name, _run, _shapes in (
 def _weight_gradients(d_gates: Tensor, x: Tensor, before: Tensor, kind: int) -> tuple[Tensor, Tensor]:
     """The gradients of the input's weights (G, C) and of the recurrent ones (G, H), given the states before (N, H)."""
     if kind != _GRU:
-        return torch.mm(d_gates.t(), x), torch.mm(d_gates.t(), before)
+        return product(d_gates.t(), x), product(d_gates.t(), before)
     units = before.shape[1]
     d_hh = before.new_empty(3 * units, units)
-    torch.mm(d_gates[:, units : 3 * units].t(), before, out=d_hh[: 2 * units])  # columns q, r, z, n
-    torch.mm(d_gates[:, :units].t(), before, out=d_hh[2 * units :])
-    return torch.mm(d_gates[:, units:].t(), x), d_hh
+    product(d_gates[:, units : 3 * units].t(), before, d_hh[: 2 * units])  # columns q, r, z, n
+    product(d_gates[:, :units].t(), before, d_hh[2 * units :])
+    return product(d_gates[:, units:].t(), x), d_hh
+
+
+def _bias_gradients(kind: int, sums: Tensor, units: int) -> tuple[Tensor, Tensor]:
+    """The gradients of the input's and of the recurrent bias, given the sums of the gates' gradients (D)."""
+    if kind != _GRU:
+        return sums, sums
+    return sums[units:], torch.cat([sums[units : 3 * units], sums[:units]])  # columns q, r, z, n
 
 
 def _with_zeros(a: Tensor, b: Tensor) -> Tensor:
     """The product of a (N, K) and b (K, C), and a row of zeros (N + 1, C)."""
     found = a.new_empty(len(a) + 1, b.shape[1])
-    torch.mm(a, b, out=found[:-1])
+    product(a, b, found[:-1])
     found[-1] = 0
     return found
 
@@ -256,6 +339,19 @@ class _Recurrence(torch.autograd.Function):
         if kind in _CELL:
             d_c = states.new_zeros(shape) if d_cell is None else packing.sort(d_cell).contiguous()
         d_outputs = None if d_y is None else packing.spread_gradient(d_y)
+        needs = ctx.needs_input_grad
+        plain = peephole is None and dropout is None and needs[8] and needs[9]
+        if plain and _sums_up(kind, x, *shape):
+            d_x, d_h, d_c, d_w_ih, d_w_hh, d_bias = torch.ops.corecur.recurrence_gradients.default(
+                gates, states, cells, extra, x, w_ih, w_hh, zoneout_h, zoneout_c, packing.sizes, packing.offsets, kind,
+                d_outputs, d_h, d_c, needs[5],
+            )  # fmt: skip
+            d_x = packing.unpack(d_x) if needs[5] else None
+            d_b_ih, d_b_hh = _bias_gradients(kind, d_bias, units) if ctx.biased else (None, None)
+            return (
+                None, None, None, None, None, d_x, packing.unsort(d_h) if needs[6] else None,
+                packing.unsort(d_c) if kind in _CELL and needs[7] else None, d_w_ih, d_w_hh, d_b_ih, d_b_hh, None, None,
+            )  # fmt: skip
         d_gates, d_h, d_c = torch.ops.corecur.recurrence_backward.default(
             gates, states, cells, extra, w_hh, peephole, dropout, zoneout_h, zoneout_c, packing.sizes, packing.offsets,
             kind, d_outputs, d_h, d_c,
@@ -269,10 +365,7 @@ class _Recurrence(torch.autograd.Function):
             if dropout is not None:
                 seen = seen * dropout[packing.rows()]
             d_w_ih, d_w_hh = _weight_gradients(d_gates, x, seen, kind)
-        d_b_ih = d_input.sum(0) if ctx.biased else None
-        d_b_hh = d_b_ih
-        if kind == _GRU and d_b_ih is not None:
-            d_b_hh = torch.cat([d_b_ih[: 2 * units], d_gates[:, :units].sum(0)])
+        d_b_ih, d_b_hh = _bias_gradients(kind, d_gates.sum(0), units) if ctx.biased else (None, None)
         d_peephole = None
         if peephole is not None:
             i, f, _, o = d_gates.split(units, 1)

@@ -3,6 +3,7 @@
 // The batch is split over threads, so that no step waits for another thread. Of each step, a tile of rows times one
 // panel of the recurrent weights stays in registers; a panel holds all gates of a few units, and so the gates and the
 // new state of these units follow at once.
+#include "gradients.hpp"
 #include "kernels.hpp"
 #include "parallel.hpp"
 #include "share.hpp"
@@ -21,13 +22,14 @@ struct Place {
   Index before;  // the row of h and c that holds its state before the step
   Index unit;    // the first of the units at hand
   int count;     // how many of them there are
+  float* d_row;  // the gates' gradients, on the way back
 
   const float* old_h() const { return job.h + before * job.h_stride + unit; }
   const float* old_c() const { return job.c + before * job.units + unit; }
   float* new_h() const { return job.h + (job.batch + packed) * job.h_stride + unit; }
   float* new_c() const { return job.c + (job.batch + packed) * job.units + unit; }
   float* gate(int number, int gates) const { return job.gates + (packed * gates + number) * job.units + unit; }
-  float* d_gate(int number) const { return job.d_gates + packed * job.d_stride + number * job.units + unit; }
+  float* d_gate(int number) const { return d_row + number * job.units + unit; }
   Vector of(const float* at) const { return load(at, count); }
   void set(float* at, Vector value) const { store(at, value, count); }
   // Fetches what the gates will read or write, while the product before them runs: rows are too far apart for the
@@ -240,7 +242,7 @@ struct Sums {
 };
 
 template <class Cell>
-void forward_rows(const Job& job, Share share, float* masked) {
+void forward_rows(const Job& job, Share share, int) {
   constexpr int EACH = Cell::VECTORS / Cell::GATES;
   const Index units = job.units, panels = ceiling(units, UNITS<Cell>);
   const Index depth = units + (job.x ? job.features : 0);
@@ -251,6 +253,7 @@ void forward_rows(const Job& job, Share share, float* masked) {
     const float* seen = job.h + before * job.h_stride;
     if (job.dropout) {
       const float* kept = job.dropout + share.first * units;
+      float* masked = job.d_h + share.first * units;
       for (Index row = 0; row < rows; ++row)
         for (Index unit = 0; unit < units; ++unit)
           masked[row * units + unit] = seen[row * job.h_stride + unit] * kept[row * units + unit];
@@ -265,14 +268,14 @@ void forward_rows(const Job& job, Share share, float* masked) {
         if (job.training || x == nullptr)
           for (int v = 0; v < EACH; ++v)
             for (Index row = 0; row < count; ++row)
-              Place{job, 0, packed + start + row, 0, panel * UNITS<Cell> + v * LANES, 0}.fetch(Cell::GATES);
+              Place{job, 0, packed + start + row, 0, panel * UNITS<Cell> + v * LANES, 0, nullptr}.fetch(Cell::GATES);
         Sums<Cell> sums(job, count, panel, x, seen + start * stride, stride, weights);
         for (int v = 0; v < EACH; ++v) {
           Index unit = panel * UNITS<Cell> + v * LANES;
           if (unit >= units) break;
           for (Index row = 0; row < count; ++row) {
             Index n = start + row;
-            Place at{job, share.first + n, packed + n, before + n, unit, at_most(units - unit)};
+            Place at{job, share.first + n, packed + n, before + n, unit, at_most(units - unit), nullptr};
             Vector own[Cell::GATES];
             Vector apart = sums.gather(at, row, v, own);
             Cell::forward(at, own, apart);
@@ -285,21 +288,28 @@ void forward_rows(const Job& job, Share share, float* masked) {
 }
 
 template <class Cell>
-void backward_rows(const Job& job, Share share, float*) {
+Columns columns_of(const Job& job) {
+  return {Cell::GATES, job.units, Cell::APART >= 0 ? job.units : 0, back_gate<Cell>(0)};
+}
+
+template <class Cell>
+void backward_rows(const Job& job, Share share, int number) {
   const Index units = job.units, depth = Cell::BACK_GATES * units, width = job.d_stride;
   const Index panels = ceiling(units, BACK_VECTORS * LANES);
+  Gradients gradients(job, columns_of<Cell>(job), number);
   Index later = 0;  // rows of the share that run at the step after
+  const float* d_later = nullptr;
   // One more step than there are: its way back ends in the first state.
   for (Index t = job.steps - 1; t >= -1; --t) {
     Index rows = t < 0 ? later : (job.sizes[t] < share.last ? job.sizes[t] : share.last) - share.first;
     if (rows <= 0) continue;
     const Index packed = t < 0 ? 0 : job.offsets[t] + share.first;
     const Index before = t == 0 ? share.first : t < 0 ? 0 : job.batch + job.offsets[t - 1] + share.first;
-    const float* d_later = later > 0 ? job.d_gates + (job.offsets[t + 1] + share.first) * width : nullptr;
+    float* d_here = t < 0 ? job.d_gates : job.sums ? gradients.place(rows) : job.d_gates + packed * width;
     for (Index panel = 0; panel < panels; ++panel) {
       const float* weights = job.packed + panel * depth * BACK_VECTORS * LANES;
       auto finish = [&](Index n, Index unit, Vector through) __attribute__((always_inline)) {
-        Place at{job, share.first + n, packed + n, before + n, unit, at_most(units - unit)};
+        Place at{job, share.first + n, packed + n, before + n, unit, at_most(units - unit), d_here + n * width};
         float* d_h = job.d_h + at.row * units + unit;
         if (job.dropout) through *= at.of(job.dropout + at.row * units + unit);
         Vector d = at.of(d_h) + through;
@@ -311,7 +321,7 @@ void backward_rows(const Job& job, Share share, float*) {
         for (Index row = 0; t >= 0 && row < count; ++row)
           for (int v = 0; v < BACK_VECTORS; ++v) {
             const Index unit = (panel * BACK_VECTORS + v) * LANES, n = start + row;
-            Place{job, 0, packed + n, 0, unit, 0}.fetch(Cell::GATES);
+            Place{job, 0, packed + n, 0, unit, 0, nullptr}.fetch(Cell::GATES);
             if (job.c) __builtin_prefetch(job.c + (before + n) * units + unit);
             if (job.d_outputs) __builtin_prefetch(job.d_outputs + (packed + n) * units + unit);
             if (Cell::APART >= 0) __builtin_prefetch(job.extra + (packed + n) * units + unit);
@@ -330,8 +340,10 @@ void backward_rows(const Job& job, Share share, float*) {
           if (unit < units) finish(n, unit, Vector{});
         }
     }
-    later = rows;
+    if (job.sums && t >= 0) gradients.add(packed, before, rows);
+    later = rows, d_later = d_here;
   }
+  if (job.sums) gradients.end();
 }
 
 struct Kind {
@@ -339,13 +351,15 @@ struct Kind {
   Index gates;
   void (*pack_forward)(const Job&, Index);
   void (*pack_backward)(const Job&, Index);
-  void (*forward)(const Job&, Share, float*);
-  void (*backward)(const Job&, Share, float*);
+  void (*forward)(const Job&, Share, int);
+  void (*backward)(const Job&, Share, int);
+  Columns (*columns)(const Job&);
 };
 
 template <class Cell>
 constexpr Kind kind_of() {
-  return {UNITS<Cell>, Cell::GATES, pack_forward<Cell>, pack_backward<Cell>, forward_rows<Cell>, backward_rows<Cell>};
+  return {UNITS<Cell>, Cell::GATES, pack_forward<Cell>, pack_backward<Cell>, forward_rows<Cell>,
+          backward_rows<Cell>, columns_of<Cell>};
 }
 
 // In the order of KINDS in kernels/native.py.
@@ -370,16 +384,26 @@ int over_sequence(const CorecurRecurrent* jobs, int count, int threads) {
              [&](int panel) { (BACKWARD ? kind.pack_backward : kind.pack_forward)(job, panel); });
   }
   int shares = count < threads ? threads / count : 1;
+  for (int n = 0; BACKWARD && n < count; ++n) {
+    const Job& job = jobs[n];
+    if (job.sums == nullptr || job.d_x == nullptr) continue;
+    parallel(static_cast<int>(ceiling(job.features, INPUT_VECTORS * LANES)), threads,
+             [&](int panel) { pack_input(job, KINDS[job.kind].columns(job), panel); });
+  }
   parallel(count * shares, threads, [&](int task) {
     const Job& job = jobs[task / shares];
     Index first[MOST_THREADS + 1];
     divide(job, shares, first);
     Share share{first[task % shares], first[task % shares + 1]};
-    if (share.first >= share.last) return;
-    float* masked = nullptr;
-    if (!BACKWARD && job.dropout) masked = job.d_h + share.first * job.units;
-    (BACKWARD ? KINDS[job.kind].backward : KINDS[job.kind].forward)(job, share, masked);
+    (BACKWARD ? KINDS[job.kind].backward : KINDS[job.kind].forward)(job, share, task % shares);
   });
+  for (int n = 0; BACKWARD && n < count; ++n) {
+    const Job& job = jobs[n];
+    if (job.sums == nullptr) continue;
+    const Columns columns = KINDS[job.kind].columns(job);
+    parallel(static_cast<int>(ceiling(columns.all(), LANES)), threads,
+             [&](int number) { collect(job, columns, shares, number); });
+  }
   return 0;
 }
 

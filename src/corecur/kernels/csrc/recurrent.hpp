@@ -33,6 +33,15 @@ struct CorecurRecurrent {
   float* d_h;              // (B, H): the gradient of the last state, replaced by that of the first
   float* d_c;              // (B, H)
   float* d_gates;          // (N, D): D = G, 4 H for GRU with the columns q, r, z, n
+  // Where `sums` is there, the gradients of weights and input as well, from x and weight_ih, without dropout; d_gates is
+  // then no result, but room for `d_room` rows of each thread.
+  std::int64_t d_room;
+  float* sums;         // room for those of each thread, see gradients.hpp
+  float* packed_ih;    // room for weight_ih
+  float* d_x;          // (N, C) or null
+  float* d_weight_ih;  // (G, C)
+  float* d_weight;     // (G, H)
+  float* d_bias;       // (D)
 };
 
 }
