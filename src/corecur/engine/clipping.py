@@ -60,12 +60,20 @@ def norm_of_gradients(parameters: Sequence[Tensor]) -> Tensor | float:
     >>> norm_of_gradients([])
     0.0
     """
-    gradients = _gradients(parameters)
-    if not gradients:
+    return norm_of(_gradients(parameters))
+
+
+def norm_of(tensors: Sequence[Tensor]) -> Tensor | float:
+    """The norm of all tensors together, as ``norm_of_gradients`` gives it.
+
+    >>> float(norm_of([torch.tensor([3.0]), torch.tensor([4.0])]))
+    5.0
+    """
+    if not tensors:
         return 0.0
-    if can_clip(gradients):
-        return clip(gradients)
-    norms: list[Tensor] = list(torch._foreach_norm(gradients))
+    if can_clip(tensors):
+        return clip(tensors)
+    norms: list[Tensor] = list(torch._foreach_norm(tensors))
     total: Tensor = torch.stack(norms).norm()
     return total
 

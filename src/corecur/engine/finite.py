@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from corecur.data.batches import Batch, Field
+from corecur.engine.clipping import norm_of
 from corecur.errors import RunError
 from corecur.layers.recurrent import Recurrent, carried_states, recurrent_layers, set_carried_states
 
@@ -120,7 +121,10 @@ class FiniteGuard:
 
     def check_weights(self, network: nn.Module, *, place: str) -> None:
         """Refuse to go on with a weight that is NaN or infinite, which an update with a finite gradient can make."""
-        lost = next((name for name, w in network.named_parameters() if not bool(torch.isfinite(w).all())), None)
+        weights = {name: w.detach() for name, w in network.named_parameters() if w.is_floating_point()}
+        if math.isfinite(norm_of(list(weights.values()))):  # one pass over all; which one, only where it is not
+            return
+        lost = next((name for name, w in weights.items() if not bool(torch.isfinite(w).all())), None)
         if lost is None:
             return
         if self.can_go_back:

@@ -72,8 +72,7 @@ class _Taps(torch.autograd.Function):
         shape = (*block.sizes(height, width)[:2], batch, len(weight))
         y = x.new_zeros(shape) if bias is None else bias.expand(shape).clone(memory_format=torch.contiguous_format)
         for i, j, to, of in taps(block, height, width):
-            into = y[to]
-            into += torch.mm(x[of].reshape(-1, channels), weight[:, i, j].t()).view(into.shape)
+            _add_product(y[to], x[of].reshape(-1, channels), weight[:, i, j].t())
         ctx.save_for_backward(x, weight, bias)
         ctx.block = block
         return y
@@ -86,15 +85,27 @@ class _Taps(torch.autograd.Function):
             return (*_differentiable(x, weight, bias, d_y, ctx.block, needs[:3]), None)
         d_y = d_y.contiguous()
         d_x = torch.zeros_like(x) if needs[0] else None
-        d_weight = torch.zeros_like(weight) if needs[1] else None
-        for i, j, to, of in taps(ctx.block, *x.shape[:2]):
+        places = taps(ctx.block, *x.shape[:2])
+        d_weight = None
+        if needs[1]:  # large beside its products: written once, where no place is left out
+            every = len(places) == weight.shape[1] * weight.shape[2]
+            d_weight = torch.empty_like(weight) if every else torch.zeros_like(weight)
+        for i, j, to, of in places:
             d = d_y[to].reshape(-1, len(weight))
             if d_x is not None:
-                into = d_x[of]
-                into += torch.mm(d, weight[:, i, j]).view(into.shape)
+                _add_product(d_x[of], d, weight[:, i, j])
             if d_weight is not None:
-                d_weight[:, i, j] = torch.mm(d.t(), x[of].reshape(-1, x.shape[-1]))
+                torch.mm(d.t(), x[of].reshape(-1, x.shape[-1]), out=d_weight[:, i, j])
         return d_x, d_weight, d_y.sum((0, 1, 2)) if needs[2] else None, None
+
+
+def _add_product(into: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add the product of a and b to (P, Q, B, F), without another array where its positions lie side by side."""
+    p, q, batch, width = into.shape
+    if (q == 1 or into.stride(1) == batch * width) and (p == 1 or into.stride(0) == q * batch * width):
+        into.view(-1, width).addmm_(a, b)
+    else:
+        into += torch.mm(a, b).view(p, q, batch, width)
 
 
 def _differentiable(
