@@ -73,7 +73,7 @@ def norm_of(tensors: Sequence[Tensor]) -> Tensor | float:
         return 0.0
     if can_clip(tensors):
         return clip(tensors)
-    norms: list[Tensor] = list(torch._foreach_norm(tensors))
+    norms: list[Tensor] = list(torch._foreach_norm(list(tensors)))
     total: Tensor = torch.stack(norms).norm()
     return total
 
