@@ -71,4 +71,5 @@ def packed_thousand(job: Job) -> Sized:
 
 
 def _by_real_steps(work: TorchWork) -> Sized:
+    runtime.keep_freed_memory()  # as in Cell
     return Sized(work, units=work.count / 1000)
