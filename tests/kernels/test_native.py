@@ -121,6 +121,11 @@ def test_every_instruction_set_sums_up_exactly(isa: str, always_sums: None, kind
         assert_as_exact_as_torch(run_native, work)
 
 
+@every_kind
+def test_sums_over_many_steps_round_no_more(always_sums: None, kind: tuple[str, str]) -> None:
+    assert_as_exact_as_torch(run_native, drawn(kind, batch=64, steps=300, features=8, units=16))
+
+
 @pytest.mark.parametrize(
     ("layer", "shape", "name"),
     [

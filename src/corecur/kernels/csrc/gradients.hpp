@@ -75,11 +75,11 @@ class Gradients {
     outer_products(of_state, steps, {job.h_stride, job.d_stride, room}, job.units, width, sums.recurrent, fresh);
     for (Index column = 0; column < columns.all(); column += LANES) {
       const int lanes = at_most(columns.all() - column);
-      Vector total = fresh ? Vector{} : load(sums.bias + column, lanes);
+      Vector total{};
       for (int step = 0; step < steps; ++step)
         for (Index row = 0; row < of_state[step].rows; ++row)
           total += load(of_state[step].b + row * job.d_stride + column, lanes);
-      store(sums.bias + column, total, lanes);
+      store(sums.bias + column, fresh ? total : load(sums.bias + column, lanes) + total, lanes);
     }
     fresh = false, steps = 0, count = 0;
   }

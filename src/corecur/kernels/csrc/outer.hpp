@@ -21,15 +21,14 @@ struct Strides {
 };
 
 // sums[i][j] (+)= Σ a[row][i] · b[row][j] for ROWS columns of a from `i` and VECTORS vectors of b from `j`; `fresh` where
-// nothing is there yet.
+// nothing is there yet. The sum is made on its own and then added, which rounds less than one long sum.
 template <int ROWS, int VECTORS>
 void add_outer(const Pieces* pieces, int count, const Strides& strides, Index i, Index j, float* sums, bool fresh) {
   Vector held[ROWS][VECTORS];
-  float* to = sums + i * strides.sums + j;
 #pragma GCC unroll 24
   for (int row = 0; row < ROWS; ++row)
 #pragma GCC unroll 4
-    for (int v = 0; v < VECTORS; ++v) held[row][v] = fresh ? Vector{} : load(to + row * strides.sums + v * LANES);
+    for (int v = 0; v < VECTORS; ++v) held[row][v] = Vector{};
   for (int piece = 0; piece < count; ++piece) {
     const float *a = pieces[piece].a + i, *b = pieces[piece].b + j;
     for (Index left = pieces[piece].rows; left > 0; --left, a += strides.a, b += strides.b) {
@@ -47,7 +46,10 @@ void add_outer(const Pieces* pieces, int count, const Strides& strides, Index i,
 #pragma GCC unroll 24
   for (int row = 0; row < ROWS; ++row)
 #pragma GCC unroll 4
-    for (int v = 0; v < VECTORS; ++v) store(to + row * strides.sums + v * LANES, held[row][v]);
+    for (int v = 0; v < VECTORS; ++v) {
+      float* to = sums + (i + row) * strides.sums + j + v * LANES;
+      store(to, fresh ? held[row][v] : load(to) + held[row][v]);
+    }
 }
 
 using AddOuter = void (*)(const Pieces*, int, const Strides&, Index, Index, float*, bool);
