@@ -46,11 +46,10 @@ class _Job(Struct):
             (name, ctypes.c_void_p)
             for name in (
                 "sizes", "offsets", "x", "weight_ih", "bias", "gates", "h", "c", "extra", "weight", "bias_apart",
-                "peephole", "dropout", "zoneout_h", "zoneout_c", "packed", "d_outputs", "d_h", "d_c", "d_gates",
+                "peephole", "dropout", "zoneout_h", "zoneout_c", "packed", "d_outputs", "d_h", "d_c", "d_gates", "sums",
+                "packed_ih", "d_x", "d_weight_ih", "d_weight", "d_bias",
             )
         ),
-        ("d_room", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("sums", "packed_ih", "d_x", "d_weight_ih", "d_weight", "d_bias")),
     ]  # fmt: skip
 
 
@@ -200,8 +199,8 @@ def _recurrence_gradients(
     """The gradients of the input (N + 1, C), zeros last, of states and weights, and the sums over the gates' (D)."""
     batch, (width, units), (real, features) = len(d_h), weight_hh.shape, x.shape
     d_h, d_c = d_h.clone(), d_h.new_empty(0) if d_c is None else d_c.clone()
-    room, columns, apart = _SUMMED_ROWS + 3 * batch, _tiles(width), units if kind == _GRU else 0
-    d_gates = _rows_of(gates, threads() * room, apart + columns)
+    columns, apart = _tiles(width), units if kind == _GRU else 0
+    d_gates = _rows_of(gates, threads() * _SUMMED_ROWS + 3 * batch, apart + columns)
     if width % 32:
         d_gates.zero_()  # tiles read beyond the last column
     sums = gates.new_empty(threads() * ((features + units + 1) * columns + apart))
@@ -214,7 +213,7 @@ def _recurrence_gradients(
         kind=kind, training=True, steps=len(sizes), batch=batch, units=units, features=features, h_stride=h.stride(0),
         d_stride=d_gates.stride(0), sizes=sizes, offsets=offsets, x=x, weight_ih=weight_ih, gates=gates, h=h, c=c,
         extra=extra, weight=weight_hh, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed, d_outputs=d_outputs,
-        d_h=d_h, d_c=d_c, d_gates=d_gates, d_room=room, sums=sums, packed_ih=packed_ih, d_x=d_x if need_x else None,
+        d_h=d_h, d_c=d_c, d_gates=d_gates, sums=sums, packed_ih=packed_ih, d_x=d_x if need_x else None,
         d_weight_ih=d_w_ih, d_weight=d_w_hh, d_bias=d_bias,
     )  # fmt: skip
     table().recurrent_backward(ctypes.byref(job), 1, threads())
@@ -271,6 +270,16 @@ def _bias_gradients(kind: int, sums: Tensor, units: int) -> tuple[Tensor, Tensor
     if kind != _GRU:
         return sums, sums
     return sums[units:], torch.cat([sums[units : 3 * units], sums[:units]])  # columns q, r, z, n
+
+
+def _peephole_gradient(packing: Packing, d_gates: Tensor, gates: Tensor, cells: Tensor, zoneout: bool) -> Tensor:
+    """The gradient of the peepholes of i, f and o (3, H)."""
+    i, f, _, o = d_gates.chunk(4, 1)
+    old, new = packing.earlier(cells), cells[packing.batch : -1]
+    if zoneout:
+        i_, f_, g_, _ = gates.chunk(4, 1)
+        new = f_ * old + i_ * g_
+    return torch.stack([(i * old).sum(0), (f * old).sum(0), (o * new).sum(0)])
 
 
 def _with_zeros(a: Tensor, b: Tensor) -> Tensor:
@@ -342,42 +351,32 @@ class _Recurrence(torch.autograd.Function):
         needs = ctx.needs_input_grad
         plain = peephole is None and dropout is None and needs[8] and needs[9]
         if plain and _sums_up(kind, x, *shape):
-            d_x, d_h, d_c, d_w_ih, d_w_hh, d_bias = torch.ops.corecur.recurrence_gradients.default(
+            d_x, d_h, d_c, d_w_ih, d_w_hh, sums = torch.ops.corecur.recurrence_gradients.default(
                 gates, states, cells, extra, x, w_ih, w_hh, zoneout_h, zoneout_c, packing.sizes, packing.offsets, kind,
                 d_outputs, d_h, d_c, needs[5],
             )  # fmt: skip
-            d_x = packing.unpack(d_x) if needs[5] else None
-            d_b_ih, d_b_hh = _bias_gradients(kind, d_bias, units) if ctx.biased else (None, None)
-            return (
-                None, None, None, None, None, d_x, packing.unsort(d_h) if needs[6] else None,
-                packing.unsort(d_c) if kind in _CELL and needs[7] else None, d_w_ih, d_w_hh, d_b_ih, d_b_hh, None, None,
+            d_peephole = None
+        else:
+            d_gates, d_h, d_c = torch.ops.corecur.recurrence_backward.default(
+                gates, states, cells, extra, w_hh, peephole, dropout, zoneout_h, zoneout_c, packing.sizes,
+                packing.offsets, kind, d_outputs, d_h, d_c,
             )  # fmt: skip
-        d_gates, d_h, d_c = torch.ops.corecur.recurrence_backward.default(
-            gates, states, cells, extra, w_hh, peephole, dropout, zoneout_h, zoneout_c, packing.sizes, packing.offsets,
-            kind, d_outputs, d_h, d_c,
-        )  # fmt: skip
-        d_input = d_gates[:, units:] if kind == _GRU else d_gates
-        needs = ctx.needs_input_grad
-        d_x = packing.unpack(_with_zeros(d_input, w_ih)) if needs[5] else None
-        d_w_ih = d_w_hh = None
-        if needs[8] or needs[9]:
-            seen = packing.earlier(states)
-            if dropout is not None:
-                seen = seen * dropout[packing.rows()]
-            d_w_ih, d_w_hh = _weight_gradients(d_gates, x, seen, kind)
-        d_b_ih, d_b_hh = _bias_gradients(kind, d_gates.sum(0), units) if ctx.biased else (None, None)
-        d_peephole = None
-        if peephole is not None:
-            i, f, _, o = d_gates.split(units, 1)
-            old, new = packing.earlier(cells), cells[packing.batch : -1]
-            if zoneout_h is not None:
-                i_, f_, g_, _ = gates.split(units, 1)
-                new = f_ * old + i_ * g_
-            d_peephole = torch.stack([(i * old).sum(0), (f * old).sum(0), (o * new).sum(0)])
+            d_x = _with_zeros(d_gates[:, units:] if kind == _GRU else d_gates, w_ih) if needs[5] else None
+            d_w_ih = d_w_hh = None
+            if needs[8] or needs[9]:
+                seen = packing.earlier(states)
+                if dropout is not None:
+                    seen = seen * dropout[packing.rows()]
+                d_w_ih, d_w_hh = _weight_gradients(d_gates, x, seen, kind)
+            sums = d_gates.sum(0) if ctx.biased else None
+            d_peephole = (
+                None if peephole is None else _peephole_gradient(packing, d_gates, gates, cells, zoneout_h is not None)
+            )
+        d_b_ih, d_b_hh = _bias_gradients(kind, sums, units) if ctx.biased else (None, None)
         return (
-            None, None, None, None, None, d_x, packing.unsort(d_h) if needs[6] else None,
-            packing.unsort(d_c) if kind in _CELL and needs[7] else None, d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_peephole,
-            None,
+            None, None, None, None, None, packing.unpack(d_x) if needs[5] else None,
+            packing.unsort(d_h) if needs[6] else None, packing.unsort(d_c) if kind in _CELL and needs[7] else None,
+            d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_peephole, None,
         )  # fmt: skip
 
 

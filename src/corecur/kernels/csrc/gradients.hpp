@@ -45,8 +45,9 @@ struct ThreadSums {
 // One thread's way back over some rows.
 class Gradients {
  public:
-  Gradients(const CorecurRecurrent& job, const Columns& columns, Index share)
-      : job(job), columns(columns), sums(job, columns, share), room(job.d_gates + share * job.d_room * job.d_stride) {}
+  Gradients(const CorecurRecurrent& job, const Columns& columns, Share share, Index number)
+      : job(job), columns(columns), sums(job, columns, number),
+        room(job.d_gates + (number * SUMMED_ROWS + 3 * share.first) * job.d_stride) {}
 
   // Where the gates' gradients of the next step go; those of the step after it stay where they are.
   float* place(Index rows) {

@@ -296,7 +296,7 @@ template <class Cell>
 void backward_rows(const Job& job, Share share, int number) {
   const Index units = job.units, depth = Cell::BACK_GATES * units, width = job.d_stride;
   const Index panels = ceiling(units, BACK_VECTORS * LANES);
-  Gradients gradients(job, columns_of<Cell>(job), number);
+  Gradients gradients(job, columns_of<Cell>(job), share, number);
   Index later = 0;  // rows of the share that run at the step after
   const float* d_later = nullptr;
   // One more step than there are: its way back ends in the first state.

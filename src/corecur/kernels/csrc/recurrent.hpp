@@ -34,8 +34,7 @@ struct CorecurRecurrent {
   float* d_c;              // (B, H)
   float* d_gates;          // (N, D): D = G, 4 H for GRU with the columns q, r, z, n
   // Where `sums` is there, the gradients of weights and input as well, from x and weight_ih, without dropout; d_gates is
-  // then no result, but room for `d_room` rows of each thread.
-  std::int64_t d_room;
+  // then no result, but room for SUMMED_ROWS rows of each thread and 3 B.
   float* sums;         // room for those of each thread, see gradients.hpp
   float* packed_ih;    // room for weight_ih
   float* d_x;          // (N, C) or null
