@@ -15,6 +15,7 @@ from corecur.engine.callback import Callback, Logs
 from corecur.engine.callbacks import LearningRateScheduler
 from corecur.engine.checkpoint import CheckpointFolder
 from corecur.engine.clipping import Clipping
+from corecur.engine.finite import FiniteGuard
 from corecur.engine.losses import MeanSquaredError
 from corecur.engine.trainer import Trainer
 from corecur.errors import RunError, Stopped
@@ -44,6 +45,17 @@ def test_a_loss_that_is_lost() -> None:
 def test_a_weight_that_is_lost_behind_a_finite_loss() -> None:
     with pytest.raises(RunError, match="the weight (weight|bias) holds NaN or infinity"):
         train(3e38, torch.ones(4, 1) * 10)
+
+
+def test_weights_whose_squares_are_beyond_float32_are_no_loss() -> None:
+    network = nn.ParameterList([torch.full((3,), 1e30), torch.full((2,), 1e300, dtype=torch.float64)])
+    FiniteGuard(print).check_weights(network, place="epoch 1")
+
+
+def test_a_complex_weight_that_is_lost() -> None:
+    network = nn.ParameterList([torch.ones(2), torch.tensor([1j, complex(0, float("inf"))])])
+    with pytest.raises(RunError, match="the weight 1 holds NaN or infinity"):
+        FiniteGuard(print).check_weights(network, place="epoch 1")
 
 
 class Spoiling(torch.autograd.Function):

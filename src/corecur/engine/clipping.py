@@ -74,7 +74,7 @@ def norm_of(tensors: Sequence[Tensor]) -> Tensor | float:
     if can_clip(tensors):
         return clip(tensors)
     norms: list[Tensor] = list(torch._foreach_norm(list(tensors)))
-    total: Tensor = torch.stack(norms).norm()
+    total: Tensor = torch.stack([norm.to(norms[0].device) for norm in norms]).norm()
     return total
 
 

@@ -121,7 +121,8 @@ class FiniteGuard:
 
     def check_weights(self, network: nn.Module, *, place: str) -> None:
         """Refuse to go on with a weight that is NaN or infinite, which an update with a finite gradient can make."""
-        weights = {name: w.detach() for name, w in network.named_parameters() if w.is_floating_point()}
+        named = network.named_parameters()
+        weights = {name: w.detach() for name, w in named if w.is_floating_point() or w.is_complex()}
         if math.isfinite(norm_of(list(weights.values()))):  # one pass over all; which one, only where it is not
             return
         lost = next((name for name, w in weights.items() if not bool(torch.isfinite(w).all())), None)

@@ -175,7 +175,8 @@ def _sums_up(kind: int, x: Tensor, batch: int, units: int) -> bool:
     real, features = x.shape
     weights = (features + units) * _GATES[kind] * units
     rows = _ENOUGH_ROWS if weights <= _FEW_WEIGHTS else 4 * _ENOUGH_ROWS
-    return batch >= rows * threads() and real >= 2 * _SUMMED_ROWS * threads() and 4 * 4 * weights <= second_cache()
+    repays = batch >= rows * threads() and real >= 2 * _SUMMED_ROWS * threads()
+    return repays and weights * x.element_size() <= second_cache() // 4
 
 
 def _recurrence_gradients(

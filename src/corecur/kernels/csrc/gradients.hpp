@@ -13,9 +13,8 @@
 namespace corecur::CORECUR_ISA {
 
 // Rows that are summed up at once: enough for the sums to be worth their way from the second cache and back, and few
-// enough to stay in it; and how many steps they may be of. kernels/native.py makes room for the rows.
+// enough to stay in it. kernels/native.py makes room for them.
 constexpr Index SUMMED_ROWS = 128;
-constexpr int SUMMED_STEPS = 128;
 constexpr int INPUT_VECTORS = 2;
 
 // How the gates' gradients stand in a row: from `input` on those of the input's weights; from 0 on those of the
@@ -46,23 +45,22 @@ struct ThreadSums {
 class Gradients {
  public:
   Gradients(const CorecurRecurrent& job, const Columns& columns, Share share, Index number)
-      : job(job), columns(columns), sums(job, columns, number),
-        room(job.d_gates + (number * SUMMED_ROWS + 3 * share.first) * job.d_stride) {}
+      : job(job), columns(columns), number(number), first(number * SUMMED_ROWS + 3 * share.first) {}
 
   // Where the gates' gradients of the next step go; those of the step after it stay where they are.
   float* place(Index rows) {
     if (steps == 0 && last >= rows) next = 0;
-    return room + next * job.d_stride;
+    return here();
   }
 
   // They are there: of rows from `packed` among all N, whose states lay at `before`.
   void add(Index packed, Index before, Index rows) {
-    const float* d_gates = room + next * job.d_stride;
+    const float* d_gates = here();
     of_input[steps] = {job.x + packed * job.features, d_gates + columns.input, rows};
     of_state[steps++] = {job.h + before * job.h_stride, d_gates, rows};
     if (job.d_x != nullptr) multiply_input(d_gates + columns.input, packed, rows);
     last = next, next += rows, count += rows;
-    if (count >= SUMMED_ROWS || steps == SUMMED_STEPS) sum_up();
+    if (count >= SUMMED_ROWS) sum_up();
   }
 
   void end() {
@@ -70,7 +68,10 @@ class Gradients {
   }
 
  private:
+  float* here() const { return job.d_gates + (first + next) * job.d_stride; }
+
   void sum_up() {
+    const ThreadSums sums(job, columns, number);
     const Index width = columns.width(), room = columns.room();
     outer_products(of_input, steps, {job.features, job.d_stride, room}, job.features, width, sums.input, fresh);
     outer_products(of_state, steps, {job.h_stride, job.d_stride, room}, job.units, width, sums.recurrent, fresh);
@@ -105,9 +106,8 @@ class Gradients {
 
   const CorecurRecurrent& job;
   const Columns columns;
-  const ThreadSums sums;
-  float* const room;
-  Pieces of_input[SUMMED_STEPS], of_state[SUMMED_STEPS];
+  const Index number, first;  // of the thread, and of its rows of gates' gradients
+  Pieces of_input[SUMMED_ROWS], of_state[SUMMED_ROWS];  // each step has a row at least
   int steps = 0;
   Index last = 0, next = 0, count = 0;  // rows: where the last step lies, where the next may go, and how many to sum up
   bool fresh = true;

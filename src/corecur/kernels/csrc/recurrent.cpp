@@ -242,7 +242,7 @@ struct Sums {
 };
 
 template <class Cell>
-void forward_rows(const Job& job, Share share, int) {
+void forward_rows(const Job& job, Share share) {
   constexpr int EACH = Cell::VECTORS / Cell::GATES;
   const Index units = job.units, panels = ceiling(units, UNITS<Cell>);
   const Index depth = units + (job.x ? job.features : 0);
@@ -351,7 +351,7 @@ struct Kind {
   Index gates;
   void (*pack_forward)(const Job&, Index);
   void (*pack_backward)(const Job&, Index);
-  void (*forward)(const Job&, Share, int);
+  void (*forward)(const Job&, Share);
   void (*backward)(const Job&, Share, int);
   Columns (*columns)(const Job&);
 };
@@ -395,7 +395,10 @@ int over_sequence(const CorecurRecurrent* jobs, int count, int threads) {
     Index first[MOST_THREADS + 1];
     divide(job, shares, first);
     Share share{first[task % shares], first[task % shares + 1]};
-    (BACKWARD ? KINDS[job.kind].backward : KINDS[job.kind].forward)(job, share, task % shares);
+    if constexpr (BACKWARD)
+      KINDS[job.kind].backward(job, share, task % shares);
+    else
+      KINDS[job.kind].forward(job, share);
   });
   for (int n = 0; BACKWARD && n < count; ++n) {
     const Job& job = jobs[n];
