@@ -17,7 +17,7 @@ import torch
 from corecur.errors import ConfigError, KernelNotice
 
 #: The struct and function layout this module is written for; ``corecur_version`` of csrc/library.cpp.
-VERSION = 2
+VERSION = 3
 #: Instruction sets, the best first; which of them the library has depends on the processor it was built for.
 ISAS = ("avx512", "avx2", "neon", "baseline")
 #: Where Linux says how large it is, in KiB.
@@ -58,6 +58,10 @@ class Table(ctypes.Structure):
         ("softmax", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)),
         ("cross_entropy", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)),
         ("cross_entropy_backward", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)),
+        (
+            "products",
+            ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, *[ctypes.c_void_p] * 4, ctypes.c_int),
+        ),
     ]
 
 
@@ -89,6 +93,7 @@ class Library:
 
     table: Table | None
     info: Info
+    by_intel: bool = False
 
 
 def info() -> Info:
@@ -119,6 +124,11 @@ def table() -> Table:
 def threads() -> int:
     """How many threads a native call may use: as many as torch's operations."""
     return torch.get_num_threads()
+
+
+def by_intel() -> bool:
+    """Whether the processor is one of Intel's, whose MKL, of which torch has its products, knows no other that well."""
+    return _library().by_intel
 
 
 @functools.cache
@@ -167,7 +177,8 @@ def _library() -> Library:
     shared = _share_threads(loaded)
     table: Table = found.contents
     isa = table.name.decode()
-    return Library(table, Info(isa, table.lanes, shared, path, "the best instruction set of this machine"))
+    known = Info(isa, table.lanes, shared, path, "the best instruction set of this machine")
+    return Library(table, known, bool(loaded.corecur_by_intel()))
 
 
 def _absent(why: str) -> Library:

@@ -1,34 +1,157 @@
-"""Products of two matrices by torch, with a part of the rows on each core.
+"""Products of two matrices: by the library's own kernel where that is the faster one, by torch elsewhere.
 
 M, N rows and columns of what comes out, K the depth.
 """
 
 from __future__ import annotations
 
+import ctypes
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-#: Multiplications from which the parts repay that there are several: measured with AVX-512 and AVX2 on two cores.
-_ENOUGH = 10_000_000
+from corecur.kernels.library import by_intel, info, native, table, threads
+from corecur.kernels.traced import traced_by
+
+#: Multiplications from which the kernel repays its call, and rows from which it repays packing the other factor
+#: (microseconds of the kernel and of torch, two cores with AVX-512: 8 × 128 × 128 6 and 5, 32 × 256 × 256 18 and 33).
+_WORTH_A_CALL, _WORTH_PACKING = 1 << 18, 8
+#: Instruction sets with which the kernel was measured.
+_MEASURED = ("avx512", "avx2")
+#: Columns up to which it is taken beside MKL on Intel's own processors too, as MKL is slow at few (2560 × 128 × 10:
+#: 0.03 ms, MKL 0.15). On others MKL leaves AVX-512 unused (2560 × 128 × 512 on an AMD one: 0.69 ms, MKL 1.57).
+_NARROW = 32
+#: Multiplications from which it repays that a product by torch comes in parts: measured with AVX-512 and AVX2.
+_WORTH_PARTS = 10_000_000
 #: Rows of a part that a core multiplies as fast as it does many.
 _ROWS = 32
 
 
-def product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
-    """a (M, K) times b (K, N), into ``out`` where given; neither need be contiguous.
+class Product(ctypes.Structure):
+    """``CorecurProduct`` of csrc/product.hpp: one product, or several over blocks of rows or of the depth."""
+
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("add", "deep")),
+        *(
+            (name, ctypes.c_int64)
+            for name in (
+                "rows", "columns", "depth", "a_row", "a_depth", "b_depth", "b_column", "out_row", "a", "b", "out",
+                "down", "across", "a_down", "a_across", "b_down", "b_across", "out_down", "out_across",
+            )
+        ),
+    ]  # fmt: skip
+
+
+def measured() -> bool:
+    """Whether the kernel is there, with an instruction set it was measured with."""
+    return native() is not None and info().isa in _MEASURED
+
+
+def run_products(jobs: ctypes.Array[Product], a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None = None) -> Tensor:
+    """All of the products, which have the same columns, one after the other in one native call; ``out``."""
+    at = None if bias is None else bias.data_ptr()
+    table().products(jobs, len(jobs), a.data_ptr(), b.data_ptr(), at, out.data_ptr(), threads())
+    return out
+
+
+def product(
+    a: Tensor, b: Tensor, out: Tensor | None = None, *, bias: Tensor | None = None, add: bool = False
+) -> Tensor:
+    """a (M, K) times b (K, N) plus ``bias`` (N), into ``out`` where given, or added to what that holds.
+
+    None of them need be contiguous; no gradient is recorded.
+
+    >>> product(torch.eye(2), torch.tensor([[1.0, 2.0], [3.0, 4.0]]), bias=torch.ones(2))
+    tensor([[2., 3.],
+            [4., 5.]])
+    """
+    if _is_faster(a, b) and (out is None or out.stride(1) == 1):
+        return _native_product(a, b, a.new_empty(len(a), b.shape[1]) if out is None else out, bias, add)
+    if add and out is not None:
+        return out.addmm_(a, b) if bias is None else out.addmm_(a, b).add_(bias)
+    if bias is not None:
+        return torch.addmm(bias, a, b) if out is None else torch.addmm(bias, a, b, out=out)
+    return _product_in_parts(a, b, out)
+
+
+def _is_faster(a: Tensor, b: Tensor) -> bool:
+    """Whether the kernel takes the factors, and is faster than torch."""
+    (rows, depth), columns = a.shape, b.shape[1]
+    return (
+        rows * depth * columns >= _WORTH_A_CALL
+        and rows >= _WORTH_PACKING
+        and a.dtype == b.dtype == torch.float32
+        and a.is_cpu
+        and 1 in a.stride()
+        and type(a) in (Tensor, torch.nn.Parameter)
+        and not torch.compiler.is_compiling()
+        and measured()
+        and (columns <= _NARROW or not by_intel())
+    )
+
+
+def _native_product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None, add: bool) -> Tensor:
+    (rows, depth), (a_row, a_depth), (b_depth, b_column) = a.shape, a.stride(), b.stride()
+    job = Product(add, False, rows, b.shape[1], depth, a_row, a_depth, b_depth, b_column, out.stride(0), 0, 0, 0, 1, 1)
+    return run_products((Product * 1)(job), a, b, out, bias)
+
+
+def _product_in_parts(a: Tensor, b: Tensor, out: Tensor | None) -> Tensor:
+    """The product by torch, a part of the rows on each core.
 
     A product that several cores share keeps them waiting for each other; as a batch of products each has its own. On
     two cores with AVX-512 that takes 0.81 to 0.95 of the time for 2560 × 512 × 128 and less, and as long beyond.
-
-    >>> product(torch.eye(2), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
-    tensor([[1., 2.],
-            [3., 4.]])
     """
-    (rows, depth), parts = a.shape, torch.get_num_threads()
-    if parts == 1 or rows % parts or rows < _ROWS * parts or rows * depth * b.shape[1] < _ENOUGH:
+    (rows, depth), parts = a.shape, threads()
+    if parts == 1 or rows % parts or rows < _ROWS * parts or rows * depth * b.shape[1] < _WORTH_PARTS:
         return torch.mm(a, b) if out is None else torch.mm(a, b, out=out)
     split, same = a.view(parts, -1, depth), b.expand(parts, *b.shape)
     if out is None:
         return torch.bmm(split, same).flatten(0, 1)
     torch.bmm(split, same, out=out.view(parts, -1, b.shape[1]))
     return out
+
+
+class _Linear(torch.autograd.Function):
+    """x (M, C) times weight (U, C) turned, and a bias; where the gradient is to have one itself, torch computes it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return product(x, weight.t(), bias=bias)
+
+    @staticmethod
+    def backward(ctx: Any, d_y: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        multiply = torch.mm if torch.is_grad_enabled() else product
+        d_y = d_y.contiguous()
+        return (
+            multiply(d_y, weight) if needs[0] else None,
+            multiply(d_y.t(), x) if needs[1] else None,
+            d_y.sum(0) if needs[2] else None,
+        )
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (…, C) times weight (U, C) turned, plus bias (U): (…, U), as of ``torch.nn.functional.linear``.
+
+    >>> linear(torch.ones(2, 3), torch.ones(1, 3), torch.tensor([4.0]))
+    tensor([[7.],
+            [7.]])
+    """
+    if torch.compiler.is_compiling():  # asked first: a compiler cannot follow the other questions
+        return F.linear(x, weight, bias)
+    plain = type(weight) in (Tensor, torch.nn.Parameter) and not torch.is_autocast_enabled("cpu")
+    if not plain or traced_by() is not None or x.dim() < 2 or not x.is_contiguous():
+        return F.linear(x, weight, bias)
+    rows = x.view(-1, x.shape[-1])
+    if not _is_faster(rows, weight.t()):
+        return F.linear(x, weight, bias)
+    if torch.is_grad_enabled():
+        y: Tensor = _Linear.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
+    else:
+        y = product(rows, weight.t(), bias=bias)
+    return y.view(*x.shape[:-1], -1)

@@ -8,13 +8,16 @@ B batch, H × W positions, P × Q positions of the output, C channels, F filters
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from corecur.kernels.convolution import Block, activate_and_pool, stock_gradients
+from corecur.kernels.products import Product, measured, run_products
 
 #: Place in the kernel, and the slices of positions of the output and of the input that meet there.
 Tap = tuple[int, int, tuple[slice, slice], tuple[slice, slice]]
@@ -63,6 +66,40 @@ def met(block: Block, height: int, width: int) -> float:
     return float(shares[0] * shares[1])
 
 
+def _strides(*sizes: int) -> tuple[int, ...]:
+    """Floats from one to the next along each axis of an array in one piece."""
+    return tuple(math.prod(sizes[axis + 1 :]) for axis in range(len(sizes)))
+
+
+@functools.lru_cache(maxsize=256)
+def _jobs(block: Block, shape: tuple[int, ...], filters: int, way: str) -> ctypes.Array[Product]:
+    """The products of all places of the kernel for x (H, W, B, C): for y, for d x or for d weight."""
+    height, width, batch, channels = shape
+    x_apart, y_apart = _strides(*shape), _strides(*block.sizes(height, width)[:2], batch, filters)
+    w_apart = _strides(filters, *block.kernel, channels)
+    found = []
+    for i, j, to, of in taps(block, height, width):
+        x, y, w = _blocks(x_apart, of), _blocks(y_apart, to), (i * w_apart[1] + j * w_apart[2], 0, 0)
+        # M, N, K; the strides of both factors and of the product's rows; where they lie
+        sizes, strides, places = {
+            "y": ((batch, filters, channels), (channels, 1, 1, w_apart[0], filters), (x, w, y)),
+            "d x": ((batch, channels, filters), (filters, 1, w_apart[0], 1, channels), (y, w, x)),
+            "d weight": ((filters, channels, batch), (1, filters, channels, 1, w_apart[0]), (y, x, w)),
+        }[way]
+        deep, count = way == "d weight", (to[0].stop - to[0].start, to[1].stop - to[1].start)
+        begins, apart = (place[0] for place in places), (step for place in places for step in place[1:])
+        found.append(Product(not deep, deep, *sizes, *strides, *begins, *count, *apart))
+    return (Product * len(found))(*found)
+
+
+def _blocks(apart: tuple[int, ...], at: tuple[slice, slice]) -> tuple[int, int, int]:
+    """Where the first of some positions begins, and how far it is to the next ones, down and across."""
+    down, across = at
+    return (
+        down.start * apart[0] + across.start * apart[1], (down.step or 1) * apart[0], (across.step or 1) * apart[1]
+    )  # fmt: skip
+
+
 class _Taps(torch.autograd.Function):
     """The convolution and its bias: x (H, W, B, C), weight (F, k, k, C) -> (P, Q, B, F)."""
 
@@ -71,8 +108,11 @@ class _Taps(torch.autograd.Function):
         height, width, batch, channels = x.shape
         shape = (*block.sizes(height, width)[:2], batch, len(weight))
         y = x.new_zeros(shape) if bias is None else bias.expand(shape).clone(memory_format=torch.contiguous_format)
-        for i, j, to, of in taps(block, height, width):
-            _add_product(y[to], x[of].reshape(-1, channels), weight[:, i, j].t())
+        if _is_native(x):
+            run_products(_jobs(block, x.shape, len(weight), "y"), x, weight, y)
+        else:
+            for i, j, to, of in taps(block, height, width):
+                _add_product(y[to], x[of].reshape(-1, channels), weight[:, i, j].t())
         ctx.save_for_backward(x, weight, bias)
         ctx.block = block
         return y
@@ -80,23 +120,33 @@ class _Taps(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d_y: Tensor) -> Any:
         x, weight, bias = ctx.saved_tensors
-        needs = ctx.needs_input_grad
+        needs, block = ctx.needs_input_grad, ctx.block
         if torch.is_grad_enabled():  # gradients of gradients are asked for: torch's operations have them
-            return (*_differentiable(x, weight, bias, d_y, ctx.block, needs[:3]), None)
+            return (*_differentiable(x, weight, bias, d_y, block, needs[:3]), None)
         d_y = d_y.contiguous()
         d_x = torch.zeros_like(x) if needs[0] else None
-        places = taps(ctx.block, *x.shape[:2])
+        places = taps(block, *x.shape[:2])
         d_weight = None
         if needs[1]:  # large beside its products: written once, where no place is left out
             every = len(places) == weight.shape[1] * weight.shape[2]
             d_weight = torch.empty_like(weight) if every else torch.zeros_like(weight)
-        for i, j, to, of in places:
-            d = d_y[to].reshape(-1, len(weight))
+        if _is_native(x):
             if d_x is not None:
-                _add_product(d_x[of], d, weight[:, i, j])
+                run_products(_jobs(block, x.shape, len(weight), "d x"), d_y, weight, d_x)
             if d_weight is not None:
-                torch.mm(d.t(), x[of].reshape(-1, x.shape[-1]), out=d_weight[:, i, j])
+                run_products(_jobs(block, x.shape, len(weight), "d weight"), d_y, x, d_weight)
+        else:
+            for i, j, to, of in places:
+                d = d_y[to].reshape(-1, len(weight))
+                if d_x is not None:
+                    _add_product(d_x[of], d, weight[:, i, j])
+                if d_weight is not None:
+                    torch.mm(d.t(), x[of].reshape(-1, x.shape[-1]), out=d_weight[:, i, j])
         return d_x, d_weight, d_y.sum((0, 1, 2)) if needs[2] else None, None
+
+
+def _is_native(x: Tensor) -> bool:
+    return x.dtype == torch.float32 and type(x) in (Tensor, torch.nn.Parameter) and x.is_cpu and measured()
 
 
 def _add_product(into: Tensor, a: Tensor, b: Tensor) -> None:
@@ -129,4 +179,6 @@ def run_taps(x: Tensor, weight: Tensor, bias: Tensor | None, block: Block) -> Te
     """
     turned = weight.permute(0, 2, 3, 1).contiguous()  # (F, k, k, C): a view as a rule
     y: Tensor = _Taps.apply(x.permute(1, 2, 0, 3).contiguous(), turned, bias, block)  # type: ignore[no-untyped-call]
-    return activate_and_pool(y.permute(2, 3, 0, 1), block).permute(0, 2, 3, 1)  # (B, F, P, Q) -> (B, P, Q, F)
+    # Batch and filters as one axis: torch pools what lies channels last, and knows no other order that ends in filters.
+    merged = activate_and_pool(y.flatten(2).permute(2, 0, 1)[None], block)[0].permute(1, 2, 0)  # (P, Q, B · F)
+    return merged.reshape(*merged.shape[:2], *y.shape[2:]).permute(2, 0, 1, 3)  # -> (B, P, Q, F)

@@ -9,12 +9,12 @@ import functools
 from typing import Any, NamedTuple
 
 import torch
-import torch.autograd.forward_ad as forward_ad
 from torch import Tensor, nn
 
 from corecur.kernels.choose import decide
 from corecur.kernels.convolution import Block
 from corecur.kernels.convolution_kernels import CONVOLUTIONS, ConvolutionRequest
+from corecur.kernels.traced import traced_by
 from corecur.layers.activation import Function, find_activation
 
 
@@ -41,23 +41,6 @@ def native_activation(function: Function) -> str | None:
     """
     names = ("linear", "relu", "tanh")
     return next((name for name in names if find_activation(name) is function), None)
-
-
-def traced_by() -> str | None:
-    """What watches torch's operations at the moment and cannot follow a native kernel; None as a rule.
-
-    >>> traced_by() is None
-    True
-    """
-    if torch._C._is_tracing():
-        return "torch.jit.trace"
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return "a transform of torch.func"
-    if torch._C._len_torch_dispatch_stack():
-        return "a dispatch mode"
-    if forward_ad._current_level >= 0:
-        return "forward-mode differentiation"
-    return None
 
 
 def _is_like(x: Tensor, tensor: Tensor | None) -> bool:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Unpack
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corecur.errors import ConfigError
 from corecur.kernels.native_softmax import time_first
+from corecur.kernels.products import linear
 from corecur.layers.activation import Function, find_activation, in_place
 from corecur.layers.initializers import Initializer
 from corecur.layers.layer import Layer, LayerOptions
@@ -74,8 +74,8 @@ class Dense(Layer):
         if mask is not None:  # the gradient of the weights would take up a NaN there, times 0
             x = blank(x, mask)
         if time_first(x):  # without a copy; in place on a view would cost one on the way back
-            return self._function(F.linear(x.transpose(0, 1), self.weight, self.bias).transpose(0, 1))
-        return self._activate(F.linear(x, self.weight, self.bias))  # (…, C) -> (…, U)
+            return self._function(linear(x.transpose(0, 1), self.weight, self.bias).transpose(0, 1))
+        return self._activate(linear(x, self.weight, self.bias))  # (…, C) -> (…, U)
 
     def window(self) -> tuple[int, int] | None:
         return None if self.input_shape is not None and len(self.input_shape) == 2 else (1, 1)

@@ -6,6 +6,7 @@
 #include "convolution.hpp"
 #include "generate.hpp"
 #include "optimizer.hpp"
+#include "product.hpp"
 #include "recurrent.hpp"
 #include "row_recurrent.hpp"
 #include "softmax.hpp"
@@ -40,6 +41,9 @@ struct CorecurKernels {
   void (*softmax)(const CorecurSoftmax* job, int threads);
   void (*cross_entropy)(const CorecurSoftmax* job, int threads);
   void (*cross_entropy_backward)(const CorecurSoftmax* job, int threads);
+  // Products that have the same columns, one after the other, of numbers from a and b; bias (N) or null where out begins.
+  void (*products)(const CorecurProduct* jobs, int count, const float* a, const float* b, const float* bias, float* out,
+                   int threads);
 };
 
 }

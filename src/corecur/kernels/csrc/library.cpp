@@ -72,7 +72,7 @@ extern "C" {
 #define CORECUR_PUBLIC __attribute__((visibility("default")))
 
 // Raised by one whenever a struct or a function changes: Python refuses another library.
-CORECUR_PUBLIC int corecur_version() { return 2; }
+CORECUR_PUBLIC int corecur_version() { return 3; }
 
 CORECUR_PUBLIC int corecur_table_size() { return static_cast<int>(sizeof(CorecurKernels)); }
 
@@ -86,6 +86,16 @@ CORECUR_PUBLIC const CorecurKernels* corecur_kernels(const char* name) {
     if (found == nullptr && (name == nullptr || !std::strcmp(name, kernels->name)) && corecur::has(kernels->name))
       found = kernels;
   return found;
+}
+
+// Whether the processor is one of Intel's.
+CORECUR_PUBLIC int corecur_by_intel() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return __builtin_cpu_is("intel") != 0;
+#else
+  return 0;
+#endif
 }
 
 CORECUR_PUBLIC void corecur_use_threads_of(void* region, void* number, void* count) {

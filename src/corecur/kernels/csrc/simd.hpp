@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__AVX2__) || defined(__AVX512F__)
 #include <immintrin.h>
@@ -135,6 +136,30 @@ CORECUR_INLINE float maximum(Vector value) {
   return found;
 }
 #endif
+
+// Of two vectors that stand DISTANCE rows apart in a square, those of a square in which blocks of so many rows and columns
+// have changed places across the diagonal.
+template <int DISTANCE, int... LANE>
+CORECUR_INLINE void change(Vector& upper, Vector& lower, std::integer_sequence<int, LANE...>) {
+  const Vector a = upper, b = lower;
+#if defined(__clang__)
+  upper = __builtin_shufflevector(a, b, (LANE & DISTANCE ? LANES + LANE - DISTANCE : LANE)...);
+  lower = __builtin_shufflevector(a, b, (LANE & DISTANCE ? LANES + LANE : LANE + DISTANCE)...);
+#else
+  upper = __builtin_shuffle(a, b, Integers{(LANE & DISTANCE ? LANES + LANE - DISTANCE : LANE)...});
+  lower = __builtin_shuffle(a, b, Integers{(LANE & DISTANCE ? LANES + LANE : LANE + DISTANCE)...});
+#endif
+}
+
+// Rows become columns.
+template <int DISTANCE = LANES / 2>
+CORECUR_INLINE void transpose(Vector (&square)[LANES]) {
+#pragma GCC unroll 16
+  for (int row = 0; row < LANES; ++row)
+    if ((row & DISTANCE) == 0)
+      change<DISTANCE>(square[row], square[row + DISTANCE], std::make_integer_sequence<int, LANES>{});
+  if constexpr (DISTANCE > 1) transpose<DISTANCE / 2>(square);
+}
 
 // e^x = scale · (1 + rest): scale a power of two, rest = e^r - 1 for |r| <= ln 2 / 2, and |x| <= 87.
 struct Power {

@@ -23,6 +23,7 @@ void winograd_backward(const CorecurConvolution&, int);
 void softmax(const CorecurSoftmax*, int);
 void cross_entropy(const CorecurSoftmax*, int);
 void cross_entropy_backward(const CorecurSoftmax*, int);
+void products(const CorecurProduct*, int, const float*, const float*, const float*, float*, int);
 
 namespace {
 
@@ -87,6 +88,6 @@ extern const CorecurKernels kernels;
 const CorecurKernels kernels = {CORECUR_NAME(CORECUR_ISA), LANES, map, peak, recurrent_forward, recurrent_backward,
                                 row_recurrent_forward, row_recurrent_backward, optimizer_step, gradients_clip, stage_pack,
                                 stage_steps, generate, convolution_room, convolution_forward, convolution_backward,
-                                softmax, cross_entropy, cross_entropy_backward};
+                                softmax, cross_entropy, cross_entropy_backward, products};
 
 }  // namespace corecur::CORECUR_ISA
