@@ -172,7 +172,7 @@ def least_seconds(work: Callable[[], object], repeats: int = 2) -> float:
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Let glibc keep large freed buffers, which a training asks for again in its next step; elsewhere do nothing.
+    """Let glibc keep large freed buffers, which the next batch asks for again; elsewhere do nothing.
 
     Otherwise they go back to the system, which hands them out again page by page; ``python -m bench fit`` shows what
     that costs a small CNN.

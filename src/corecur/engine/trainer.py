@@ -347,6 +347,7 @@ class Trainer:
     @torch.no_grad()
     def evaluate(self, batches: Batches) -> Logs:
         """Mean loss and metrics over all batches, the network in evaluation mode."""
+        runtime.keep_freed_memory()
         self._reset_metrics()
         total, samples = torch.zeros((), device=self.device), 0
         with evaluating(self.network), self._carrying():
@@ -366,6 +367,7 @@ class Trainer:
     @torch.no_grad()
     def predict(self, batches: Batches) -> Iterator[Any]:
         """The network's output for each batch, in evaluation mode."""
+        runtime.keep_freed_memory()
         with evaluating(self.network):
             for batch in batches:
                 yield self.forward(batch)

@@ -41,6 +41,7 @@ class _Job(Struct):
     _fields_ = [
         ("kind", ctypes.c_int32),
         ("training", ctypes.c_int32),
+        ("rolling", ctypes.c_int32),
         *((name, ctypes.c_int64) for name in ("steps", "batch", "units", "features", "h_stride", "d_stride")),
         *(
             (name, ctypes.c_void_p)
@@ -67,11 +68,17 @@ def _rows_of(like: Tensor, count: int, width: int) -> Tensor:
     return like.new_empty(count, width + apart)[:, :width]
 
 
+def _kept(batch: int, real: int, training: bool, outputs: bool) -> tuple[int, int]:
+    """How many rows of h and of the cell are kept: without training those that are asked for."""
+    every = batch + real + 1
+    return (every if training or outputs else 2 * batch), (every if training else batch)
+
+
 _OPS: Any = torch.library.Library("corecur", "FRAGMENT")  # type: ignore[no-untyped-call]
 _OPS.define(
     "recurrence(Tensor x, Tensor weight_ih, Tensor? bias, Tensor h, Tensor? c, Tensor weight_hh, Tensor? bias_apart,"
     " Tensor? peephole, Tensor? dropout, Tensor? zoneout_h, Tensor? zoneout_c, Tensor sizes, Tensor offsets, int kind,"
-    " bool training) -> (Tensor, Tensor, Tensor, Tensor)"
+    " bool training, bool outputs) -> (Tensor, Tensor, Tensor, Tensor)"
 )
 _OPS.define(
     "recurrence_backward(Tensor gates, Tensor h, Tensor c, Tensor extra, Tensor weight_hh, Tensor? peephole,"
@@ -111,27 +118,34 @@ def _recurrence(
     offsets: Tensor,
     kind: int,
     training: bool,
+    outputs: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gates' values (N, G), the states h (B + N + 1, H) and c as packed_rows.py has them, and GRU's q (N, H)."""
+    """The gates' values (N, G), the states h (B + N + 1, H) and c as packed_rows.py has them, and GRU's q (N, H).
+
+    Without training there are no gates, and of c the first rows alone, which are the last states in the packed order;
+    so of h where its outputs are not asked for.
+    """
     batch, units, (real, features) = len(h), weight_hh.shape[1], x.shape
     inside = real >= _ENOUGH_ROWS * threads() * len(sizes)
     if inside:
         gates = x.new_empty(real if training else 0, _GATES[kind] * units)
     else:
         gates = product(x, weight_ih.t(), bias=bias)
-    count = batch + real + 1
-    states, cells = _rows_of(x, count, units), x.new_empty(count if c is not None else 0, units)
-    states[:batch], states[-1] = h, 0
-    if c is not None:
-        cells[:batch], cells[-1] = c, 0
+    rows, cell_rows = _kept(batch, real, training, outputs)
+    states, cells = _rows_of(x, rows, units), x.new_empty(0 if c is None else cell_rows, units)
+    for first, kept in ((h, states), (c, cells)):
+        if first is not None:
+            kept[:batch] = first
+            kept[batch:][-1:] = 0  # the row of zeros, where every row is kept
     extra = x.new_empty(real if kind == _GRU and training else 0, units)
     packed = x.new_empty(_room(units, kind, features if inside else 0, back=False))
     masked = None if dropout is None else x.new_empty(batch, units)
     job = _Job.of(
-        kind=kind, training=training, steps=len(sizes), batch=batch, units=units, features=features,
-        h_stride=states.stride(0), sizes=sizes, offsets=offsets, x=x if inside else None, weight_ih=weight_ih,
-        bias=bias, gates=gates, h=states, c=cells, extra=extra, weight=weight_hh, bias_apart=bias_apart,
-        peephole=peephole, dropout=dropout, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed, d_h=masked,
+        kind=kind, training=training, rolling=not (training or outputs), steps=len(sizes), batch=batch, units=units,
+        features=features, h_stride=states.stride(0), sizes=sizes, offsets=offsets, x=x if inside else None,
+        weight_ih=weight_ih, bias=bias, gates=gates, h=states, c=cells, extra=extra, weight=weight_hh,
+        bias_apart=bias_apart, peephole=peephole, dropout=dropout, zoneout_h=zoneout_h, zoneout_c=zoneout_c,
+        packed=packed, d_h=masked,
     )  # fmt: skip
     table().recurrent_forward(ctypes.byref(job), 1, threads())
     return gates, states, cells, extra
@@ -228,10 +242,10 @@ def _recurrence_gradients(
 def _recurrence_shapes(
     x: Tensor, weight_ih: Tensor, bias: Tensor | None, h: Tensor, c: Tensor | None, *rest: Any
 ) -> Any:
-    weight, *_, kind, training = rest
-    rows, units = len(h) + len(x) + 1, weight.shape[1]
+    weight, *_, kind, training, outputs = rest
+    units, (rows, cell_rows) = weight.shape[1], _kept(len(h), len(x), training, outputs)
     gates = x.new_empty(len(x) if training else 0, len(weight_ih))
-    sizes = (rows if c is not None else 0, len(x) if kind == _GRU and training else 0)
+    sizes = (0 if c is None else cell_rows, len(x) if kind == _GRU and training else 0)
     return gates, _rows_of(x, rows, units), *(x.new_empty(size, units) for size in sizes)
 
 
@@ -329,7 +343,7 @@ class _Recurrence(torch.autograd.Function):
         h, c = packing.sort(h), None if c is None else packing.sort(c)
         gates, states, cells, extra = torch.ops.corecur.recurrence.default(
             x, weight_ih, bias, h, c, weight_hh, apart, peephole, dropout, zoneout_h, zoneout_c, packing.sizes,
-            packing.offsets, kind, training,
+            packing.offsets, kind, training, outputs,
         )  # fmt: skip
         if training:
             ctx.save_for_backward(
@@ -338,8 +352,9 @@ class _Recurrence(torch.autograd.Function):
         ctx.packing, ctx.kind, ctx.biased = packing, kind, bias_ih is not None
         ctx.set_materialize_grads(False)
         y = packing.spread(states) if outputs else states.new_empty(packing.batch, 0, units)
-        last = packing.unsort(packing.last(states))
-        return y, last, None if c is None else packing.unsort(packing.last(cells))
+        batch = packing.batch
+        last = packing.unsort(packing.last(states) if training or outputs else states[:batch])
+        return y, last, None if c is None else packing.unsort(packing.last(cells) if training else cells)
 
     @staticmethod
     def backward(ctx: Any, d_y: Tensor | None, d_last: Tensor | None, d_cell: Tensor | None) -> Any:

@@ -20,14 +20,15 @@ struct Place {
   Index row;     // in the batch
   Index packed;  // among all N
   Index before;  // the row of h and c that holds its state before the step
+  Index after;   // and the one for that after it
   Index unit;    // the first of the units at hand
   int count;     // how many of them there are
   float* d_row;  // the gates' gradients, on the way back
 
   const float* old_h() const { return job.h + before * job.h_stride + unit; }
-  const float* old_c() const { return job.c + before * job.units + unit; }
-  float* new_h() const { return job.h + (job.batch + packed) * job.h_stride + unit; }
-  float* new_c() const { return job.c + (job.batch + packed) * job.units + unit; }
+  const float* old_c() const { return job.c + (job.training ? before : row) * job.units + unit; }
+  float* new_h() const { return job.h + after * job.h_stride + unit; }
+  float* new_c() const { return job.c + (job.training ? after : row) * job.units + unit; }
   float* gate(int number, int gates) const { return job.gates + (packed * gates + number) * job.units + unit; }
   float* d_gate(int number) const { return d_row + number * job.units + unit; }
   Vector of(const float* at) const { return load(at, count); }
@@ -247,9 +248,12 @@ void forward_rows(const Job& job, Share share) {
   const Index units = job.units, panels = ceiling(units, UNITS<Cell>);
   const Index depth = units + (job.x ? job.features : 0);
   Index before = share.first;  // where h holds the state before the step
-  for (Index t = 0; t < job.steps; ++t) {
-    Index rows = (job.sizes[t] < share.last ? job.sizes[t] : share.last) - share.first;
-    if (rows <= 0) break;
+  auto running = [&](Index t) {
+    const Index rows = t < job.steps ? (job.sizes[t] < share.last ? job.sizes[t] : share.last) - share.first : 0;
+    return rows > 0 ? rows : 0;
+  };
+  for (Index t = 0; running(t) > 0; ++t) {
+    const Index rows = running(t);
     const float* seen = job.h + before * job.h_stride;
     if (job.dropout) {
       const float* kept = job.dropout + share.first * units;
@@ -261,6 +265,7 @@ void forward_rows(const Job& job, Share share) {
     }
     const Index stride = job.dropout ? units : job.h_stride;
     const Index packed = job.offsets[t] + share.first;
+    const Index after = share.first + (job.rolling ? (before < job.batch ? job.batch : 0) : job.batch + job.offsets[t]);
     for (Index panel = 0; panel < panels; ++panel) {
       const float* weights = job.packed + panel * depth * Cell::VECTORS * LANES;
       in_blocks(rows, ROWS_AT_ONCE<Cell::VECTORS>, [&](Index start, Index count) {
@@ -268,14 +273,14 @@ void forward_rows(const Job& job, Share share) {
         if (job.training || x == nullptr)
           for (int v = 0; v < EACH; ++v)
             for (Index row = 0; row < count; ++row)
-              Place{job, 0, packed + start + row, 0, panel * UNITS<Cell> + v * LANES, 0, nullptr}.fetch(Cell::GATES);
+              Place{job, 0, packed + start + row, 0, 0, panel * UNITS<Cell> + v * LANES, 0, nullptr}.fetch(Cell::GATES);
         Sums<Cell> sums(job, count, panel, x, seen + start * stride, stride, weights);
         for (int v = 0; v < EACH; ++v) {
           Index unit = panel * UNITS<Cell> + v * LANES;
           if (unit >= units) break;
           for (Index row = 0; row < count; ++row) {
             Index n = start + row;
-            Place at{job, share.first + n, packed + n, before + n, unit, at_most(units - unit), nullptr};
+            Place at{job, share.first + n, packed + n, before + n, after + n, unit, at_most(units - unit), nullptr};
             Vector own[Cell::GATES];
             Vector apart = sums.gather(at, row, v, own);
             Cell::forward(at, own, apart);
@@ -283,7 +288,10 @@ void forward_rows(const Job& job, Share share) {
         }
       });
     }
-    before = job.batch + packed;
+    before = after;
+    for (Index n = running(t + 1); job.rolling && before >= job.batch && n < rows; ++n)  // the last states stand first
+      std::memcpy(job.h + (share.first + n) * job.h_stride, job.h + (before + n) * job.h_stride,
+                  sizeof(float) * static_cast<std::size_t>(units));
   }
 }
 
@@ -309,7 +317,8 @@ void backward_rows(const Job& job, Share share, int number) {
     for (Index panel = 0; panel < panels; ++panel) {
       const float* weights = job.packed + panel * depth * BACK_VECTORS * LANES;
       auto finish = [&](Index n, Index unit, Vector through) __attribute__((always_inline)) {
-        Place at{job, share.first + n, packed + n, before + n, unit, at_most(units - unit), d_here + n * width};
+        Place at{job, share.first + n, packed + n, before + n, job.batch + packed + n,
+                 unit, at_most(units - unit), d_here + n * width};
         float* d_h = job.d_h + at.row * units + unit;
         if (job.dropout) through *= at.of(job.dropout + at.row * units + unit);
         Vector d = at.of(d_h) + through;
@@ -321,7 +330,7 @@ void backward_rows(const Job& job, Share share, int number) {
         for (Index row = 0; t >= 0 && row < count; ++row)
           for (int v = 0; v < BACK_VECTORS; ++v) {
             const Index unit = (panel * BACK_VECTORS + v) * LANES, n = start + row;
-            Place{job, 0, packed + n, 0, unit, 0, nullptr}.fetch(Cell::GATES);
+            Place{job, 0, packed + n, 0, 0, unit, 0, nullptr}.fetch(Cell::GATES);
             if (job.c) __builtin_prefetch(job.c + (before + n) * units + unit);
             if (job.d_outputs) __builtin_prefetch(job.d_outputs + (packed + n) * units + unit);
             if (Cell::APART >= 0) __builtin_prefetch(job.extra + (packed + n) * units + unit);

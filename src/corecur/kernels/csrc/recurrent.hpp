@@ -10,6 +10,7 @@ extern "C" {
 struct CorecurRecurrent {
   std::int32_t kind;      // a row of the table in recurrent.cpp
   std::int32_t training;  // whether to keep what the way back needs
+  std::int32_t rolling;   // whether the last states alone are wanted, without training
   std::int64_t steps, batch, units, features;
   std::int64_t h_stride, d_stride;  // floats from row to row of h and of d_gates
   const std::int64_t* sizes;    // (T), how many rows are running
@@ -18,8 +19,8 @@ struct CorecurRecurrent {
   const float* weight_ih;       // (G, C)
   const float* bias;            // (G) or null: of the input's part
   float* gates;                 // (N, G): the gates' values in training
-  float* h;                     // (B + N, H): the first state, then the outputs
-  float* c;                     // (B + N, H), the same for the cell
+  float* h;                     // (B + N, H): the first state, then the outputs; rolling (2 B, H): the first, then the last
+  float* c;                     // (B + N, H), the same for the cell; (B, H) without training: the first, then the last
   float* extra;                 // (N, H): GRU's recurrent part of n
   const float* weight;          // (G, H)
   const float* bias_apart;      // (H) or null: GRU's recurrent bias of n
