@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from corecur.kernels.library import by_intel, info, native, table, threads
+from corecur.kernels.native_softmax import time_first
 from corecur.kernels.traced import traced_by
 
 #: Multiplications from which the kernel repays its call, and rows from which it repays packing the other factor
@@ -138,10 +139,14 @@ class _Linear(torch.autograd.Function):
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (…, C) times weight (U, C) turned, plus bias (U): (…, U), as of ``torch.nn.functional.linear``.
 
+    What lies in memory as (T, B, C) stays in that order.
+
     >>> linear(torch.ones(2, 3), torch.ones(1, 3), torch.tensor([4.0]))
     tensor([[7.],
             [7.]])
     """
+    if time_first(x):
+        return linear(x.transpose(0, 1), weight, bias).transpose(0, 1)
     if torch.compiler.is_compiling():  # asked first: a compiler cannot follow the other questions
         return F.linear(x, weight, bias)
     plain = type(weight) in (Tensor, torch.nn.Parameter) and not torch.is_autocast_enabled("cpu")

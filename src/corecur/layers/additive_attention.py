@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corecur.errors import ShapeError
+from corecur.kernels.products import linear
 from corecur.layers.attention_weights import allowed_pairs, attention_weights, check_keys, split_inputs
 from corecur.layers.conv import each_axis
 from corecur.layers.dropout import check_rate
@@ -91,8 +91,8 @@ class AdditiveAttention(Layer):
         query, value, key, query_mask, key_mask = split_inputs(inputs, mask, self.title)
         check_keys(query, key, value, self.title)
         if self.query_weight is not None and self.key_weight is not None:
-            query = F.linear(query, self.query_weight, self.bias)  # (B, Q, C) -> (B, Q, U)
-            key = F.linear(key, self.key_weight)  # (B, T, D) -> (B, T, U)
+            query = linear(query, self.query_weight, self.bias)  # (B, Q, C) -> (B, Q, U)
+            key = linear(key, self.key_weight)  # (B, T, D) -> (B, T, U)
         fitting = torch.tanh(query.unsqueeze(2) + key.unsqueeze(1))  # (B, Q, T, U)
         scores = fitting.sum(-1) if self.scale is None else fitting @ self.scale  # (B, Q, T)
         allowed = allowed_pairs(query.shape[1], key, key_mask, causal=use_causal_mask)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Unpack
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from corecur.kernels.products import linear
 from corecur.layers.attention_weights import attention_weights
 from corecur.layers.conv import each_axis
 from corecur.layers.dropout import check_rate
@@ -82,7 +82,7 @@ class AttentionPooling(Layer):
         return self(x, mask=mask, return_attention_scores=True)[1]  # type: ignore[no-any-return]
 
     def _weigh(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        hidden = x if self.weight is None else torch.tanh(F.linear(x, self.weight, self.bias))  # (B, T, U)
+        hidden = x if self.weight is None else torch.tanh(linear(x, self.weight, self.bias))  # (B, T, U)
         scores = hidden @ self.context  # (B, T)
         return attention_weights(scores, mask, self._rate if self.training else 0.0)
 

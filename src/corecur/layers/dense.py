@@ -73,9 +73,9 @@ class Dense(Layer):
     def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
         if mask is not None:  # the gradient of the weights would take up a NaN there, times 0
             x = blank(x, mask)
-        if time_first(x):  # without a copy; in place on a view would cost one on the way back
-            return self._function(linear(x.transpose(0, 1), self.weight, self.bias).transpose(0, 1))
-        return self._activate(linear(x, self.weight, self.bias))  # (…, C) -> (…, U)
+        # In place on what lies time first, a view, would cost a copy on the way back.
+        activate = self._function if time_first(x) else self._activate
+        return activate(linear(x, self.weight, self.bias))  # (…, C) -> (…, U)
 
     def window(self) -> tuple[int, int] | None:
         return None if self.input_shape is not None and len(self.input_shape) == 2 else (1, 1)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corecur.errors import ConfigError, DataError, ShapeError
+from corecur.kernels.products import linear
 from corecur.layers.conv import each_axis
 from corecur.layers.dropout import check_rate, drop
 from corecur.layers.initializers import Initializer
@@ -117,7 +118,7 @@ class Embedding(Layer):
                 expected=f"(…, {self.output_dim})",
                 do=f"put Dense({self.output_dim}) before it",
             )
-        return F.linear(x, self.weight, self.bias)  # (…, C) -> (…, V)
+        return linear(x, self.weight, self.bias)  # (…, C) -> (…, V)
 
 
 def rows_of(weight: Tensor, tokens: Tensor, title: str) -> Tensor:

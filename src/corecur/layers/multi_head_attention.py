@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any, Unpack
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corecur.errors import ShapeError
+from corecur.kernels.products import linear
 from corecur.layers.attention_weights import allowed_pairs, attend, attention_weights, check_keys
 from corecur.layers.conv import each_axis
 from corecur.layers.dense import Dense
@@ -179,13 +179,13 @@ class MultiHeadAttention(Layer):
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values of all heads beside each other."""
         if query is key is value and self.in_proj_weight is not None:
-            return torch.split(F.linear(query, self.in_proj_weight, self.in_proj_bias), self._rows, -1)
+            return torch.split(linear(query, self.in_proj_weight, self.in_proj_bias), self._rows, -1)
         biases = (None,) * 3 if self.in_proj_bias is None else torch.split(self.in_proj_bias, self._rows)
         found = []
         for x, weight, bias in zip((query, key, value), self._matrices(), biases, strict=True):
             if x.shape[-1] != weight.shape[1]:
                 raise ShapeError(f"{self.title} was built for {weight.shape[1]} channels", got=tuple(x.shape))
-            found.append(F.linear(x, weight, bias))
+            found.append(linear(x, weight, bias))
         return tuple(found)
 
     def _matrices(self) -> tuple[Tensor, ...]:
