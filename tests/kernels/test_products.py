@@ -40,6 +40,12 @@ def factors(rows: int, depth: int, columns: int, form: str) -> tuple[Tensor, Ten
     return (a if form == "rows" else a.t()), torch.randn(depth, columns, generator=generator)
 
 
+def is_ours(y: Tensor) -> bool:
+    """Whether the linear layer's own function made it, and no operation of torch's."""
+    node: Any = y.grad_fn
+    return "_Linear" in str([node, *(other for other, _ in node.next_functions)])
+
+
 @pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize("form", ["rows", "turned"])
 @pytest.mark.parametrize(("rows", "depth", "columns"), SIZES)
@@ -143,6 +149,7 @@ def test_linear_and_its_gradients_are_those_of_torch(
     shape: tuple[int, ...], biased: bool, ours: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(products, "measured", lambda: ours and products.native() is not None)
+    monkeypatch.setattr(products, "_WORTH_A_LAYER", 0)
     generator = torch.Generator().manual_seed(len(shape))
     x, weight = torch.randn(shape, generator=generator), torch.randn(30, shape[-1], generator=generator)
     bias = torch.randn(30, generator=generator) if biased else None
@@ -162,8 +169,9 @@ def test_linear_and_its_gradients_are_those_of_torch(
 @needs_kernels
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of torch's own forward mode
 def test_what_looks_over_torchs_shoulder_sees_a_dense_layer() -> None:
-    layer, x = Dense(40), torch.randn(64, 200)
+    layer, x = Dense(32), torch.randn(256, 300)
     layer(x)
+    assert is_ours(layer(x))
     weights = {name: weight.detach() for name, weight in layer.named_parameters()}
     call = lambda w, x: torch.func.functional_call(layer, w, (x,)).square().sum()  # noqa: E731
     found = torch.func.grad(call)(weights, x)
@@ -178,17 +186,18 @@ def test_what_looks_over_torchs_shoulder_sees_a_dense_layer() -> None:
     torch.testing.assert_close(tangent, F.linear(torch.ones_like(x), weights["weight"]), rtol=1e-4, atol=1e-4)
     with FlopCounterMode(display=False) as counter:
         layer(x)
-    assert counter.get_total_flops() == 2 * 64 * 200 * 40
+    assert counter.get_total_flops() == 2 * 256 * 300 * 32
     traced = torch.jit.trace(lambda t: linear(t, weights["weight"], weights["bias"]), (x,))
     torch.testing.assert_close(traced(2 * x), layer(2 * x), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(torch.compile(layer, backend="eager")(x), layer(x), rtol=1e-4, atol=1e-4)
     with torch.device("meta"):
-        assert linear(torch.empty(64, 200), torch.empty(40, 200)).is_meta
+        assert linear(torch.empty(256, 300), torch.empty(32, 300)).is_meta
 
 
 @needs_kernels
 def test_gradients_of_gradients() -> None:
-    x, weight = torch.randn(64, 200, requires_grad=True), torch.randn(20, 200, requires_grad=True)
+    x, weight = torch.randn(256, 300, requires_grad=True), torch.randn(30, 300, requires_grad=True)
+    assert is_ours(linear(x, weight))
     found = []
     for function in (linear, F.linear):
         (first,) = torch.autograd.grad(function(x, weight).pow(3).sum(), x, create_graph=True)
@@ -199,9 +208,10 @@ def test_gradients_of_gradients() -> None:
 
 @needs_kernels
 def test_frozen_weights_and_what_is_no_number() -> None:
-    x, weight, bias = torch.randn(64, 200), torch.randn(20, 200), torch.randn(20, requires_grad=True)
+    x, weight, bias = torch.randn(256, 300), torch.randn(30, 300), torch.randn(30, requires_grad=True)
     x[3, 5] = float("nan")
     y = linear(x, weight, bias)
+    assert is_ours(y)
     assert bool(y[3].isnan().all()) and not bool(y[:3].isnan().any())
     (d_bias,) = torch.autograd.grad(y[:3].sum(), bias)
     assert d_bias.eq(3).all()

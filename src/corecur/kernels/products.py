@@ -16,9 +16,12 @@ from corecur.kernels.library import by_intel, info, native, table, threads
 from corecur.kernels.native_softmax import time_first
 from corecur.kernels.traced import traced_by
 
-#: Multiplications from which the kernel repays its call, and rows from which it repays packing the other factor
-#: (microseconds of the kernel and of torch, two cores with AVX-512: 8 × 128 × 128 6 and 5, 32 × 256 × 256 18 and 33).
-_WORTH_A_CALL, _WORTH_PACKING = 1 << 18, 8
+#: Multiplications from which the kernel repays its call, and a linear layer Python's way into it and back too
+#: (microseconds of the layer and of torch's, there and back on two cores with AVX-512: 128 × 128 × 64 81 and 63, 128 ×
+#: 128 × 128 85 and 95).
+_WORTH_A_CALL, _WORTH_A_LAYER = 1 << 19, 1 << 21
+#: Rows from which it repays packing the other factor.
+_WORTH_PACKING = 8
 #: Instruction sets with which the kernel was measured.
 _MEASURED = ("avx512", "avx2")
 #: Columns up to which it is taken beside MKL on Intel's own processors too, as MKL is slow at few (2560 × 128 × 10:
@@ -153,7 +156,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not plain or traced_by() is not None or x.dim() < 2 or not x.is_contiguous():
         return F.linear(x, weight, bias)
     rows = x.view(-1, x.shape[-1])
-    if not _is_faster(rows, weight.t()):
+    if rows.numel() * len(weight) < _WORTH_A_LAYER or not _is_faster(rows, weight.t()):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
         y: Tensor = _Linear.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
