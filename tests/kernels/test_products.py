@@ -215,3 +215,34 @@ def test_frozen_weights_and_what_is_no_number() -> None:
     assert bool(y[3].isnan().all()) and not bool(y[:3].isnan().any())
     (d_bias,) = torch.autograd.grad(y[:3].sum(), bias)
     assert d_bias.eq(3).all()
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias"),
+    [
+        (torch.randn(32, 200), None),
+        (torch.randn(32, 300), torch.randn(31)),
+        (torch.randn(32, 300), torch.randn(32, dtype=torch.float64)),
+        (torch.randn(32, 300, dtype=torch.float64), None),
+    ],
+)
+def test_what_does_not_fit_is_refused_as_by_torch(weight: Tensor, bias: Tensor | None) -> None:
+    x = torch.randn(256, 300)
+    with pytest.raises(RuntimeError) as theirs:
+        F.linear(x, weight, bias)
+    with pytest.raises(RuntimeError) as ours:
+        linear(x, weight, bias)
+    assert str(ours.value) == str(theirs.value)
+
+
+@needs_kernels
+def test_an_activation_in_place_and_rows_that_stand_apart() -> None:
+    x, layer, plain = torch.randn(8, 40, 300), Dense(32, "relu"), Dense(32)
+    for form in (x, x.transpose(0, 1), torch.randn(8, 40, 600)[..., ::2]):
+        layer(form), plain(form)
+        plain.load_state_dict(layer.state_dict())
+        torch.testing.assert_close(layer(form), torch.relu(plain(form)))
+        gradients = [
+            torch.autograd.grad(y.sum(), m.weight)[0] for m, y in ((layer, layer(form)), (plain, plain(form).relu()))
+        ]
+        torch.testing.assert_close(*gradients)

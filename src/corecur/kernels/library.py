@@ -127,7 +127,7 @@ def threads() -> int:
 
 
 def by_intel() -> bool:
-    """Whether the processor is one of Intel's, whose MKL, of which torch has its products, knows no other that well."""
+    """Whether the processor is one of Intel's: MKL, which makes torch's products, serves no others as well."""
     return _library().by_intel
 
 

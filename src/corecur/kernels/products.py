@@ -71,7 +71,7 @@ def product(
     tensor([[2., 3.],
             [4., 5.]])
     """
-    if _is_faster(a, b) and (out is None or out.stride(1) == 1):
+    if _is_faster(a, b, bias) and (out is None or out.stride(1) == 1):
         return _native_product(a, b, a.new_empty(len(a), b.shape[1]) if out is None else out, bias, add)
     if add and out is not None:
         return out.addmm_(a, b) if bias is None else out.addmm_(a, b).add_(bias)
@@ -80,20 +80,29 @@ def product(
     return _product_in_parts(a, b, out)
 
 
-def _is_faster(a: Tensor, b: Tensor) -> bool:
-    """Whether the kernel takes the factors, and is faster than torch."""
+def _is_faster(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
+    """Whether the kernel takes the factors, and is faster than torch, which is left to refuse those that do not fit."""
     (rows, depth), columns = a.shape, b.shape[1]
     return (
         rows * depth * columns >= _WORTH_A_CALL
         and rows >= _WORTH_PACKING
-        and a.dtype == b.dtype == torch.float32
-        and a.is_cpu
-        and 1 in a.stride()
-        and type(a) in (Tensor, torch.nn.Parameter)
-        and not torch.compiler.is_compiling()
-        and measured()
         and (columns <= _NARROW or not by_intel())
+        and 1 in a.stride()
+        and len(b) == depth
+        and (bias is None or (bias.shape == (columns,) and bias.stride() == (1,)))
+        and not torch.compiler.is_compiling()
+        and all(is_plain(tensor) for tensor in (a, b, bias) if tensor is not None)
+        and measured()
     )
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether it is nothing but float32 numbers in memory, as the kernel takes them.
+
+    >>> is_plain(torch.zeros(2)), is_plain(torch.zeros(2, device="meta"))
+    (True, False)
+    """
+    return type(tensor) in (Tensor, torch.nn.Parameter) and tensor.dtype == torch.float32 and tensor.is_cpu
 
 
 def _native_product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None, add: bool) -> Tensor:
@@ -119,24 +128,33 @@ def _product_in_parts(a: Tensor, b: Tensor, out: Tensor | None) -> Tensor:
 
 
 class _Linear(torch.autograd.Function):
-    """x (M, C) times weight (U, C) turned, and a bias; where the gradient is to have one itself, torch computes it."""
+    """x (…, C) times weight (U, C) turned, and a bias; where the gradient is to have one itself, torch computes it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return product(x, weight.t(), bias=bias)
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight if ctx.needs_input_grad[0] else None)
+        return _multiplied(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, d_y: Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        needs = ctx.needs_input_grad
         multiply = torch.mm if torch.is_grad_enabled() else product
-        d_y = d_y.contiguous()
+        rows = _rows(d_y.contiguous())
         return (
-            multiply(d_y, weight) if needs[0] else None,
-            multiply(d_y.t(), x) if needs[1] else None,
-            d_y.sum(0) if needs[2] else None,
+            None if weight is None else multiply(rows, weight).view(*d_y.shape[:-1], -1),
+            None if x is None else multiply(rows.t(), _rows(x)),
+            rows.sum(0) if ctx.needs_input_grad[2] else None,
         )
+
+
+def _multiplied(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    y = x.new_empty(*x.shape[:-1], len(weight))
+    product(_rows(x), weight.t(), _rows(y), bias=bias)
+    return y
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.view(-1, x.shape[-1])
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -152,14 +170,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return linear(x.transpose(0, 1), weight, bias).transpose(0, 1)
     if torch.compiler.is_compiling():  # asked first: a compiler cannot follow the other questions
         return F.linear(x, weight, bias)
-    plain = type(weight) in (Tensor, torch.nn.Parameter) and not torch.is_autocast_enabled("cpu")
-    if not plain or traced_by() is not None or x.dim() < 2 or not x.is_contiguous():
+    watched = torch.is_autocast_enabled("cpu") or traced_by() is not None
+    if watched or x.dim() < 2 or x.numel() * len(weight) < _WORTH_A_LAYER or not x.is_contiguous():
         return F.linear(x, weight, bias)
-    rows = x.view(-1, x.shape[-1])
-    if rows.numel() * len(weight) < _WORTH_A_LAYER or not _is_faster(rows, weight.t()):
+    if not _is_faster(_rows(x), weight.t(), bias):
         return F.linear(x, weight, bias)
-    if torch.is_grad_enabled():
-        y: Tensor = _Linear.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
-    else:
-        y = product(rows, weight.t(), bias=bias)
-    return y.view(*x.shape[:-1], -1)
+    if not torch.is_grad_enabled():
+        return _multiplied(x, weight, bias)
+    y: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return y

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from corecur.kernels.convolution import Block, activate_and_pool, stock_gradients
-from corecur.kernels.products import Product, measured, run_products
+from corecur.kernels.products import Product, is_plain, measured, run_products
 
 #: Place in the kernel, and the slices of positions of the output and of the input that meet there.
 Tap = tuple[int, int, tuple[slice, slice], tuple[slice, slice]]
@@ -108,7 +108,7 @@ class _Taps(torch.autograd.Function):
         height, width, batch, channels = x.shape
         shape = (*block.sizes(height, width)[:2], batch, len(weight))
         y = x.new_zeros(shape) if bias is None else bias.expand(shape).clone(memory_format=torch.contiguous_format)
-        if _is_native(x):
+        if is_plain(x) and measured():
             run_products(_jobs(block, x.shape, len(weight), "y"), x, weight, y)
         else:
             for i, j, to, of in taps(block, height, width):
@@ -130,7 +130,7 @@ class _Taps(torch.autograd.Function):
         if needs[1]:  # large beside its products: written once, where no place is left out
             every = len(places) == weight.shape[1] * weight.shape[2]
             d_weight = torch.empty_like(weight) if every else torch.zeros_like(weight)
-        if _is_native(x):
+        if is_plain(x) and measured():
             if d_x is not None:
                 run_products(_jobs(block, x.shape, len(weight), "d x"), d_y, weight, d_x)
             if d_weight is not None:
@@ -143,10 +143,6 @@ class _Taps(torch.autograd.Function):
                 if d_weight is not None:
                     torch.mm(d.t(), x[of].reshape(-1, x.shape[-1]), out=d_weight[:, i, j])
         return d_x, d_weight, d_y.sum((0, 1, 2)) if needs[2] else None, None
-
-
-def _is_native(x: Tensor) -> bool:
-    return x.dtype == torch.float32 and type(x) in (Tensor, torch.nn.Parameter) and x.is_cpu and measured()
 
 
 def _add_product(into: Tensor, a: Tensor, b: Tensor) -> None:
