@@ -89,24 +89,38 @@ def test_the_native_kernels_come_first(request_: Request) -> None:
 
 @needs_kernels
 @pytest.mark.parametrize(
-    ("changed", "kernel"),
+    ("changed", "on_intel", "elsewhere"),
     [
-        ({}, "fused"),
-        ({"kind": "gru"}, "native"),
-        ({"kind": "peephole_lstm"}, "native"),
-        ({"trained_rows": 0}, "native"),
-        ({"trained_rows": 17}, "native"),
-        ({"units": 256}, "native"),
-        ({"units": 1024}, "native"),
-        ({"zoneout": True}, "native"),
+        ({}, "fused", "fused"),
+        ({"kind": "gru"}, "native", "native"),
+        ({"kind": "peephole_lstm"}, "native", "native"),
+        ({"trained_rows": 0}, "native", "native"),
+        ({"trained_rows": 17}, "native", "native"),
+        ({"units": 256}, "native", "native"),
+        ({"units": 1024}, "native", "fused"),
+        ({"units": 1024, "trained_rows": 200}, "native", "fused"),
+        ({"units": 223, "trained_rows": 1}, "native", "native"),
+        ({"units": 224, "trained_rows": 1}, "native", "fused"),
+        ({"zoneout": True}, "native", "native"),
     ],
 )
+@pytest.mark.parametrize("intel", [True, False])
 def test_torch_trains_an_lstm_of_many_units_on_few_rows(
-    changed: dict[str, Any], kernel: str, two_threads: None
+    changed: dict[str, Any],
+    on_intel: str,
+    elsewhere: str,
+    intel: bool,
+    two_threads: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    choice = choose(Request(**({"kind": "lstm", "units": 512, "trained_rows": 16} | changed)))
+    monkeypatch.setattr(importlib.import_module("corecur.kernels.choose"), "by_intel", lambda: intel)
+    kernel = on_intel if intel else elsewhere
+    asked = {"kind": "lstm", "units": 512, "trained_rows": 16} | changed
+    choice = choose(Request(**asked))
     assert choice.kernel == kernel
-    assert ("faster with 512 units and 16 rows" in choice.reason) == (kernel == "fused")
+    assert (f"faster with {asked['units']} units and {asked['trained_rows']} rows" in choice.reason) == (
+        kernel == "fused"
+    )
 
 
 @needs_kernels

@@ -21,7 +21,7 @@ from corecur.errors import ConfigError, unknown_name
 from corecur.kernels.cell import Work
 from corecur.kernels.convolution_kernels import CONVOLUTIONS, ConvolutionRequest
 from corecur.kernels.fused import OPERATIONS, follows_autocast, lstm_follows, run_fused
-from corecur.kernels.library import info, native, threads
+from corecur.kernels.library import by_intel, info, native, threads
 from corecur.kernels.native import KINDS, run_native
 from corecur.kernels.native_rows import KINDS as ROW_KINDS
 from corecur.kernels.native_rows import run_rows
@@ -61,6 +61,10 @@ class Request:
 #: one (two cores of 2 MB each, 64 steps, how many times as fast as ours: 288 units and 8 rows 1.16, 448 and 1 row 1.8,
 #: 512 and 8 1.5, 16 1.1, 24 0.95, 768 and 1 1.1; 256 units and 8 rows 1.0; 1024 and 1 to 4 rows 0.9).
 SPREAD_UNITS, SPREAD_ROWS = range(257, 1024), 8
+#: On processors that are not Intel's (two cores of an AMD one, 1 MB each) so does one row alone from fewer units on
+#: (100 and 512 steps: 192 units 1.02, 224 1.15 to 1.2, 256 1.3), and any number of rows with many units (64 steps: 640
+#: units and 24 to 64 rows 1.0, 768 and 16 to 128 rows 1.05, 1024 and 8 to 128 1.4 to 1.08, 1536 1.6 to 1.1).
+ALONE_UNITS, MANY_UNITS = 224, 768
 
 
 @dataclass(frozen=True)
@@ -122,9 +126,13 @@ def _native_refuses(request: Request) -> str | None:
 
 def _torch_spreads(request: Request) -> bool:
     """Whether torch has an operation for the request that shares units where there are too few rows to share."""
-    cores = threads()
-    few = cores > 1 and 0 < request.trained_rows <= SPREAD_ROWS * cores
-    return few and request.kind == "lstm" and request.units in SPREAD_UNITS and _fused_refuses(request) is None
+    cores, rows, units = threads(), request.trained_rows, request.units
+    if request.kind != "lstm" or cores == 1 or rows == 0 or _fused_refuses(request) is not None:
+        return False
+    few = rows <= SPREAD_ROWS * cores
+    if by_intel():
+        return few and units in SPREAD_UNITS
+    return units >= (ALONE_UNITS if rows == 1 else SPREAD_UNITS.start if few else MANY_UNITS)
 
 
 def _run_native(work: Work) -> tuple[Tensor, list[Tensor]]:
