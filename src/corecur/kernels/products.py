@@ -60,10 +60,8 @@ def run_products(jobs: ctypes.Array[Product], a: Tensor, b: Tensor, out: Tensor,
     return out
 
 
-def product(
-    a: Tensor, b: Tensor, out: Tensor | None = None, *, bias: Tensor | None = None, add: bool = False
-) -> Tensor:
-    """a (M, K) times b (K, N) plus ``bias`` (N), into ``out`` where given, or added to what that holds.
+def product(a: Tensor, b: Tensor, out: Tensor | None = None, *, bias: Tensor | None = None) -> Tensor:
+    """a (M, K) times b (K, N) plus ``bias`` (N), into ``out`` where given.
 
     None of them need be contiguous; no gradient is recorded.
 
@@ -72,9 +70,7 @@ def product(
             [4., 5.]])
     """
     if _is_faster(a, b, bias) and (out is None or out.stride(1) == 1):
-        return _native_product(a, b, a.new_empty(len(a), b.shape[1]) if out is None else out, bias, add)
-    if add and out is not None:
-        return out.addmm_(a, b) if bias is None else out.addmm_(a, b).add_(bias)
+        return _native_product(a, b, a.new_empty(len(a), b.shape[1]) if out is None else out, bias)
     if bias is not None:
         return torch.addmm(bias, a, b) if out is None else torch.addmm(bias, a, b, out=out)
     return _product_in_parts(a, b, out)
@@ -105,9 +101,11 @@ def is_plain(tensor: Tensor) -> bool:
     return type(tensor) in (Tensor, torch.nn.Parameter) and tensor.dtype == torch.float32 and tensor.is_cpu
 
 
-def _native_product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None, add: bool) -> Tensor:
+def _native_product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None) -> Tensor:
     (rows, depth), (a_row, a_depth), (b_depth, b_column) = a.shape, a.stride(), b.stride()
-    job = Product(add, False, rows, b.shape[1], depth, a_row, a_depth, b_depth, b_column, out.stride(0), 0, 0, 0, 1, 1)
+    job = Product(
+        False, False, rows, b.shape[1], depth, a_row, a_depth, b_depth, b_column, out.stride(0), 0, 0, 0, 1, 1
+    )
     return run_products((Product * 1)(job), a, b, out, bias)
 
 
