@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from corecur.kernels.cell import RECURRENCES, Work
 from corecur.kernels.native import KINDS
@@ -53,6 +54,19 @@ def drawn(
         recurrent_dropout=(torch.rand(batch, units, generator=generator) < 0.7) / 0.7 if dropout else None,
         zoneout=tuple(k.round() if zoneout == "drawn" else k for k in kept) if zoneout else (),
     )  # fmt: skip
+
+
+class Calls(TorchDispatchMode):
+    """Inside the block: the package's own operations and what they are given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[Any, tuple[Any, ...]]] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function.namespace == "corecur":
+            self.seen.append((function, args))
+        return function(*args, **(kwargs or {}))
 
 
 def leaves(work: Work) -> list[Tensor]:

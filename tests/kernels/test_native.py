@@ -19,11 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from corecur.errors import ConfigError
-from corecur.kernels import native
+from corecur.kernels import native, recurrence_ops
 from corecur.kernels.cell import Work
 from corecur.kernels.choose import asking_for, last_path
 from corecur.kernels.native import run_native
@@ -33,7 +32,7 @@ from corecur.kernels.reference import REFERENCES, backward, forward
 from corecur.kernels.time_loop import run_plain
 from corecur.layers import GRU, LSTM, Bidirectional, SimpleRNN
 from tests.kernels.instruction_sets import isa
-from tests.kernels.native_work import EVERY, assert_as_exact_as_torch, changed, drawn, leaves, objective, results
+from tests.kernels.native_work import EVERY, Calls, assert_as_exact_as_torch, changed, drawn, leaves, objective, results
 from tests.kernels.needs_kernels import needs_kernels
 
 __all__ = ["isa"]
@@ -99,7 +98,7 @@ def test_every_instruction_set_is_as_exact_as_torch(isa: str, kind: tuple[str, s
 
 @pytest.fixture
 def always_sums(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "_sums_up", lambda *_: True)
+    monkeypatch.setattr(native, "sums_up", lambda *_: True)
 
 
 @settings(
@@ -129,11 +128,11 @@ def test_sums_over_many_steps_round_no_more(always_sums: None, kind: tuple[str, 
 @pytest.mark.parametrize(
     ("layer", "shape", "name"),
     [
-        (LSTM(16), (32, 60, 8), "corecur::recurrence_gradients"),
-        (LSTM(16, recurrent_dropout=0.5), (32, 60, 8), "corecur::recurrence_backward"),
-        (LSTM(16), (32, 2, 8), "corecur::recurrence_backward"),  # too few rows to repay the sums
-        (LSTM(16), (1, 600, 8), "corecur::recurrence_backward"),
-        (LSTM(1100), (32, 9, 8), "corecur::recurrence_backward"),  # sums that no second cache holds
+        (LSTM(16), (32, 60, 8), "corecur::recurrences_gradients"),
+        (LSTM(16, recurrent_dropout=0.5), (32, 60, 8), "corecur::recurrences_backward"),
+        (LSTM(16), (32, 2, 8), "corecur::recurrences_backward"),  # too few rows to repay the sums
+        (LSTM(16), (1, 600, 8), "corecur::recurrences_backward"),
+        (LSTM(1100), (32, 9, 8), "corecur::recurrences_backward"),  # sums that no second cache holds
     ],
 )
 def test_sums_are_made_where_they_are_faster(layer: LSTM, shape: tuple[int, ...], name: str) -> None:
@@ -289,37 +288,24 @@ def test_without_gradients_the_last_states_are_the_same_with_outputs_or_without(
             _, found = run_native(dataclasses.replace(work, need_outputs=need_outputs))
         for mine, theirs in zip(found, expected, strict=True):
             assert torch.equal(mine, theirs)
-        assert calls.seen[-1][1][-2:] == (False, need_outputs)
+        assert calls.seen[-1][1][2:] == ([need_outputs], False)
 
 
 def test_without_gradients_nothing_is_kept_for_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = []
-    real = native.table().recurrent_forward
+    real = recurrence_ops.table().recurrent_forward
 
     class Watched:
         @staticmethod
-        def recurrent_forward(job: Any, count: int, threads: int) -> int:
-            kept.append(job._obj.training)
-            return int(real(job, count, threads))
+        def recurrent_forward(jobs: Any, count: int, threads: int) -> int:
+            kept.append(jobs._obj.training)
+            return int(real(jobs, count, threads))
 
-    monkeypatch.setattr(native, "table", lambda: Watched)
+    monkeypatch.setattr(recurrence_ops, "table", lambda: Watched)
     for mode in (torch.no_grad, torch.inference_mode, torch.enable_grad):
         with mode():
             run_native(drawn(("lstm", "tanh")))
     assert kept == [0, 0, 1]
-
-
-class Calls(TorchDispatchMode):
-    """Inside the block: the package's own operations and what they are given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[tuple[Any, tuple[Any, ...]]] = []
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function.namespace == "corecur":
-            self.seen.append((function, args))
-        return function(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("kind", [*EVERY, *((kind, "tanh") for kind in ROW_KINDS)], ids=" ".join)

@@ -13,8 +13,10 @@ from torch import nn
 from corecur.errors import ConfigError, ShapeError
 from corecur.layers import GRU, LSTM, RNN, Bidirectional, ConvLSTM2D, Dense, LSTMCell, SimpleRNN
 from corecur.layers.masks import mask_of, with_mask
-from corecur.layers.recurrent import carrying_state
+from corecur.layers.recurrent import Reading, carrying_state
 from corecur.models import Input, Model, Sequential
+from tests.kernels.native_work import Calls
+from tests.kernels.needs_kernels import needs_kernels
 
 from .sequences import MASK, OwnCell, made, poisoned
 
@@ -234,3 +236,43 @@ def test_a_replica_uses_its_own_weights() -> None:
     replica.__dict__ |= {"_modules": {name: copy.copy(part) for name, part in layer.named_children()}}
     assert replica(x).abs().max() == 0
     assert layer(x).abs().max() > 0
+
+
+@needs_kernels
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_both_directions_are_one_native_call_each_way(mask: torch.Tensor | None) -> None:
+    layer, x = Bidirectional(LSTM(4, return_sequences=True)), poisoned(MASK).float()
+    layer(x)
+    with Calls() as calls:
+        layer(x, mask=mask).sum().backward()
+    kinds = [(function.name(), args[1]) for function, args in calls.seen]
+    assert kinds == [("corecur::recurrences", [2, 2]), ("corecur::recurrences_backward", [2, 2])]
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_whoever_watches_a_direction_sees_it(rows: int) -> None:
+    x = torch.randn(rows, 6, 3)
+    layer = Bidirectional(GRU(4, return_sequences=True)).eval()
+    with torch.no_grad():
+        expected = layer(x)
+        seen: list[torch.Tensor] = []
+        layer.backward_layer.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        torch.testing.assert_close(layer(x), expected)
+    torch.testing.assert_close(seen[0].flip(1), expected[..., 4:])
+
+
+class Doubled(LSTM):
+    """A layer with a result of its own."""
+
+    def result_of(self, reading: Reading, y: torch.Tensor, last: list[torch.Tensor]) -> Any:
+        return super().result_of(reading, 2 * y, last)
+
+
+def test_a_layer_of_ones_own_keeps_its_results() -> None:
+    layer = Bidirectional(Doubled(4, return_sequences=True))
+    x = torch.randn(2, 5, 3)
+    y = layer(x)
+    plain = Bidirectional(LSTM(4, return_sequences=True))
+    plain(x)
+    plain.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(y, 2 * plain(x))

@@ -203,6 +203,10 @@ def step_weights(recurrence: Recurrence, weights: Weights) -> list[Tensor]:
     return [weights[name] if name in weights else kernel.new_zeros(kernel.shape[0]) for name in names]
 
 
+#: What a kernel makes of a work: the outputs and the last state.
+Result = tuple[Tensor, list[Tensor]]
+
+
 @dataclass(frozen=True)
 class Work:
     """One recurrence over a batch whose real steps all stand in front: what every kernel is given.

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 
 from corecur.errors import ConfigError, unknown_name
-from corecur.kernels.cell import Work
+from corecur.kernels.cell import Result, Work
 from corecur.kernels.convolution_kernels import CONVOLUTIONS, ConvolutionRequest
 from corecur.kernels.fused import OPERATIONS, follows_autocast, lstm_follows, run_fused
 from corecur.kernels.library import by_intel, info, native, threads
-from corecur.kernels.native import KINDS, run_native
+from corecur.kernels.native import KINDS, run_native, run_native_together
 from corecur.kernels.native_rows import KINDS as ROW_KINDS
 from corecur.kernels.native_rows import run_rows
-from corecur.kernels.native_step import STAGES, run_steps
+from corecur.kernels.native_step import STAGES, run_steps, run_steps_together
 from corecur.kernels.pieces import run_in_pieces
 from corecur.kernels.time_loop import run_compiled, run_plain
 from corecur.names import Table
@@ -81,9 +81,11 @@ class Kernel:
 
     what: str
     refuses: Callable[[Request], str | None]
-    run: Callable[[Work], tuple[Tensor, list[Tensor]]]
+    run: Callable[[Work], Result]
     #: Whether it runs in the precision of ``torch.autocast``; in float32 otherwise.
     follows_autocast: Callable[[Work], bool] = lambda work: False
+    #: Several works of one kind at the same time, none of which needs what another gives; None: one after the other.
+    run_together: Callable[[Sequence[Work]], list[Result]] | None = None
 
 
 _NOT_SINGLE = "the native step is for one row, or one step of a few, without gradients"
@@ -135,8 +137,12 @@ def _torch_spreads(request: Request) -> bool:
     return units >= (ALONE_UNITS if rows == 1 else SPREAD_UNITS.start if few else MANY_UNITS)
 
 
-def _run_native(work: Work) -> tuple[Tensor, list[Tensor]]:
+def _run_native(work: Work) -> Result:
     return run_rows(work) if work.kind in ROW_KINDS else run_native(work)
+
+
+def _run_native_together(works: Sequence[Work]) -> list[Result]:
+    return [run_rows(work) for work in works] if works[0].kind in ROW_KINDS else run_native_together(works)
 
 
 def _fused_refuses(request: Request) -> str | None:
@@ -167,8 +173,18 @@ def _plain_refuses(request: Request) -> None:
 KERNELS: Table[Kernel] = Table(
     "kernel",
     {
-        "native step": Kernel("corecur's own kernel step by step, its weights kept packed", _step_refuses, run_steps),
-        "native": Kernel("corecur's own kernel over the whole sequence", _native_refuses, _run_native),
+        "native step": Kernel(
+            "corecur's own kernel step by step, its weights kept packed",
+            _step_refuses,
+            run_steps,
+            run_together=run_steps_together,
+        ),
+        "native": Kernel(
+            "corecur's own kernel over the whole sequence",
+            _native_refuses,
+            _run_native,
+            run_together=_run_native_together,
+        ),
         "fused": Kernel("one torch operation over the whole sequence", _fused_refuses, run_fused, follows_autocast),
         "scripted loop": Kernel("a loop over time compiled by TorchScript", _compiled_refuses, run_compiled),
         "python loop": Kernel("a loop over time in Python", _plain_refuses, run_plain),
@@ -243,9 +259,10 @@ def decide(request: Request | ConvolutionRequest) -> Choice:
         asked = _paths.asked if _paths.asked in KERNELS else None
         if asked is not None and request.trained_rows:
             request = dataclasses.replace(request, trained_rows=0)  # asked for, the slower kernel runs all the same
-        _paths.last = choose(request, asked=asked)
+        # What torch follows under autocast depends on its dtype, which no request names.
+        _paths.last = choose(request, asked=asked) if request.autocast else _choose_again(request, asked, threads())
     else:
-        _paths.last = _choose_convolution(request, _paths.asked if _paths.asked in CONVOLUTIONS else None)
+        _paths.last = _choose_again(request, _paths.asked if _paths.asked in CONVOLUTIONS else None, 0)
     return _paths.last
 
 
@@ -255,8 +272,8 @@ def asked_for() -> str | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _choose_convolution(request: ConvolutionRequest, asked: str | None) -> Choice:
-    """The same choice again and again: a small convolution is done in the time that the reasons take."""
+def _choose_again(request: Request | ConvolutionRequest, asked: str | None, threads: int) -> Choice:
+    """The same choice again and again: a small layer is done in the time that the reasons take."""
     return choose(request, asked=asked)
 
 
@@ -276,14 +293,28 @@ def asking_for(kernel: str) -> Iterator[None]:
         _paths.asked = before
 
 
-def run(request: Request, work: Work) -> tuple[Tensor, list[Tensor]]:
+def run(request: Request, work: Work) -> Result:
     """Run the work by the kernel chosen for the request: outputs (B, T, P) and the last state."""
-    kernel, device = KERNELS[decide(request).kernel], work.x.device.type
-    do = functools.partial(run_in_pieces, kernel.run) if work.recompute else kernel.run
-    if not torch.is_autocast_enabled(device) or kernel.follows_autocast(work):
-        return do(work)
-    with torch.autocast(device, enabled=False):
-        return do(work)
+    return _run_by(KERNELS[decide(request).kernel], [work])[0]
+
+
+def run_together(asked: Sequence[tuple[Request, Work]]) -> list[Result]:
+    """The same for several works, none of which needs what another gives: at once where their kernel can do that."""
+    kernels, works = [KERNELS[decide(request).kernel] for request, _ in asked], [work for _, work in asked]
+    alike = len({(kernel.what, work.kind) for kernel, work in zip(kernels, works, strict=True)}) == 1
+    if alike and not any(work.recompute for work in works):
+        return _run_by(kernels[0], works)
+    return [_run_by(kernel, [work])[0] for kernel, work in zip(kernels, works, strict=True)]
+
+
+def _run_by(kernel: Kernel, works: Sequence[Work]) -> list[Result]:
+    """Works by this kernel, in float32 unless it follows autocast."""
+    first, device = works[0], works[0].x.device.type
+    leaves = torch.is_autocast_enabled(device) and not kernel.follows_autocast(first)
+    with torch.autocast(device, enabled=False) if leaves else contextlib.nullcontext():
+        if len(works) > 1 and kernel.run_together is not None:
+            return kernel.run_together(works)
+        return [run_in_pieces(kernel.run, work) if work.recompute else kernel.run(work) for work in works]
 
 
 def run_cell(request: Request, work: Work) -> list[Tensor]:

@@ -10,7 +10,7 @@ import functools
 import torch
 from torch import Tensor
 
-from corecur.kernels.cell import Work
+from corecur.kernels.cell import Result, Work
 
 #: Kind and activation -> torch's operation. The gates' activation is the logistic function in all of them.
 #: torch's LSTM takes a projection too, but then warns that oneDNN has none and loops as our own loop does.
@@ -57,7 +57,7 @@ def lstm_follows(dtype: torch.dtype) -> bool:
 _SHUT = 1e4
 
 
-def run_fused(work: Work) -> tuple[Tensor, list[Tensor]]:
+def run_fused(work: Work) -> Result:
     """The work as one call of torch's operation."""
     carries_cell = len(work.state) == 2
     ragged = work.lengths is not None and work.need_state

@@ -17,7 +17,7 @@ import torch
 from corecur.errors import ConfigError, KernelNotice
 
 #: The struct and function layout this module is written for; ``corecur_version`` of csrc/library.cpp.
-VERSION = 3
+VERSION = 4
 #: Instruction sets, the best first; which of them the library has depends on the processor it was built for.
 ISAS = ("avx512", "avx2", "neon", "baseline")
 #: Where Linux says how large it is, in KiB.
@@ -51,6 +51,10 @@ class Table(ctypes.Structure):
             "stage_steps",
             ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, *[ctypes.c_void_p] * 6),
         ),
+        (
+            "stages_at_once",
+            ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int),
+        ),
         ("generate", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
         ("convolution_room", ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)),
         ("convolution_forward", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
@@ -65,6 +69,10 @@ class Table(ctypes.Structure):
     ]
 
 
+#: What a struct takes as it is; of all else it takes the address.
+_NUMBERS = frozenset((int, bool, float, type(None)))
+
+
 class Struct(ctypes.Structure):
     """What a native function is given."""
 
@@ -72,7 +80,7 @@ class Struct(ctypes.Structure):
     def of(cls, **fields: object) -> Self:
         """The struct with these fields, zeros for the others; of tensors their addresses, which stay the caller's."""
         return cls(
-            **{name: value.data_ptr() if isinstance(value, torch.Tensor) else value for name, value in fields.items()}
+            **{name: value if type(value) in _NUMBERS else value.data_ptr() for name, value in fields.items()}  # type: ignore[attr-defined]
         )
 
 

@@ -1,4 +1,4 @@
-"""The native recurrent kernels as torch operations, and their gradients; with many units weight products are torch's.
+"""The native recurrent kernels with their gradients; with many units the products of weights are torch's.
 
 B batch, T time, C features, H units, G gates · H, P outputs, N the real steps of all rows together.
 
@@ -7,18 +7,18 @@ Inside, rows are packed (packed_rows.py), so that the products over all steps ar
 
 from __future__ import annotations
 
-import ctypes
+import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from corecur.errors import ConfigError
-from corecur.kernels.cell import Work
-from corecur.kernels.library import Struct, by_intel, second_cache, table, threads
+from corecur.kernels.cell import Result, Work
 from corecur.kernels.packed_rows import Packing
 from corecur.kernels.products import product
+from corecur.kernels.recurrence_ops import GRU, WITH_CELL, in_groups, sums_up
 
 #: Kind and activation -> its number in csrc/recurrent.cpp.
 KINDS = {
@@ -26,256 +26,13 @@ KINDS = {
     ("simple_rnn", "relu"): 1,
     ("lstm", "tanh"): 2,
     ("peephole_lstm", "tanh"): 3,
-    ("gru", "tanh"): 4,
+    ("gru", "tanh"): GRU,
 }
-_GRU = 4
-_CELL = (2, 3)
-#: Gates, and columns of the gradients of the gates, in units, by number.
-_GATES = (1, 1, 4, 4, 3)
-_D_GATES = (1, 1, 4, 4, 4)
-
-
-class _Job(Struct):
-    """``CorecurRecurrent`` of csrc/recurrent.hpp."""
-
-    _fields_ = [
-        ("kind", ctypes.c_int32),
-        ("training", ctypes.c_int32),
-        ("rolling", ctypes.c_int32),
-        *((name, ctypes.c_int64) for name in ("steps", "batch", "units", "features", "h_stride", "d_stride")),
-        *(
-            (name, ctypes.c_void_p)
-            for name in (
-                "sizes", "offsets", "x", "weight_ih", "bias", "gates", "h", "c", "extra", "weight", "bias_apart",
-                "peephole", "dropout", "zoneout_h", "zoneout_c", "packed", "d_outputs", "d_h", "d_c", "d_gates", "sums",
-                "packed_ih", "d_x", "d_weight_ih", "d_weight", "d_bias",
-            )
-        ),
-    ]  # fmt: skip
-
-
-def _room(units: int, kind: int, features: int = 0, *, back: bool) -> int:
-    """Floats that the packed weights take, whatever the instruction set."""
-    return (_D_GATES[kind] if back else _GATES[kind]) * (features + units) * -(-units // 64) * 64
-
-
-def _rows_of(like: Tensor, count: int, width: int) -> Tensor:
-    """Room for rows of this width, apart by what keeps them out of each other's place in the first cache.
-
-    Rows that begin 2 KiB apart share a few lines of it; a line more between them and they do not.
-    """
-    apart = 16 if width % 512 == 0 else 0
-    return like.new_empty(count, width + apart)[:, :width]
-
-
-def _kept(batch: int, real: int, training: bool, outputs: bool) -> tuple[int, int]:
-    """How many rows of h and of the cell are kept: without training those that are asked for."""
-    every = batch + real + 1
-    return (every if training or outputs else 2 * batch), (every if training else batch)
-
-
-_OPS: Any = torch.library.Library("corecur", "FRAGMENT")  # type: ignore[no-untyped-call]
-_OPS.define(
-    "recurrence(Tensor x, Tensor weight_ih, Tensor? bias, Tensor h, Tensor? c, Tensor weight_hh, Tensor? bias_apart,"
-    " Tensor? peephole, Tensor? dropout, Tensor? zoneout_h, Tensor? zoneout_c, Tensor sizes, Tensor offsets, int kind,"
-    " bool training, bool outputs) -> (Tensor, Tensor, Tensor, Tensor)"
-)
-_OPS.define(
-    "recurrence_backward(Tensor gates, Tensor h, Tensor c, Tensor extra, Tensor weight_hh, Tensor? peephole,"
-    " Tensor? dropout, Tensor? zoneout_h, Tensor? zoneout_c, Tensor sizes, Tensor offsets, int kind, Tensor? d_outputs,"
-    " Tensor d_h, Tensor? d_c) -> (Tensor, Tensor, Tensor)"
-)
-
-_OPS.define(
-    "recurrence_gradients(Tensor gates, Tensor h, Tensor c, Tensor extra, Tensor x, Tensor weight_ih, Tensor weight_hh,"
-    " Tensor? zoneout_h, Tensor? zoneout_c, Tensor sizes, Tensor offsets, int kind, Tensor? d_outputs, Tensor d_h,"
-    " Tensor? d_c, bool need_x) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
-)
-
-#: Rows that a thread sums up at once (csrc/gradients.hpp), and weights so few that it does so with few rows of a step.
-_SUMMED_ROWS, _FEW_WEIGHTS = 128, 1 << 15
-#: How many times the weights' gradients must fit into a second cache on Intel's processors and on others (measured with
-#: 2 MB, where MKL's products are the other way, and on an AMD one with 1 MB: 128 units 1.05 to 1.4 times as fast, 256
-#: units 0.96 to 1.3).
-_CACHES_PER_SUM = {True: 4, False: 1}
-#: Rows of a step that one thread needs to multiply the input in the loop over time as fast as all steps at once.
-_ENOUGH_ROWS = 4
-
-
-def _recurrence(
-    x: Tensor,
-    weight_ih: Tensor,
-    bias: Tensor | None,
-    h: Tensor,
-    c: Tensor | None,
-    weight_hh: Tensor,
-    bias_apart: Tensor | None,
-    peephole: Tensor | None,
-    dropout: Tensor | None,
-    zoneout_h: Tensor | None,
-    zoneout_c: Tensor | None,
-    sizes: Tensor,
-    offsets: Tensor,
-    kind: int,
-    training: bool,
-    outputs: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gates' values (N, G), the states h (B + N + 1, H) and c as packed_rows.py has them, and GRU's q (N, H).
-
-    Without training there are no gates, and of c the first rows alone, which are the last states in the packed order;
-    so of h where its outputs are not asked for.
-    """
-    batch, units, (real, features) = len(h), weight_hh.shape[1], x.shape
-    inside = real >= _ENOUGH_ROWS * threads() * len(sizes)
-    if inside:
-        gates = x.new_empty(real if training else 0, _GATES[kind] * units)
-    else:
-        gates = product(x, weight_ih.t(), bias=bias)
-    rows, cell_rows = _kept(batch, real, training, outputs)
-    states, cells = _rows_of(x, rows, units), x.new_empty(0 if c is None else cell_rows, units)
-    for first, kept in ((h, states), (c, cells)):
-        if first is not None:
-            kept[:batch] = first
-            kept[batch:][-1:] = 0  # the row of zeros, where every row is kept
-    extra = x.new_empty(real if kind == _GRU and training else 0, units)
-    packed = x.new_empty(_room(units, kind, features if inside else 0, back=False))
-    masked = None if dropout is None else x.new_empty(batch, units)
-    job = _Job.of(
-        kind=kind, training=training, rolling=not (training or outputs), steps=len(sizes), batch=batch, units=units,
-        features=features, h_stride=states.stride(0), sizes=sizes, offsets=offsets, x=x if inside else None,
-        weight_ih=weight_ih, bias=bias, gates=gates, h=states, c=cells, extra=extra, weight=weight_hh,
-        bias_apart=bias_apart, peephole=peephole, dropout=dropout, zoneout_h=zoneout_h, zoneout_c=zoneout_c,
-        packed=packed, d_h=masked,
-    )  # fmt: skip
-    table().recurrent_forward(ctypes.byref(job), 1, threads())
-    return gates, states, cells, extra
-
-
-def _recurrence_backward(
-    gates: Tensor,
-    h: Tensor,
-    c: Tensor,
-    extra: Tensor,
-    weight_hh: Tensor,
-    peephole: Tensor | None,
-    dropout: Tensor | None,
-    zoneout_h: Tensor | None,
-    zoneout_c: Tensor | None,
-    sizes: Tensor,
-    offsets: Tensor,
-    kind: int,
-    d_outputs: Tensor | None,
-    d_h: Tensor,
-    d_c: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of the gates before their functions (N, D), and of the first state, given that of the last."""
-    batch, units, real = len(d_h), weight_hh.shape[1], len(gates)
-    d_h, d_c = d_h.clone(), d_h.new_empty(0) if d_c is None else d_c.clone()
-    d_gates = _rows_of(gates, real, _D_GATES[kind] * units)
-    packed = gates.new_empty(_room(units, kind, back=True))
-    job = _Job.of(
-        kind=kind, training=True, steps=len(sizes), batch=batch, units=units, h_stride=h.stride(0),
-        d_stride=d_gates.stride(0), sizes=sizes, offsets=offsets, gates=gates, h=h, c=c, extra=extra, weight=weight_hh,
-        peephole=peephole, dropout=dropout, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed,
-        d_outputs=d_outputs, d_h=d_h, d_c=d_c, d_gates=d_gates,
-    )  # fmt: skip
-    table().recurrent_backward(ctypes.byref(job), 1, threads())
-    return d_gates, d_h, d_c
-
-
-def _tiles(columns: int) -> int:
-    """Columns with those that whole tiles have beyond the last, whatever the instruction set."""
-    return -(-columns // 32) * 32
-
-
-def _sums_up(kind: int, x: Tensor, batch: int, units: int) -> bool:
-    """Whether the way back sums up the gradients of the weights as it goes, instead of products over all steps."""
-    real, features = x.shape
-    weights = (features + units) * _GATES[kind] * units
-    rows = _ENOUGH_ROWS if weights <= _FEW_WEIGHTS else 4 * _ENOUGH_ROWS
-    repays = batch >= rows * threads() and real >= 2 * _SUMMED_ROWS * threads()
-    return repays and weights * x.element_size() <= second_cache() // _CACHES_PER_SUM[by_intel()]
-
-
-def _recurrence_gradients(
-    gates: Tensor,
-    h: Tensor,
-    c: Tensor,
-    extra: Tensor,
-    x: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    zoneout_h: Tensor | None,
-    zoneout_c: Tensor | None,
-    sizes: Tensor,
-    offsets: Tensor,
-    kind: int,
-    d_outputs: Tensor | None,
-    d_h: Tensor,
-    d_c: Tensor | None,
-    need_x: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of the input (N + 1, C), zeros last, of states and weights, and the sums over the gates' (D)."""
-    batch, (width, units), (real, features) = len(d_h), weight_hh.shape, x.shape
-    d_h, d_c = d_h.clone(), d_h.new_empty(0) if d_c is None else d_c.clone()
-    columns, apart = _tiles(width), units if kind == _GRU else 0
-    d_gates = _rows_of(gates, threads() * _SUMMED_ROWS + 3 * batch, apart + columns)
-    if width % 32:
-        d_gates.zero_()  # tiles read beyond the last column
-    sums = gates.new_empty(threads() * ((features + units + 1) * columns + apart))
-    packed = gates.new_empty(_room(units, kind, back=True))
-    packed_ih = gates.new_empty(width * _tiles(features)) if need_x else None
-    d_x = x.new_empty(real + 1 if need_x else 0, features)
-    d_x[-1:] = 0
-    d_w_ih, d_w_hh, d_bias = torch.empty_like(weight_ih), torch.empty_like(weight_hh), gates.new_empty(apart + width)
-    job = _Job.of(
-        kind=kind, training=True, steps=len(sizes), batch=batch, units=units, features=features, h_stride=h.stride(0),
-        d_stride=d_gates.stride(0), sizes=sizes, offsets=offsets, x=x, weight_ih=weight_ih, gates=gates, h=h, c=c,
-        extra=extra, weight=weight_hh, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed, d_outputs=d_outputs,
-        d_h=d_h, d_c=d_c, d_gates=d_gates, sums=sums, packed_ih=packed_ih, d_x=d_x if need_x else None,
-        d_weight_ih=d_w_ih, d_weight=d_w_hh, d_bias=d_bias,
-    )  # fmt: skip
-    table().recurrent_backward(ctypes.byref(job), 1, threads())
-    return d_x, d_h, d_c, d_w_ih, d_w_hh, d_bias
-
-
-def _recurrence_shapes(
-    x: Tensor, weight_ih: Tensor, bias: Tensor | None, h: Tensor, c: Tensor | None, *rest: Any
-) -> Any:
-    weight, *_, kind, training, outputs = rest
-    units, (rows, cell_rows) = weight.shape[1], _kept(len(h), len(x), training, outputs)
-    gates = x.new_empty(len(x) if training else 0, len(weight_ih))
-    sizes = (0 if c is None else cell_rows, len(x) if kind == _GRU and training else 0)
-    return gates, _rows_of(x, rows, units), *(x.new_empty(size, units) for size in sizes)
-
-
-def _backward_shapes(gates: Tensor, h: Tensor, c: Tensor, extra: Tensor, weight: Tensor, *rest: Any) -> Any:
-    *_, kind, _, d_h, d_c = rest
-    d_c = d_h.new_empty(0) if d_c is None else torch.empty_like(d_c)
-    return _rows_of(gates, len(gates), _D_GATES[kind] * weight.shape[1]), torch.empty_like(d_h), d_c
-
-
-def _gradient_shapes(gates: Tensor, h: Tensor, c: Tensor, extra: Tensor, x: Tensor, *rest: Any) -> Any:
-    weight_ih, weight_hh, *_, kind, _, d_h, d_c, need_x = rest
-    width = len(weight_hh)
-    d_c = d_h.new_empty(0) if d_c is None else torch.empty_like(d_c)
-    d_bias = gates.new_empty(width + (weight_hh.shape[1] if kind == _GRU else 0))
-    d_x = x.new_empty(len(x) + 1 if need_x else 0, x.shape[1])
-    return d_x, torch.empty_like(d_h), d_c, torch.empty_like(weight_ih), torch.empty_like(weight_hh), d_bias
-
-
-for _name, _run, _shapes in (
-    ("recurrence", _recurrence, _recurrence_shapes),
-    ("recurrence_backward", _recurrence_backward, _backward_shapes),
-    ("recurrence_gradients", _recurrence_gradients, _gradient_shapes),
-):
-    _OPS.impl(_name, _run, "CPU")
-    torch.library.register_fake(f"corecur::{_name}", _shapes, lib=_OPS)
 
 
 def _weight_gradients(d_gates: Tensor, x: Tensor, before: Tensor, kind: int) -> tuple[Tensor, Tensor]:
     """The gradients of the input's weights (G, C) and of the recurrent ones (G, H), given the states before (N, H)."""
-    if kind != _GRU:
+    if kind != GRU:
         return product(d_gates.t(), x), product(d_gates.t(), before)
     units = before.shape[1]
     d_hh = before.new_empty(3 * units, units)
@@ -286,7 +43,7 @@ def _weight_gradients(d_gates: Tensor, x: Tensor, before: Tensor, kind: int) -> 
 
 def _bias_gradients(kind: int, sums: Tensor, units: int) -> tuple[Tensor, Tensor]:
     """The gradients of the input's and of the recurrent bias, given the sums of the gates' gradients (D)."""
-    if kind != _GRU:
+    if kind != GRU:
         return sums, sums
     return sums[units:], torch.cat([sums[units : 3 * units], sums[:units]])  # columns q, r, z, n
 
@@ -309,95 +66,185 @@ def _with_zeros(a: Tensor, b: Tensor) -> Tensor:
     return found
 
 
-class _Recurrence(torch.autograd.Function):
-    """Outputs, last states; gradients to inputs, states and all weights."""
+class _Plan(NamedTuple):
+    """What a recurrence is, beside the tensors that may want gradients."""
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        packing: Packing,
-        outputs: bool,
-        kind: int,
-        dropout: Tensor | None,
-        zoneout: Sequence[Tensor],
-        x: Tensor,
-        h: Tensor,
-        c: Tensor | None,
-        weight_ih: Tensor,
-        weight_hh: Tensor,
-        bias_ih: Tensor | None,
-        bias_hh: Tensor | None,
-        peephole: Tensor | None,
-        training: bool,
-    ) -> Any:
-        x = packing.pack(x)
-        units = weight_hh.shape[1]
-        bias, apart = bias_ih, None
-        if bias_ih is not None and bias_hh is not None:
-            bias = bias_ih + bias_hh
-            if kind == _GRU:  # what is added within the reset gate's reach stands apart
-                bias[2 * units :] = bias_ih[2 * units :]
-                apart = bias_hh[2 * units :].contiguous()
-        zoneout_h, zoneout_c = (*zoneout, None, None)[:2]
-        training = training and any(ctx.needs_input_grad)
-        h, c = packing.sort(h), None if c is None else packing.sort(c)
-        gates, states, cells, extra = torch.ops.corecur.recurrence.default(
-            x, weight_ih, bias, h, c, weight_hh, apart, peephole, dropout, zoneout_h, zoneout_c, packing.sizes,
-            packing.offsets, kind, training, outputs,
-        )  # fmt: skip
-        if training:
-            ctx.save_for_backward(
-                x, gates, states, cells, extra, weight_ih, weight_hh, peephole, dropout, zoneout_h, zoneout_c
-            )
-        ctx.packing, ctx.kind, ctx.biased = packing, kind, bias_ih is not None
-        ctx.set_materialize_grads(False)
-        y = packing.spread(states) if outputs else states.new_empty(packing.batch, 0, units)
-        batch = packing.batch
-        last = packing.unsort(packing.last(states) if training or outputs else states[:batch])
-        return y, last, None if c is None else packing.unsort(packing.last(cells) if training else cells)
+    packing: Packing
+    outputs: bool
+    kind: int
+    dropout: Tensor | None
+    zoneout_h: Tensor | None
+    zoneout_c: Tensor | None
 
-    @staticmethod
-    def backward(ctx: Any, d_y: Tensor | None, d_last: Tensor | None, d_cell: Tensor | None) -> Any:
-        x, gates, states, cells, extra, w_ih, w_hh, peephole, dropout, zoneout_h, zoneout_c = ctx.saved_tensors
-        packing, kind = ctx.packing, ctx.kind
-        refuse_second_derivatives()
-        units = w_hh.shape[1]
-        shape = (packing.batch, units)
-        d_h = states.new_zeros(shape) if d_last is None else packing.sort(d_last).contiguous()
-        d_c = None
-        if kind in _CELL:
-            d_c = states.new_zeros(shape) if d_cell is None else packing.sort(d_cell).contiguous()
-        d_outputs = None if d_y is None else packing.spread_gradient(d_y)
-        needs = ctx.needs_input_grad
-        plain = peephole is None and dropout is None and needs[8] and needs[9]
-        if plain and _sums_up(kind, x, *shape):
-            d_x, d_h, d_c, d_w_ih, d_w_hh, sums = torch.ops.corecur.recurrence_gradients.default(
-                gates, states, cells, extra, x, w_ih, w_hh, zoneout_h, zoneout_c, packing.sizes, packing.offsets, kind,
-                d_outputs, d_h, d_c, needs[5],
-            )  # fmt: skip
-            d_peephole = None
-        else:
-            d_gates, d_h, d_c = torch.ops.corecur.recurrence_backward.default(
-                gates, states, cells, extra, w_hh, peephole, dropout, zoneout_h, zoneout_c, packing.sizes,
-                packing.offsets, kind, d_outputs, d_h, d_c,
-            )  # fmt: skip
-            d_x = _with_zeros(d_gates[:, units:] if kind == _GRU else d_gates, w_ih) if needs[5] else None
-            d_w_ih = d_w_hh = None
-            if needs[8] or needs[9]:
-                seen = packing.earlier(states)
-                if dropout is not None:
-                    seen = seen * dropout[packing.rows()]
-                d_w_ih, d_w_hh = _weight_gradients(d_gates, x, seen, kind)
-            sums = d_gates.sum(0) if ctx.biased else None
-            d_peephole = (
-                None if peephole is None else _peephole_gradient(packing, d_gates, gates, cells, zoneout_h is not None)
-            )
-        d_b_ih, d_b_hh = _bias_gradients(kind, sums, units) if ctx.biased else (None, None)
+
+#: Tensors of each recurrence that may want gradients: x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, peephole.
+_GIVEN = 8
+
+
+class _Kept(NamedTuple):
+    """The tensors of a recurrence that the way back needs."""
+
+    x: Tensor
+    gates: Tensor
+    states: Tensor
+    cells: Tensor
+    extra: Tensor
+    weight_ih: Tensor
+    weight_hh: Tensor
+    peephole: Tensor | None
+    dropout: Tensor | None
+    zoneout_h: Tensor | None
+    zoneout_c: Tensor | None
+
+
+class _Back(NamedTuple):
+    """The way back of one recurrence: what it was, what of it was kept, what arrives, which gradients are wanted."""
+
+    packing: Packing
+    kind: int
+    kept: _Kept
+    d_outputs: Tensor | None
+    d_h: Tensor | None
+    d_c: Tensor | None
+    #: In the order of the tensors given.
+    needs: Sequence[bool]
+
+    def sums_up(self, count: int) -> bool:
+        """Whether the gradients of the weights are summed up on the way, with ``count`` recurrences at once."""
+        kept, weights = self.kept, self.needs[3] and self.needs[4]
+        plain = kept.peephole is None and kept.dropout is None and weights
+        return plain and sums_up(self.kind, kept.x, self.packing.batch, kept.states.shape[1], count)
+
+    def gradients(
+        self,
+        d_x: Tensor | None,
+        d_h: Tensor,
+        d_c: Tensor,
+        d_w_ih: Tensor | None,
+        d_w_hh: Tensor | None,
+        sums: Tensor | None,
+        d_peephole: Tensor | None = None,
+    ) -> tuple[Tensor | None, ...]:
+        """Those of the tensors given, of input and states in the packed order, the sums over the gates' (D)."""
+        packing, needs = self.packing, self.needs
+        biases: tuple[Tensor | None, Tensor | None] = None, None
+        if sums is not None and (needs[5] or needs[6]):
+            biases = _bias_gradients(self.kind, sums, self.kept.states.shape[1])
         return (
-            None, None, None, None, None, packing.unpack(d_x) if needs[5] else None,
-            packing.unsort(d_h) if needs[6] else None, packing.unsort(d_c) if kind in _CELL and needs[7] else None,
-            d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_peephole, None,
+            packing.unpack(d_x) if d_x is not None and needs[0] else None,
+            packing.unsort(d_h) if needs[1] else None,
+            packing.unsort(d_c) if self.kind in WITH_CELL and needs[2] else None,
+            d_w_ih, d_w_hh, *biases, d_peephole,
         )  # fmt: skip
+
+
+def _biases(kind: int, b_ih: Tensor | None, b_hh: Tensor | None, units: int) -> tuple[Tensor | None, Tensor | None]:
+    """What the gates begin with, and what is added within the reach of GRU's reset gate."""
+    if b_ih is None or b_hh is None:
+        return b_ih, None
+    bias = b_ih + b_hh
+    if kind != GRU:
+        return bias, None
+    bias[2 * units :] = b_ih[2 * units :]
+    return bias, b_hh[2 * units :].contiguous()
+
+
+def _way_back(backs: Sequence[_Back]) -> list[tuple[Tensor | None, ...]]:
+    """The gradients of each recurrence, those of the weights as products over all steps."""
+    tensors: list[Tensor | None] = []
+    for packing, _, kept, d_outputs, d_h, d_c, _ in backs:
+        tensors += [
+            kept.gates, kept.states, kept.cells, kept.extra, kept.weight_hh, kept.peephole, kept.dropout,
+            kept.zoneout_h, kept.zoneout_c, packing.sizes, packing.offsets, d_outputs, d_h, d_c,
+        ]  # fmt: skip
+    found = torch.ops.corecur.recurrences_backward.default(tensors, [back.kind for back in backs])
+    return [
+        _with_products(back, d_gates, d_h, d_c)
+        for back, (d_gates, d_h, d_c) in zip(backs, in_groups(found, 3), strict=True)
+    ]
+
+
+def _with_products(back: _Back, d_gates: Tensor, d_h: Tensor, d_c: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients of one recurrence, given those of its gates (N, D) and of its first states."""
+    packing, kind, kept, *_, needs = back
+    units = kept.weight_hh.shape[1]
+    d_x = _with_zeros(d_gates[:, units:] if kind == GRU else d_gates, kept.weight_ih) if needs[0] else None
+    d_w_ih = d_w_hh = d_peephole = None
+    if needs[3] or needs[4]:
+        seen = packing.earlier(kept.states)
+        if kept.dropout is not None:
+            seen = seen * kept.dropout[packing.rows()]
+        d_w_ih, d_w_hh = _weight_gradients(d_gates, kept.x, seen, kind)
+    if kept.peephole is not None:
+        d_peephole = _peephole_gradient(packing, d_gates, kept.gates, kept.cells, kept.zoneout_h is not None)
+    sums = d_gates.sum(0) if needs[5] or needs[6] else None
+    return back.gradients(d_x, d_h, d_c, d_w_ih, d_w_hh, sums, d_peephole)
+
+
+def _way_back_summing_up(backs: Sequence[_Back]) -> list[tuple[Tensor | None, ...]]:
+    """The gradients of each recurrence, those of the weights summed up from step to step."""
+    tensors: list[Tensor | None] = []
+    for packing, _, kept, d_outputs, d_h, d_c, _ in backs:
+        tensors += [
+            kept.gates, kept.states, kept.cells, kept.extra, kept.x, kept.weight_ih, kept.weight_hh, kept.zoneout_h,
+            kept.zoneout_c, packing.sizes, packing.offsets, d_outputs, d_h, d_c,
+        ]  # fmt: skip
+    kinds, need_x = [back.kind for back in backs], [back.needs[0] for back in backs]
+    found = torch.ops.corecur.recurrences_gradients.default(tensors, kinds, need_x)
+    return [
+        back.gradients(d_x, d_h, d_c, d_w_ih, d_w_hh, sums)
+        for back, (d_x, d_h, d_c, d_w_ih, d_w_hh, sums) in zip(backs, in_groups(found, 6), strict=True)
+    ]
+
+
+class _Recurrences(torch.autograd.Function):
+    """Outputs and last states of each recurrence; gradients to inputs, states and all weights."""
+
+    @staticmethod
+    def forward(ctx: Any, plans: Sequence[_Plan], training: bool, *tensors: Tensor | None) -> Any:
+        training = training and any(ctx.needs_input_grad)
+        calls = []
+        for (packing, _, kind, *masks), given in zip(plans, in_groups(tensors, _GIVEN), strict=True):
+            x, h, c, w_ih, w_hh, b_ih, b_hh, peephole = given
+            bias, apart = _biases(kind, b_ih, b_hh, w_hh.shape[1])
+            x, h, c = packing.pack(x), packing.sort(h), None if c is None else packing.sort(c)
+            calls.append((x, w_ih, bias, h, c, w_hh, apart, peephole, *masks, packing.sizes, packing.offsets))
+        kinds, asked = [plan.kind for plan in plans], [plan.outputs for plan in plans]
+        made = torch.ops.corecur.recurrences.default([*itertools.chain.from_iterable(calls)], kinds, asked, training)
+        found = in_groups(made, 4)
+        if training:
+            kept = [
+                (x, *own, w_ih, w_hh, peephole, *plan[3:])  # as _Kept has them
+                for plan, (x, w_ih, _, _, _, w_hh, _, peephole, *_), own in zip(plans, calls, found, strict=True)
+            ]
+            ctx.save_for_backward(*itertools.chain.from_iterable(kept))
+        ctx.plans = [plan[:3] for plan in plans]
+        ctx.set_materialize_grads(False)
+        return tuple(
+            result
+            for (packing, outputs, kind, *_), (_, states, cells, _) in zip(plans, found, strict=True)
+            for result in (
+                packing.spread(states) if outputs else states.new_empty(packing.batch, 0, states.shape[1]),
+                packing.unsort(packing.last(states) if training or outputs else states[: packing.batch]),
+                packing.unsort(packing.last(cells) if training else cells) if kind in WITH_CELL else None,
+            )
+        )
+
+    @staticmethod
+    def backward(ctx: Any, *d_results: Tensor | None) -> Any:
+        refuse_second_derivatives()
+        backs = []
+        for (packing, _, kind), kept, (d_y, d_last, d_cell), needs in zip(
+            ctx.plans, in_groups(ctx.saved_tensors, len(_Kept._fields)), in_groups(d_results, 3),
+            in_groups(ctx.needs_input_grad[2:], _GIVEN), strict=True,
+        ):  # fmt: skip
+            kept = _Kept(*kept)
+            d_outputs = None if d_y is None else packing.spread_gradient(d_y)
+            d_h, d_c = (None if d is None else packing.sort(d).contiguous() for d in (d_last, d_cell))
+            backs.append(_Back(packing, kind, kept, d_outputs, d_h, d_c, needs))
+        summing = all(back.sums_up(len(backs)) for back in backs)
+        found = _way_back_summing_up(backs) if summing else _way_back(backs)
+        return None, None, *itertools.chain.from_iterable(found)
 
 
 def refuse_second_derivatives() -> None:
@@ -410,8 +257,8 @@ def refuse_second_derivatives() -> None:
         )
 
 
-def run_native(work: Work) -> tuple[Tensor, list[Tensor]]:
-    """The work as one native call in each direction."""
+def _given(work: Work) -> tuple[_Plan, list[Tensor | None]]:
+    """A recurrence as the kernels take it."""
     kind = KINDS[work.kind, "relu" if work.phi is torch.relu else "tanh"]
     batch, steps = work.x.shape[:2]
     packing, weights = work.packed_rows(), work.weights
@@ -421,11 +268,22 @@ def run_native(work: Work) -> tuple[Tensor, list[Tensor]]:
     peephole = None
     if "weight_ci" in weights:
         peephole = torch.stack([weights["weight_ci"], weights["weight_cf"], weights["weight_co"]])
-    state = [s.contiguous() for s in work.state]
-    y, *last = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        packing, work.need_outputs, kind, dropout, zoneout, work.x, state[0], state[1] if len(state) > 1 else None,
-        weights["weight_ih"].contiguous(), weights["weight_hh"].contiguous(), weights.get("bias_ih"),
+    h, c = (*(s.contiguous() for s in work.state), None)[:2]
+    return _Plan(packing, work.need_outputs, kind, dropout, *(*zoneout, None, None)[:2]), [
+        work.x, h, c, weights["weight_ih"].contiguous(), weights["weight_hh"].contiguous(), weights.get("bias_ih"),
         weights.get("bias_hh"), peephole,
-        torch.is_grad_enabled(),
-    )  # fmt: skip
-    return y, last[: len(state)]
+    ]  # fmt: skip
+
+
+def run_native(work: Work) -> Result:
+    """The work as one native call in each direction."""
+    return run_native_together([work])[0]
+
+
+def run_native_together(works: Sequence[Work]) -> list[Result]:
+    """The same for works none of which needs what another gives."""
+    plans, given = zip(*map(_given, works), strict=True)
+    found = _Recurrences.apply(  # type: ignore[no-untyped-call]
+        plans, torch.is_grad_enabled(), *itertools.chain.from_iterable(given)
+    )
+    return [(y, last[: len(work.state)]) for work, (y, *last) in zip(works, in_groups(found, 3), strict=True)]

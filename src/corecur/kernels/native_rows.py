@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from corecur.kernels.cell import Work, input_part
+from corecur.kernels.cell import Result, Work, input_part
 from corecur.kernels.library import Struct, table, threads
 from corecur.kernels.native import refuse_second_derivatives
 from corecur.kernels.packed_rows import Packing
@@ -272,7 +272,7 @@ def _own_gradients(
     return found
 
 
-def run_rows(work: Work) -> tuple[Tensor, list[Tensor]]:
+def run_rows(work: Work) -> Result:
     """The work as one native call in each direction, the input's part computed before."""
     batch, steps = work.x.shape[:2]
     packing = work.packed_rows()

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from corecur.errors import ConfigError, ShapeError
-from corecur.kernels.cell import RECURRENCES, Work
-from corecur.kernels.library import native, table, threads
+from corecur.kernels.cell import RECURRENCES, Result, Work
+from corecur.kernels.library import Struct, native, table, threads
 
 #: Kind and activation -> its number in csrc/stage.cpp.
 STAGES = {
@@ -49,6 +49,17 @@ class StageStruct(ctypes.Structure):
         ("features", ctypes.c_int64),
         ("units", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("weight_ih", "weight_hh", "bias", "own", "packed_ih", "packed_hh")),
+    ]
+
+
+class _Steps(Struct):
+    """``CorecurSteps`` of csrc/stage.hpp."""
+
+    _fields_ = [
+        ("stage", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("steps", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("x", "h", "c", "y", "new_c", "gates")),
     ]
 
 
@@ -146,18 +157,10 @@ class Stage:
 
         Nothing is checked: all are float32 on a CPU and contiguous.
         """
-        if x.ndim == 2:  # one step, and no view that costs as much as a tenth of it
-            y = last = torch.empty_like(state[0])
-        else:
-            y = x.new_empty((*x.shape[:-1], self.units))
-            last = y.view(-1, self.units)
-            last = last if steps == 1 else last[(steps - 1) * rows :]
-        h, c, new_c, new = state[0].data_ptr(), None, None, [last]
+        y, new, room = self._results(x, state, rows, steps)
+        h, c, new_c = state[0].data_ptr(), None, None
         if self.states == 2:
-            c = state[1].data_ptr()
-            new.append(torch.empty_like(last))
-            new_c = new[1].data_ptr()
-        room = x.new_empty((steps * rows, self.gates * self.units)) if steps >= _STEPS_AT_ONCE else None
+            c, new_c = state[1].data_ptr(), new[1].data_ptr()
         self._run(
             self._address,
             rows,
@@ -170,6 +173,40 @@ class Stage:
             None if room is None else room.data_ptr(),
         )
         return y, new
+
+    def _results(
+        self, x: Tensor, state: Sequence[Tensor], rows: int, steps: int
+    ) -> tuple[Tensor, list[Tensor], Tensor | None]:
+        """Room for the outputs, for the last state, and for the input's part of all steps where that is worth it."""
+        if x.ndim == 2:  # one step, and no view that costs as much as a tenth of it
+            y = last = torch.empty_like(state[0])
+        else:
+            y = x.new_empty((*x.shape[:-1], self.units))
+            last = y.view(-1, self.units)
+            last = last if steps == 1 else last[(steps - 1) * rows :]
+        new = [last] if self.states == 1 else [last, torch.empty_like(last)]
+        room = x.new_empty((steps * rows, self.gates * self.units)) if steps >= _STEPS_AT_ONCE else None
+        return y, new, room
+
+    @staticmethod
+    def at_once(stages: Sequence[Stage], inputs: Sequence[Tensor], states: Sequence[Sequence[Tensor]]) -> list[Result]:
+        """The same for one row of several stages at the same time, ``inputs`` (1, T, C) one for each.
+
+        One input alone is that of the first stage: each of the others reads what the one before it gives.
+        """
+        jobs, found, held = (_Steps * len(stages))(), list[Result](), []
+        stacked = len(inputs) < len(stages)
+        for place, (stage, state) in enumerate(zip(stages, states, strict=True)):
+            x = found[-1][0] if stacked and found else inputs[place]
+            y, new, room = stage._results(x, state, 1, x.shape[1])
+            (h, c), (_, new_c) = (*state, None)[:2], (*new, None)[:2]
+            jobs[place] = _Steps.of(
+                stage=stage._address, rows=1, steps=x.shape[1], x=x, h=h, c=c, y=y, new_c=new_c, gates=room
+            )
+            found.append((y, new))
+            held.append(room)
+        table().stages_at_once(jobs, len(jobs), stacked, threads())
+        return found
 
 
 def _biases(kind: str, weights: Mapping[str, Tensor], zeros: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -246,9 +283,20 @@ class Step:
         )
 
 
-def run_steps(work: Work) -> tuple[Tensor, list[Tensor]]:
+def run_steps(work: Work) -> Result:
     """The work of one row, or of one step, without gradients."""
     batch, steps, _ = work.x.shape
-    stage = stage_for(work.kind, work.weights, "relu" if work.phi is torch.relu else "tanh")
     # (B, T, C) is in memory the same as (T, B, C) where B = 1 or T = 1.
-    return stage.steps(work.x.contiguous(), [s.contiguous() for s in work.state], batch, steps)
+    return _stage_of(work).steps(work.x.contiguous(), [s.contiguous() for s in work.state], batch, steps)
+
+
+def run_steps_together(works: Sequence[Work]) -> list[Result]:
+    """The same for works none of which needs what another gives."""
+    if any(len(work.x) > 1 for work in works):
+        return [run_steps(work) for work in works]
+    states = [[s.contiguous() for s in work.state] for work in works]
+    return Stage.at_once([_stage_of(work) for work in works], [work.x.contiguous() for work in works], states)
+
+
+def _stage_of(work: Work) -> Stage:
+    return stage_for(work.kind, work.weights, "relu" if work.phi is torch.relu else "tanh")

@@ -7,10 +7,13 @@ states (B + N + 1, …) are each row's first one, those after every packed step,
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from corecur.kernels.traced import traced_by
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,20 @@ def whole(batch: int, steps: int) -> Packing:
     >>> whole(2, 3).offsets
     tensor([0, 2, 4])
     """
-    # Made anew each time: kept tensors may be fake ones, of a compiler that has only traced the layer.
+    if torch.compiler.is_compiling() or traced_by() is not None:  # whose tensors may be fake ones
+        return _whole(batch, steps)
+    return _kept_whole(batch, steps)
+
+
+def _whole(batch: int, steps: int) -> Packing:
     return Packing(batch, steps, torch.full((steps,), batch, device="cpu"), torch.arange(steps, device="cpu") * batch)
+
+
+@functools.lru_cache(maxsize=256)
+def _kept_whole(batch: int, steps: int) -> Packing:
+    """The same again and again: a small recurrence is done in the time that it takes."""
+    with torch.inference_mode(False):  # for a way back as well
+        return _whole(batch, steps)
 
 
 def masked(mask: Tensor, *, repeats: bool = False) -> Packing:

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from corecur.kernels.cell import Work
+from corecur.kernels.cell import Result, Work
 
-Run = Callable[[Work], tuple[Tensor, list[Tensor]]]
+Run = Callable[[Work], Result]
 #: Steps that a piece has at least: shorter ones save little and cost a call each.
 SHORTEST = 16
 
 
-def run_in_pieces(run: Run, work: Work) -> tuple[Tensor, list[Tensor]]:
+def run_in_pieces(run: Run, work: Work) -> Result:
     """The work by this kernel in about √T pieces; between them only outputs and states are kept (Chen et al. 2016).
 
     The way back runs each piece forward once more, so it costs about a third more time; the results are the same.

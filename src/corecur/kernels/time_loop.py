@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from corecur.kernels.cell import Function, Step, Work, input_part, step_weights
+from corecur.kernels.cell import Function, Result, Step, Work, input_part, step_weights
 
 
 class TimeLoop(nn.Module):
@@ -58,12 +58,12 @@ def compiled_loop(make: Callable[[Function, Function], Step], phi: Function, sig
         return torch.jit.script(TimeLoop(make(phi, sigma)))
 
 
-def run_compiled(work: Work) -> tuple[Tensor, list[Tensor]]:
+def run_compiled(work: Work) -> Result:
     """The work as a compiled loop."""
     return _run(work, compiled_loop(work.recurrence.step, work.phi, work.sigma))
 
 
-def run_plain(work: Work) -> tuple[Tensor, list[Tensor]]:
+def run_plain(work: Work) -> Result:
     """The work as a Python loop, which takes any function as activation."""
     return _run(work, TimeLoop(work.recurrence.step(work.phi, work.sigma)))
 

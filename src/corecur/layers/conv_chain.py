@@ -21,6 +21,7 @@ from corecur.layers.conv_block import native_activation
 from corecur.layers.layer import Layer
 from corecur.layers.masks import call_plain, mask_of
 from corecur.layers.norm import BatchNormalization
+from corecur.layers.plain import hooked_everywhere, is_plain
 from corecur.layers.pool import AveragePooling2D, MaxPooling2D
 
 #: The longest chain: convolution, normalisation, activation, pooling.
@@ -69,7 +70,7 @@ def run_chain(layers: Sequence[Any], x: Any) -> tuple[Tensor, int] | None:
     if torch.compiler.is_compiling():
         return None
     conv = layers[0]
-    if type(x) not in (Tensor, nn.Parameter) or mask_of(x) is not None or not _is_plain(conv) or _hooked_everywhere():
+    if type(x) not in (Tensor, nn.Parameter) or mask_of(x) is not None or not is_plain(conv) or hooked_everywhere():
         return None
     chain = _chain(layers)
     if chain.layers == 1:
@@ -103,39 +104,13 @@ def run_layers(layers: Sequence[Any], x: Any) -> Any:
     return x
 
 
-def _is_plain(layer: Any) -> bool:
-    """Whether a layer does what its class says and no more, so that nobody can tell if it ran."""
-    return not (
-        not isinstance(layer, Layer)
-        or not layer.built
-        or layer.dtype is not None
-        or layer._activity_regularizer is not None
-        or "forward" in layer.__dict__
-        or layer._forward_hooks
-        or layer._forward_pre_hooks
-        or layer._backward_hooks
-        or layer._backward_pre_hooks
-    )
-
-
-def _hooked_everywhere() -> bool:
-    """Whether somebody watches all modules."""
-    every = nn.modules.module
-    return bool(
-        every._global_forward_hooks
-        or every._global_forward_pre_hooks
-        or every._global_backward_hooks
-        or every._global_backward_pre_hooks
-    )
-
-
 def _chain(layers: Sequence[Any]) -> _Chain:
     """What follows the convolution and can be computed with it."""
     chain = _Chain(layers[0]._native_activation)
     if chain.activation is None:  # an activation that the kernels do not know
         return chain
     for layer in layers[1:LONGEST]:
-        if not _is_plain(layer) or not chain.takes(layer) or chain.pool:
+        if not is_plain(layer) or not chain.takes(layer) or chain.pool:
             break
     return chain
 

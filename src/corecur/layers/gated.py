@@ -25,7 +25,8 @@ from corecur.layers.dropout import check_rate, drop
 from corecur.layers.initializers import Initializer
 from corecur.layers.keras_weight import KerasWeight, permuted
 from corecur.layers.layer import Layer, LayerOptions
-from corecur.layers.recurrent import Recurrent, RecurrentOptions
+from corecur.layers.plain import is_plain
+from corecur.layers.recurrent import Reading, Recurrent, RecurrentOptions
 from corecur.layers.recurrent_cell import RecurrentCell
 from corecur.layers.regularizers import Regularizer
 from corecur.layers.symbolic import Shape
@@ -257,16 +258,28 @@ class Gated(Layer):
         self, x: Tensor, state: list[Tensor], lengths: Tensor | None, *, need_state: bool
     ) -> tuple[Tensor, list[Tensor]]:
         """The kernel's outputs (B, T, P) and last states for ``x`` (B, T, C)."""
+        return run(*self.asked_over_time(x, state, lengths, need_state))
+
+    def asked_over_time(
+        self, x: Tensor, state: list[Tensor], lengths: Tensor | None, need_state: bool
+    ) -> tuple[Request, Work]:
+        """What ``over_time`` asks for."""
         single = lengths is None and is_single(x, state, self.weights().values())
         rows = len(x) if self.training and lengths is None and torch.is_grad_enabled() else 0
-        return run(self.request(single=single, trained_rows=rows), self._work(x, state, lengths, need_state))
+        return self.request(single=single, trained_rows=rows), self._work(x, state, lengths, need_state)
 
     def over_masked(
         self, x: Tensor, state: list[Tensor], packing: Packing, *, need_outputs: bool
     ) -> tuple[Tensor, list[Tensor]]:
         """The same over the real steps of a packing, wherever they stand in ``x`` (B, T, C), by a native kernel."""
+        return run(*self.asked_over_masked(x, state, packing, need_outputs))
+
+    def asked_over_masked(
+        self, x: Tensor, state: list[Tensor], packing: Packing, need_outputs: bool
+    ) -> tuple[Request, Work]:
+        """What ``over_masked`` asks for."""
         work = self._work(x, state, None, True)
-        return run(self.request(), dataclasses.replace(work, packing=packing, need_outputs=need_outputs))
+        return self.request(), dataclasses.replace(work, packing=packing, need_outputs=need_outputs)
 
     def over_shapes(self, x: Tensor) -> Tensor:
         """Outputs without values for ``x`` on the meta device, after the products that all steps together take."""
@@ -351,6 +364,10 @@ class Gated(Layer):
         return KerasWeight("bias", read, write)
 
 
+#: What a subclass may not have changed where a call of its own is computed elsewhere.
+_WHOLE_CALL = ("__call__", "forward", "over_time", "over_masked", "reading", "result_of")
+
+
 class GatedLayer(Gated, Recurrent):
     """A built-in recurrence over time."""
 
@@ -362,6 +379,18 @@ class GatedLayer(Gated, Recurrent):
         if self._zoneout or (self.recompute and torch.is_grad_enabled()):  # their steps are counted from the front
             return False
         return choose(self.request(), asked=asked_for()).kernel == "native"
+
+    def asked(self, reading: Reading) -> tuple[Request, Work]:
+        """What a call that reads this asks for."""
+        x, state, packing = reading.x, reading.state, reading.packing
+        if packing is not None:
+            return self.asked_over_masked(x, state, packing, self.return_sequences)
+        return self.asked_over_time(x, state, reading.lengths, self.needs_state)
+
+    def is_own(self) -> bool:
+        """Whether a call is the package's own from end to end, and so may be computed together with another one."""
+        kind = type(self)
+        return is_plain(self) and all(getattr(kind, name) is getattr(GatedLayer, name) for name in _WHOLE_CALL)
 
     def state_shapes(self, x: Tensor) -> list[tuple[int, ...]]:
         return [(size,) for size in self.state_sizes()]

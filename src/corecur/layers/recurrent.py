@@ -6,6 +6,7 @@ B batch, T time, L the longest row's real steps, C features, P outputs of a step
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Unpack
 
 import torch
@@ -15,7 +16,7 @@ from corecur.errors import ConfigError, ShapeError
 from corecur.kernels.fused import last_output
 from corecur.kernels.packed_rows import Packing, packing_of
 from corecur.layers.layer import Layer, LayerOptions
-from corecur.layers.real_steps import find_real_steps
+from corecur.layers.real_steps import RealSteps, find_real_steps
 from corecur.layers.symbolic import shape_of
 
 State = Tensor | list[Tensor] | tuple[Tensor, ...]
@@ -30,6 +31,24 @@ class RecurrentOptions(LayerOptions, total=False):
     stateful: bool
     unroll: bool
     zero_output_for_mask: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a call of a recurrence reads, in the order in which it does: x (B, T, …), or (B, L, …) of the real steps."""
+
+    x: Tensor
+    state: list[Tensor]
+    #: Steps of the call's input, which may be none.
+    steps: int
+    #: Where some steps are masked: how a kernel that takes masks reads them, or where they were.
+    packing: Packing | None = None
+    real: RealSteps | None = None
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """How many steps of each row are read (B,); None where all are, or a packing says."""
+        return None if self.real is None else self.real.lengths
 
 
 class Recurrent(Layer):
@@ -106,11 +125,24 @@ class Recurrent(Layer):
         return x.new_empty(*x.shape[:2], *self.output_shape(x))
 
     def forward(self, x: Tensor, initial_state: State | None = None, *, mask: Tensor | None = None) -> Any:
-        state = self._first_state(x, initial_state)
         if x.is_meta:  # shapes only: no step is run
-            y = self.over_shapes(x)
+            y, state = self.over_shapes(x), self._first_state(x, initial_state)
             return self._result(y if self.return_sequences else y.new_empty(len(y), *y.shape[2:]), state)
-        steps = x.shape[1]
+        reading = self.reading(x, initial_state, mask)
+        if reading.packing is not None:
+            found = self.over_masked(reading.x, reading.state, reading.packing, need_outputs=self.return_sequences)
+        else:
+            found = self.over_time(reading.x, reading.state, reading.lengths, need_state=self.needs_state)
+        return self.result_of(reading, *found)
+
+    @property
+    def needs_state(self) -> bool:
+        """Whether a call's last states are asked for, by its caller or by the next call."""
+        return self.return_state or self._carries
+
+    def reading(self, x: Tensor, initial_state: State | None, mask: Tensor | None) -> Reading:
+        """What a call with these arguments reads."""
+        state, steps = self._first_state(x, initial_state), x.shape[1]
         if steps == 0:  # as if there were one step, masked
             x, mask = x.new_zeros(len(x), 1, *x.shape[2:]), x.new_zeros(len(x), 1, dtype=torch.bool)
         if self.go_backwards:
@@ -118,32 +150,25 @@ class Recurrent(Layer):
         if mask is not None and self.takes_masks():
             packing = packing_of(mask, repeats=self.return_sequences and not self.zero_output_for_mask)
             if packing.ragged is not None:
-                return self._over_masked(x, state, packing, steps)
+                return Reading(x, state, steps, packing)
             mask = None
         real = find_real_steps(mask)
-        lengths = None if real is None else real.lengths
-        if real is not None:
-            x = real.to_front(x)
-        y, last = self.over_time(x, state, lengths, need_state=self.return_state or self._carries)  # (B, L, …)
-        self._carry(last)
+        return Reading(x if real is None else real.to_front(x), state, steps, real=real)
+
+    def result_of(self, reading: Reading, y: Tensor, last: list[Tensor]) -> Any:
+        """What a call returns, given outputs (B, L, …), or as the packing shows them, and last states."""
+        if self._carries:
+            self._carried = [s.detach() for s in last]
+        real, packing, lengths = reading.real, reading.packing, reading.lengths
         if self.return_sequences:
             if real is not None:
                 y = real.to_places(y, zeros=self.zero_output_for_mask)  # (B, L, …) -> (B, T, …)
-            return self._result(y[:, :steps], last)
-        if lengths is None:
-            return self._result(last[0] if self.output_is_state else y[:, -1], last)
-        return self._result(last_output(y, lengths, before=torch.zeros_like(y[:, 0])), last)
-
-    def _over_masked(self, x: Tensor, state: list[Tensor], packing: Packing, steps: int) -> Any:
-        y, last = self.over_masked(x, state, packing, need_outputs=self.return_sequences)
-        self._carry(last)
-        if self.return_sequences:
-            return self._result(y[:, :steps], last)
-        return self._result(last[0].masked_fill(packing.empty(), 0), last)
-
-    def _carry(self, last: list[Tensor]) -> None:
-        if self._carries:
-            self._carried = [s.detach() for s in last]
+            return self._result(y[:, : reading.steps], last)
+        if packing is not None:
+            return self._result(last[0].masked_fill(packing.empty(), 0), last)
+        if lengths is not None:
+            return self._result(last_output(y, lengths, before=torch.zeros_like(y[:, 0])), last)
+        return self._result(last[0] if self.output_is_state else y[:, -1], last)
 
     def _result(self, output: Tensor, state: list[Tensor]) -> Any:
         return (output, *state) if self.return_state else output

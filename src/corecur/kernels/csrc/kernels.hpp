@@ -30,10 +30,11 @@ struct CorecurKernels {
   double (*gradients_clip)(float* const* gradients, const std::int64_t* begins, std::int64_t tensors, int clip,
                            float most, double* squares, int threads);
   int (*stage_pack)(const CorecurStage* stage, int threads);
-  // R rows, T steps: x (T, R, C), the states before h and c (R, H), outputs y (T, R, H), the cell after the last step
-  // new_c (R, H); gates (T · R, G), or null: room for the input's part of all steps, worth it for more than a few.
+  // As the fields of CorecurSteps are: one stage costs no struct.
   int (*stage_steps)(const CorecurStage* stage, std::int64_t rows, std::int64_t steps, const float* x, const float* h,
                      const float* c, float* y, float* new_c, float* gates);
+  // Several stages at the same time; with `stacked` each reads what the one before it gives.
+  int (*stages_at_once)(const CorecurSteps* jobs, int count, int stacked, int threads);
   int (*generate)(const CorecurGenerate* job, int threads);
   std::int64_t (*convolution_room)(const CorecurConvolution* job, int threads, int back);
   int (*convolution_forward)(const CorecurConvolution* job, int threads);

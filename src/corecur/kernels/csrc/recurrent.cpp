@@ -3,6 +3,8 @@
 // The batch is split over threads, so that no step waits for another thread. Of each step, a tile of rows times one
 // panel of the recurrent weights stays in registers; a panel holds all gates of a few units, and so the gates and the
 // new state of these units follow at once.
+#include <numeric>
+
 #include "gradients.hpp"
 #include "kernels.hpp"
 #include "parallel.hpp"
@@ -375,6 +377,13 @@ constexpr Kind kind_of() {
 constexpr Kind KINDS[] = {kind_of<SimpleRnn<false>>(), kind_of<SimpleRnn<true>>(), kind_of<Lstm<false>>(),
                           kind_of<Lstm<true>>(), kind_of<Gru>()};
 
+// Into how many shares the rows of each job are divided, so that each thread has as many of them; none without a row.
+int shares_of(const Job* jobs, int count, int threads) {
+  Index shares = threads / std::gcd(threads, count > 0 ? count : 1);
+  for (int n = 0; n < count; ++n) shares = jobs[n].batch < shares ? jobs[n].batch : shares;
+  return shares > 0 ? static_cast<int>(shares) : 1;
+}
+
 template <bool BACKWARD>
 int over_sequence(const CorecurRecurrent* jobs, int count, int threads) {
   if (threads > MOST_THREADS) threads = MOST_THREADS;
@@ -392,7 +401,7 @@ int over_sequence(const CorecurRecurrent* jobs, int count, int threads) {
     parallel(static_cast<int>(panels), threads,
              [&](int panel) { (BACKWARD ? kind.pack_backward : kind.pack_forward)(job, panel); });
   }
-  int shares = count < threads ? threads / count : 1;
+  const int shares = shares_of(jobs, count, threads);
   for (int n = 0; BACKWARD && n < count; ++n) {
     const Job& job = jobs[n];
     if (job.sums == nullptr || job.d_x == nullptr) continue;

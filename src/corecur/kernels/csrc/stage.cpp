@@ -258,6 +258,29 @@ constexpr Kind KINDS[] = {kind_of<SimpleRnnStep<false>>(), kind_of<SimpleRnnStep
                           kind_of<GruStep>(), kind_of<Dense<LINEAR>>(), kind_of<Dense<RELU>>(),
                           kind_of<Dense<TANH>>(), kind_of<Dense<SIGMOID>>()};
 
+// The steps from `first` to before `last`, those before them done.
+void run_steps(const CorecurSteps& job, Index first, Index last) {
+  const Stage& stage = *job.stage;
+  const Kind& kind = KINDS[stage.kind];
+  const Index width = job.rows * stage.units, inputs = job.rows * stage.features;
+  const Index gates = job.rows * kind.gates * stage.units;
+  if (job.gates) kind.run_input(stage, job.x + first * inputs, (last - first) * job.rows, job.gates + first * gates);
+  for (Index t = first; t < last; ++t) {
+    float* y = job.y + t * width;
+    StageRows at{job.rows, nullptr, stage.bias, 0, nullptr, t ? y - width : job.h, t ? job.new_c : job.c, job.new_c, y};
+    if (job.gates) {
+      at.begin_stride = kind.gates * stage.units;
+      at.begin = job.gates + t * gates;
+    } else {
+      at.x = job.x + t * inputs;
+    }
+    kind.run(stage, at);
+  }
+}
+
+// Steps that a stage goes ahead of the next one: enough for an input's part at once, and to be worth a meeting.
+constexpr Index STACKED_STEPS = 8;
+
 }  // namespace
 
 void run_stage(const CorecurStage& stage, const StageRows& at) { KINDS[stage.kind].run(stage, at); }
@@ -275,20 +298,23 @@ int stage_pack(const CorecurStage* stage, int threads) {
 
 int stage_steps(const CorecurStage* stage, std::int64_t rows, std::int64_t steps, const float* x, const float* h,
                 const float* c, float* y, float* new_c, float* gates) {
-  const Kind& kind = KINDS[stage->kind];
-  const Index width = rows * stage->units;
-  if (gates) kind.run_input(*stage, x, steps * rows, gates);
-  for (Index t = 0; t < steps; ++t) {
-    StageRows at{rows, nullptr, stage->bias, 0, nullptr, t ? y - width : h, t ? new_c : c, new_c, y};
-    if (gates) {
-      at.begin_stride = gates_of(*stage);
-      at.begin = gates + t * rows * at.begin_stride;
-    } else {
-      at.x = x + t * rows * stage->features;
-    }
-    kind.run(*stage, at);
-    y += width;
+  run_steps({stage, rows, steps, x, h, c, y, new_c, gates}, 0, steps);
+  return 0;
+}
+
+int stages_at_once(const CorecurSteps* jobs, int count, int stacked, int threads) {
+  if (!stacked) {
+    parallel(count, threads, [&](int n) { run_steps(jobs[n], 0, jobs[n].steps); });
+    return 0;
   }
+  // Stage by stage a few steps behind the one before.
+  const Index steps = count > 0 ? jobs[0].steps : 0, blocks = (steps + STACKED_STEPS - 1) / STACKED_STEPS;
+  for (Index wave = 0; wave < blocks + count - 1; ++wave)
+    parallel(count, threads, [&](int n) {
+      const Index first = (wave - n) * STACKED_STEPS;
+      if (first < 0 || first >= steps) return;
+      run_steps(jobs[n], first, first + STACKED_STEPS < steps ? first + STACKED_STEPS : steps);
+    });
   return 0;
 }
 

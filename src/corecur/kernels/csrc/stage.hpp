@@ -17,4 +17,16 @@ struct CorecurStage {
   float* packed_hh;
 };
 
+// Steps of a stage: R rows, T steps, time first.
+struct CorecurSteps {
+  const CorecurStage* stage;
+  std::int64_t rows, steps;
+  const float* x;  // (T, R, C)
+  const float* h;  // (R, H): the states before
+  const float* c;
+  float* y;      // (T, R, H)
+  float* new_c;  // (R, H): the cell after the last step
+  float* gates;  // (T · R, G) or null: room for the input's part of all steps, worth it for more than a few
+};
+
 }

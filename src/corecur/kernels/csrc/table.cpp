@@ -13,6 +13,7 @@ double gradients_clip(float* const*, const std::int64_t*, std::int64_t, int, flo
 int stage_pack(const CorecurStage*, int);
 int stage_steps(const CorecurStage*, std::int64_t, std::int64_t, const float*, const float*, const float*, float*,
                 float*, float*);
+int stages_at_once(const CorecurSteps*, int, int, int);
 int generate(const CorecurGenerate*, int);
 std::int64_t direct_room(const CorecurConvolution&, int, bool);
 std::int64_t winograd_room(const CorecurConvolution&, int, bool);
@@ -87,7 +88,7 @@ int convolution_backward(const CorecurConvolution* job, int threads) {
 extern const CorecurKernels kernels;
 const CorecurKernels kernels = {CORECUR_NAME(CORECUR_ISA), LANES, map, peak, recurrent_forward, recurrent_backward,
                                 row_recurrent_forward, row_recurrent_backward, optimizer_step, gradients_clip, stage_pack,
-                                stage_steps, generate, convolution_room, convolution_forward, convolution_backward,
-                                softmax, cross_entropy, cross_entropy_backward, products};
+                                stage_steps, stages_at_once, generate, convolution_room, convolution_forward,
+                                convolution_backward, softmax, cross_entropy, cross_entropy_backward, products};
 
 }  // namespace corecur::CORECUR_ISA

@@ -1,0 +1,330 @@
+"""The native recurrent kernels as torch operations over one recurrence, or several at the same time.
+
+B batch, T time, C features, H units, G gates · H, N the real steps of all rows together.
+
+No recurrence may need what another one gives: those of both
+directions do not. With few rows each then has a thread of its own; with many, none waits for the others' last rows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from corecur.kernels.library import Struct, by_intel, second_cache, table, threads
+from corecur.kernels.products import product
+
+#: The number of GRU, and those of kinds with a cell, in csrc/recurrent.cpp.
+GRU, WITH_CELL = 4, (2, 3)
+#: Gates, and columns of the gradients of the gates, in units, by number.
+_GATES = (1, 1, 4, 4, 3)
+_D_GATES = (1, 1, 4, 4, 4)
+
+
+class _Job(Struct):
+    """``CorecurRecurrent`` of csrc/recurrent.hpp."""
+
+    _fields_ = [
+        ("kind", ctypes.c_int32),
+        ("training", ctypes.c_int32),
+        ("rolling", ctypes.c_int32),
+        *((name, ctypes.c_int64) for name in ("steps", "batch", "units", "features", "h_stride", "d_stride")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in (
+                "sizes", "offsets", "x", "weight_ih", "bias", "gates", "h", "c", "extra", "weight", "bias_apart",
+                "peephole", "dropout", "zoneout_h", "zoneout_c", "packed", "d_outputs", "d_h", "d_c", "d_gates", "sums",
+                "packed_ih", "d_x", "d_weight_ih", "d_weight", "d_bias",
+            )
+        ),
+    ]  # fmt: skip
+
+
+def _room(units: int, kind: int, features: int = 0, *, back: bool) -> int:
+    """Floats that the packed weights take, whatever the instruction set."""
+    return (_D_GATES[kind] if back else _GATES[kind]) * (features + units) * -(-units // 64) * 64
+
+
+def _rows_of(like: Tensor, count: int, width: int) -> Tensor:
+    """Room for rows of this width, apart by what keeps them out of each other's place in the first cache.
+
+    Rows that begin 2 KiB apart share a few lines of it; a line more between them and they do not.
+    """
+    apart = 16 if width % 512 == 0 else 0
+    return like.new_empty(count, width + apart)[:, :width]
+
+
+def _kept(batch: int, real: int, training: bool, outputs: bool) -> tuple[int, int]:
+    """How many rows of h and of the cell are kept: without training those that are asked for."""
+    every = batch + real + 1
+    return (every if training or outputs else 2 * batch), (every if training else batch)
+
+
+#: Rows that a thread sums up at once (csrc/gradients.hpp), and weights so few that it does so with few rows of a step.
+_SUMMED_ROWS, _FEW_WEIGHTS = 128, 1 << 15
+#: How many times the weights' gradients must fit into a second cache on Intel's processors and on others (measured with
+#: 2 MB, where MKL's products are the other way, and on an AMD one with 1 MB: 128 units 1.05 to 1.4 times as fast, 256
+#: units 0.96 to 1.3).
+_CACHES_PER_SUM = {True: 4, False: 1}
+#: Rows of a step that one thread needs to multiply the input in the loop over time as fast as all steps at once.
+_ENOUGH_ROWS = 4
+
+
+def _tiles(columns: int) -> int:
+    """Columns with those that whole tiles have beyond the last, whatever the instruction set."""
+    return -(-columns // 32) * 32
+
+
+def sums_up(kind: int, x: Tensor, batch: int, units: int, count: int) -> bool:
+    """Whether the way back sums up the gradients of the weights as it goes, instead of products over all steps.
+
+    It is about one of ``count`` recurrences at the same time.
+    """
+    (real, features), shares = x.shape, _shares(count)
+    weights = (features + units) * _GATES[kind] * units
+    rows = _ENOUGH_ROWS if weights <= _FEW_WEIGHTS else 4 * _ENOUGH_ROWS
+    repays = batch >= rows * shares and real >= 2 * _SUMMED_ROWS * shares
+    return repays and weights * x.element_size() <= second_cache() // _CACHES_PER_SUM[by_intel()]
+
+
+class _Call(NamedTuple):
+    """One recurrence of a native call: the job, what it gives, and what must stay where it is until then."""
+
+    job: _Job
+    found: list[Tensor]
+    held: tuple[Tensor | None, ...]
+
+
+def _shares(count: int) -> int:
+    """How many threads share the rows of each of so many recurrences, so that each thread has as many shares."""
+    return threads() // math.gcd(threads(), max(1, count))
+
+
+def _run(native: Callable[[Any, int, int], int], calls: Sequence[_Call]) -> list[Tensor]:
+    """What the recurrences of one native call give, one after the other."""
+    first, *others = calls
+    jobs = (_Job * len(calls))(*(call.job for call in calls)) if others else first.job
+    native(ctypes.byref(jobs), len(calls), threads())
+    return [tensor for call in calls for tensor in call.found]
+
+
+def in_groups(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """What belongs to each recurrence.
+
+    >>> in_groups("abcd", 2)
+    ['ab', 'cd']
+    """
+    count = len(items)
+    return [items] if count == size else [items[start : start + size] for start in range(0, count, size)]
+
+
+_OPS: Any = torch.library.Library("corecur", "FRAGMENT")  # type: ignore[no-untyped-call]
+#: The tensors of each recurrence in the order of the functions below, those of all in one list: a list for each of them
+#: would take as long to hand over as a small recurrence takes.
+_OPS.define("recurrences(Tensor?[] tensors, int[] kinds, bool[] outputs, bool training) -> Tensor[]")
+_OPS.define("recurrences_backward(Tensor?[] tensors, int[] kinds) -> Tensor[]")
+_OPS.define("recurrences_gradients(Tensor?[] tensors, int[] kinds, bool[] need_x) -> Tensor[]")
+
+
+def _forward_call(
+    shares: int,
+    training: bool,
+    kind: int,
+    outputs: bool,
+    x: Tensor,
+    weight_ih: Tensor,
+    bias: Tensor | None,
+    h: Tensor,
+    c: Tensor | None,
+    weight_hh: Tensor,
+    bias_apart: Tensor | None,
+    peephole: Tensor | None,
+    dropout: Tensor | None,
+    zoneout_h: Tensor | None,
+    zoneout_c: Tensor | None,
+    sizes: Tensor,
+    offsets: Tensor,
+) -> _Call:
+    """Gives the gates' values (N, G), the states h (B + N + 1, H) and c as packed_rows.py has them, and GRU's q (N, H).
+
+    Without training there are no gates, and of c the first rows alone, which are the last states in the packed order;
+    so of h where its outputs are not asked for.
+    """
+    batch, units, (real, features) = len(h), weight_hh.shape[1], x.shape
+    inside = real >= _ENOUGH_ROWS * shares * len(sizes)
+    if inside:
+        gates = x.new_empty(real if training else 0, _GATES[kind] * units)
+    else:
+        gates = product(x, weight_ih.t(), bias=bias)
+    rows, cell_rows = _kept(batch, real, training, outputs)
+    states, cells = _rows_of(x, rows, units), x.new_empty(0 if c is None else cell_rows, units)
+    for first, kept in ((h, states), (c, cells)):
+        if first is not None:
+            kept[:batch] = first
+            kept[batch:][-1:] = 0  # the row of zeros, where every row is kept
+    extra = x.new_empty(real if kind == GRU and training else 0, units)
+    packed = x.new_empty(_room(units, kind, features if inside else 0, back=False))
+    masked = None if dropout is None else x.new_empty(batch, units)
+    job = _Job.of(
+        kind=kind, training=training, rolling=not (training or outputs), steps=len(sizes), batch=batch, units=units,
+        features=features, h_stride=states.stride(0), sizes=sizes, offsets=offsets, x=x if inside else None,
+        weight_ih=weight_ih, bias=bias, gates=gates, h=states, c=cells, extra=extra, weight=weight_hh,
+        bias_apart=bias_apart, peephole=peephole, dropout=dropout, zoneout_h=zoneout_h, zoneout_c=zoneout_c,
+        packed=packed, d_h=masked,
+    )  # fmt: skip
+    return _Call(job, [gates, states, cells, extra], (packed, masked))
+
+
+def _arriving(
+    kind: int, gates: Tensor, h: Tensor, units: int, d_h: Tensor | None, d_c: Tensor | None
+) -> tuple[int, Tensor, Tensor]:
+    """B, and the gradients of the last h and c (B, H), to be written over; zeros where there is none."""
+    batch = len(h) - len(gates) - 1
+    d_h = h.new_zeros(batch, units) if d_h is None else d_h.clone()
+    if kind not in WITH_CELL:
+        return batch, d_h, h.new_empty(0)
+    return batch, d_h, h.new_zeros(batch, units) if d_c is None else d_c.clone()
+
+
+def _backward_call(
+    kind: int,
+    gates: Tensor,
+    h: Tensor,
+    c: Tensor,
+    extra: Tensor,
+    weight_hh: Tensor,
+    peephole: Tensor | None,
+    dropout: Tensor | None,
+    zoneout_h: Tensor | None,
+    zoneout_c: Tensor | None,
+    sizes: Tensor,
+    offsets: Tensor,
+    d_outputs: Tensor | None,
+    d_h: Tensor | None,
+    d_c: Tensor | None,
+) -> _Call:
+    """Gives the gradients of the gates before their functions (N, D), and of the first state, from that of the last."""
+    units, real = weight_hh.shape[1], len(gates)
+    batch, d_h, d_c = _arriving(kind, gates, h, units, d_h, d_c)
+    d_gates = _rows_of(gates, real, _D_GATES[kind] * units)
+    packed = gates.new_empty(_room(units, kind, back=True))
+    job = _Job.of(
+        kind=kind, training=True, steps=len(sizes), batch=batch, units=units, h_stride=h.stride(0),
+        d_stride=d_gates.stride(0), sizes=sizes, offsets=offsets, gates=gates, h=h, c=c, extra=extra, weight=weight_hh,
+        peephole=peephole, dropout=dropout, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed,
+        d_outputs=d_outputs, d_h=d_h, d_c=d_c, d_gates=d_gates,
+    )  # fmt: skip
+    return _Call(job, [d_gates, d_h, d_c], (packed,))
+
+
+def _gradients_call(
+    kind: int,
+    need_x: bool,
+    gates: Tensor,
+    h: Tensor,
+    c: Tensor,
+    extra: Tensor,
+    x: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    zoneout_h: Tensor | None,
+    zoneout_c: Tensor | None,
+    sizes: Tensor,
+    offsets: Tensor,
+    d_outputs: Tensor | None,
+    d_h: Tensor | None,
+    d_c: Tensor | None,
+) -> _Call:
+    """Gives the gradients of the input (N + 1, C), zeros last, of states and weights, and sums over the gates' (D)."""
+    (width, units), (real, features) = weight_hh.shape, x.shape
+    batch, d_h, d_c = _arriving(kind, gates, h, units, d_h, d_c)
+    columns, apart = _tiles(width), units if kind == GRU else 0
+    d_gates = _rows_of(gates, threads() * _SUMMED_ROWS + 3 * batch, apart + columns)
+    if width % 32:
+        d_gates.zero_()  # tiles read beyond the last column
+    sums = gates.new_empty(threads() * ((features + units + 1) * columns + apart))
+    packed = gates.new_empty(_room(units, kind, back=True))
+    packed_ih = gates.new_empty(width * _tiles(features)) if need_x else None
+    d_x = x.new_empty(real + 1 if need_x else 0, features)
+    d_x[-1:] = 0
+    d_w_ih, d_w_hh, d_bias = torch.empty_like(weight_ih), torch.empty_like(weight_hh), gates.new_empty(apart + width)
+    job = _Job.of(
+        kind=kind, training=True, steps=len(sizes), batch=batch, units=units, features=features, h_stride=h.stride(0),
+        d_stride=d_gates.stride(0), sizes=sizes, offsets=offsets, x=x, weight_ih=weight_ih, gates=gates, h=h, c=c,
+        extra=extra, weight=weight_hh, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed, d_outputs=d_outputs,
+        d_h=d_h, d_c=d_c, d_gates=d_gates, sums=sums, packed_ih=packed_ih, d_x=d_x if need_x else None,
+        d_weight_ih=d_w_ih, d_weight=d_w_hh, d_bias=d_bias,
+    )  # fmt: skip
+    return _Call(job, [d_x, d_h, d_c, d_w_ih, d_w_hh, d_bias], (d_gates, sums, packed, packed_ih))
+
+
+#: How many tensors each of the three functions takes.
+_FORWARD, _BACKWARD, _GRADIENTS = 13, 14, 14
+
+
+def _recurrences(
+    tensors: Sequence[Tensor | None], kinds: Sequence[int], outputs: Sequence[bool], training: bool
+) -> list[Tensor]:
+    shares, given = _shares(len(kinds)), zip(kinds, outputs, in_groups(tensors, _FORWARD), strict=True)
+    calls = [_forward_call(shares, training, kind, asked, *own) for kind, asked, own in given]
+    return _run(table().recurrent_forward, calls)
+
+
+def _recurrences_backward(tensors: Sequence[Tensor | None], kinds: Sequence[int]) -> list[Tensor]:
+    given = zip(kinds, in_groups(tensors, _BACKWARD), strict=True)
+    return _run(table().recurrent_backward, [_backward_call(kind, *own) for kind, own in given])
+
+
+def _recurrences_gradients(
+    tensors: Sequence[Tensor | None], kinds: Sequence[int], need_x: Sequence[bool]
+) -> list[Tensor]:
+    given = zip(kinds, need_x, in_groups(tensors, _GRADIENTS), strict=True)
+    return _run(table().recurrent_backward, [_gradients_call(kind, need, *own) for kind, need, own in given])
+
+
+def _forward_shapes(
+    tensors: Sequence[Any], kinds: Sequence[int], outputs: Sequence[bool], training: bool
+) -> list[Tensor]:
+    found: list[Tensor] = []
+    for kind, asked, own in zip(kinds, outputs, in_groups(tensors, _FORWARD), strict=True):
+        x, weight_ih, _, h, c, weight_hh, *_ = own
+        units, real, (rows, cell_rows) = weight_hh.shape[1], len(x), _kept(len(h), len(x), training, asked)
+        gates = x.new_empty(real if training else 0, len(weight_ih))
+        sizes = (0 if c is None else cell_rows, real if kind == GRU and training else 0)
+        found += [gates, _rows_of(x, rows, units), *(x.new_empty(size, units) for size in sizes)]
+    return found
+
+
+def _backward_shapes(tensors: Sequence[Any], kinds: Sequence[int]) -> list[Tensor]:
+    found: list[Tensor] = []
+    for kind, own in zip(kinds, in_groups(tensors, _BACKWARD), strict=True):
+        gates, h, _, _, weight, *_, d_h, d_c = own
+        _, d_h, d_c = _arriving(kind, gates, h, weight.shape[1], d_h, d_c)
+        found += [_rows_of(gates, len(gates), _D_GATES[kind] * weight.shape[1]), d_h, d_c]
+    return found
+
+
+def _gradient_shapes(tensors: Sequence[Any], kinds: Sequence[int], need_x: Sequence[bool]) -> list[Tensor]:
+    found: list[Tensor] = []
+    for kind, need, own in zip(kinds, need_x, in_groups(tensors, _GRADIENTS), strict=True):
+        gates, h, _, _, x, weight_ih, weight_hh, *_, d_h, d_c = own
+        width, units = weight_hh.shape
+        _, d_h, d_c = _arriving(kind, gates, h, units, d_h, d_c)
+        d_x = x.new_empty(len(x) + 1 if need else 0, x.shape[1])
+        d_bias = gates.new_empty(width + (units if kind == GRU else 0))
+        found += [d_x, d_h, d_c, torch.empty_like(weight_ih), torch.empty_like(weight_hh), d_bias]
+    return found
+
+
+for _name, _implementation, _shapes in (
+    ("recurrences", _recurrences, _forward_shapes),
+    ("recurrences_backward", _recurrences_backward, _backward_shapes),
+    ("recurrences_gradients", _recurrences_gradients, _gradient_shapes),
+):
+    _OPS.impl(_name, _implementation, "CPU")
+    torch.library.register_fake(f"corecur::{_name}", _shapes, lib=_OPS)
