@@ -14,7 +14,9 @@ from corecur import kernels
 from corecur.errors import ConfigError
 from corecur.kernels.cell import RECURRENCES
 from corecur.kernels.choose import KERNELS, OWN, Choice, Request, asking_for, choose, explain, last_path
+from corecur.kernels.library import PROCESSORS
 from corecur.layers.activation import ACTIVATIONS
+from corecur.layers.bidirectional import Bidirectional
 from corecur.layers.lstm import LSTM
 from corecur.layers.simple_rnn import SimpleRNN
 from tests.kernels.needs_kernels import needs_kernels
@@ -89,7 +91,7 @@ def test_the_native_kernels_come_first(request_: Request) -> None:
 
 @needs_kernels
 @pytest.mark.parametrize(
-    ("changed", "on_intel", "elsewhere"),
+    ("changed", "on_intel", "on_zen_5"),
     [
         ({}, "fused", "fused"),
         ({"kind": "gru"}, "native", "native"),
@@ -104,17 +106,17 @@ def test_the_native_kernels_come_first(request_: Request) -> None:
         ({"zoneout": True}, "native", "native"),
     ],
 )
-@pytest.mark.parametrize("intel", [True, False])
+@pytest.mark.parametrize("processor", PROCESSORS)
 def test_torch_trains_an_lstm_of_many_units_on_few_rows(
     changed: dict[str, Any],
     on_intel: str,
-    elsewhere: str,
-    intel: bool,
+    on_zen_5: str,
+    processor: str,
     two_threads: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(importlib.import_module("corecur.kernels.choose"), "by_intel", lambda: intel)
-    kernel = on_intel if intel else elsewhere
+    monkeypatch.setattr(importlib.import_module("corecur.kernels.choose"), "processor", lambda: processor)
+    kernel = {"intel": on_intel, "zen 5": on_zen_5, "other": "native"}[processor]
     asked = {"kind": "lstm", "units": 512, "trained_rows": 16} | changed
     choice = choose(Request(**asked))
     assert choice.kernel == kernel
@@ -133,8 +135,26 @@ def test_one_thread_trains_it_by_our_own_kernel() -> None:
         torch.set_num_threads(before)
 
 
+def on_zen_5(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choose as such a processor does, whatever was chosen before."""
+    module = importlib.import_module("corecur.kernels.choose")
+    monkeypatch.setattr(module, "processor", lambda: "zen 5")
+    monkeypatch.setattr(module, "_choose_again", module._choose_again.__wrapped__)
+
+
 @needs_kernels
-def test_only_whole_rows_in_training_are_told_to_the_choice(two_threads: None) -> None:
+@pytest.mark.parametrize(("rows", "kernel"), [(1, "native"), (2, "fused")])
+def test_one_row_in_both_directions_is_work_for_two_threads(
+    rows: int, kernel: str, two_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_zen_5(monkeypatch)
+    Bidirectional(LSTM(264))(torch.randn(rows, 3, 4))
+    assert (last_path() or Choice("", "")).kernel == kernel
+
+
+@needs_kernels
+def test_only_whole_rows_in_training_are_told_to_the_choice(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_zen_5(monkeypatch)
     layer, x = LSTM(264), torch.randn(2, 3, 4)
     taken = []
     for run in (

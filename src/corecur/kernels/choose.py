@@ -21,7 +21,7 @@ from corecur.errors import ConfigError, unknown_name
 from corecur.kernels.cell import Result, Work
 from corecur.kernels.convolution_kernels import CONVOLUTIONS, ConvolutionRequest
 from corecur.kernels.fused import OPERATIONS, follows_autocast, lstm_follows, run_fused
-from corecur.kernels.library import by_intel, info, native, threads
+from corecur.kernels.library import info, native, processor, threads
 from corecur.kernels.native import KINDS, run_native, run_native_together
 from corecur.kernels.native_rows import KINDS as ROW_KINDS
 from corecur.kernels.native_rows import run_rows
@@ -61,9 +61,11 @@ class Request:
 #: one (two cores of 2 MB each, 64 steps, how many times as fast as ours: 288 units and 8 rows 1.16, 448 and 1 row 1.8,
 #: 512 and 8 1.5, 16 1.1, 24 0.95, 768 and 1 1.1; 256 units and 8 rows 1.0; 1024 and 1 to 4 rows 0.9).
 SPREAD_UNITS, SPREAD_ROWS = range(257, 1024), 8
-#: On processors that are not Intel's (two cores of an AMD one, 1 MB each) so does one row alone from fewer units on
-#: (100 and 512 steps: 192 units 1.02, 224 1.15 to 1.2, 256 1.3), and any number of rows with many units (64 steps: 640
-#: units and 24 to 64 rows 1.0, 768 and 16 to 128 rows 1.05, 1024 and 8 to 128 1.4 to 1.08, 1536 1.6 to 1.1).
+#: On AMD's Zen 5 (two cores of 1 MB each) so does one row alone from fewer units on (100 and 512 steps: 192 units 1.02,
+#: 224 1.15 to 1.2, 256 1.3), and any number of rows with many units (64 steps: 640 units and 24 to 64 rows 1.0, 768 and
+#: 16 to 128 rows 1.05, 1024 and 8 to 128 1.4 to 1.08, 1536 1.6 to 1.1). Zen 4 multiplies half as fast and reads weights
+#: as fast: there ours is the faster one nearly everywhere (64 steps, 256 to 1024 units, 1 to 32 rows: torch 0.7 to 0.9;
+#: 1 row with 288 to 512 units 0.7 to 1.16).
 ALONE_UNITS, MANY_UNITS = 224, 768
 
 
@@ -131,10 +133,10 @@ def _torch_spreads(request: Request) -> bool:
     cores, rows, units = threads(), request.trained_rows, request.units
     if request.kind != "lstm" or cores == 1 or rows == 0 or _fused_refuses(request) is not None:
         return False
-    few = rows <= SPREAD_ROWS * cores
-    if by_intel():
-        return few and units in SPREAD_UNITS
-    return units >= (ALONE_UNITS if rows == 1 else SPREAD_UNITS.start if few else MANY_UNITS)
+    few, kind = rows <= SPREAD_ROWS * cores, processor()
+    if kind == "zen 5":
+        return units >= (ALONE_UNITS if rows == 1 else SPREAD_UNITS.start if few else MANY_UNITS)
+    return kind == "intel" and few and units in SPREAD_UNITS
 
 
 def _run_native(work: Work) -> Result:
@@ -300,7 +302,10 @@ def run(request: Request, work: Work) -> Result:
 
 def run_together(asked: Sequence[tuple[Request, Work]]) -> list[Result]:
     """The same for several works, none of which needs what another gives: at once where their kernel can do that."""
-    kernels, works = [KERNELS[decide(request).kernel] for request, _ in asked], [work for _, work in asked]
+    requests, works = zip(*asked, strict=True)
+    if len(works) > 1 and requests[0].trained_rows == 1:  # each row has a thread: torch gains nothing by sharing units
+        requests = tuple(dataclasses.replace(request, trained_rows=0) for request in requests)
+    kernels = [KERNELS[decide(request).kernel] for request in requests]
     alike = len({(kernel.what, work.kind) for kernel, work in zip(kernels, works, strict=True)}) == 1
     if alike and not any(work.recompute for work in works):
         return _run_by(kernels[0], works)

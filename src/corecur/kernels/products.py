@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from corecur.kernels.library import by_intel, info, native, table, threads
+from corecur.kernels.library import info, native, processor, table, threads
 from corecur.kernels.native_softmax import time_first
 from corecur.kernels.traced import traced_by
 
@@ -82,7 +82,7 @@ def _is_faster(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
     return (
         rows * depth * columns >= _WORTH_A_CALL
         and rows >= _WORTH_PACKING
-        and (columns <= _NARROW or not by_intel())
+        and (columns <= _NARROW or processor() != "intel")
         and 1 in a.stride()
         and len(b) == depth
         and (bias is None or (bias.shape == (columns,) and bias.stride() == (1,)))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from corecur.kernels.library import Struct, by_intel, second_cache, table, threads
+from corecur.kernels.library import Struct, processor, second_cache, table, threads
 from corecur.kernels.products import product
 
 #: The number of GRU, and those of kinds with a cell, in csrc/recurrent.cpp.
@@ -67,10 +67,10 @@ def _kept(batch: int, real: int, training: bool, outputs: bool) -> tuple[int, in
 
 #: Rows that a thread sums up at once (csrc/gradients.hpp), and weights so few that it does so with few rows of a step.
 _SUMMED_ROWS, _FEW_WEIGHTS = 128, 1 << 15
-#: How many times the weights' gradients must fit into a second cache on Intel's processors and on others (measured with
-#: 2 MB, where MKL's products are the other way, and on an AMD one with 1 MB: 128 units 1.05 to 1.4 times as fast, 256
-#: units 0.96 to 1.3).
-_CACHES_PER_SUM = {True: 4, False: 1}
+#: How many times the weights' gradients must fit into a second cache on Intel's processors, where MKL's products are
+#: the other way (measured with 2 MB). On others once is enough (AMD's with 1 MB, times as fast: Zen 5 128 units 1.05 to
+#: 1.4, 256 units 0.96 to 1.3; Zen 4 64 and 128 units 1.06 to 1.11, 256 units 1.0 to 1.06).
+_CACHES_PER_SUM = 4
 #: Rows of a step that one thread needs to multiply the input in the loop over time as fast as all steps at once.
 _ENOUGH_ROWS = 4
 
@@ -89,7 +89,7 @@ def sums_up(kind: int, x: Tensor, batch: int, units: int, count: int) -> bool:
     weights = (features + units) * _GATES[kind] * units
     rows = _ENOUGH_ROWS if weights <= _FEW_WEIGHTS else 4 * _ENOUGH_ROWS
     repays = batch >= rows * shares and real >= 2 * _SUMMED_ROWS * shares
-    return repays and weights * x.element_size() <= second_cache() // _CACHES_PER_SUM[by_intel()]
+    return repays and weights * x.element_size() <= second_cache() // (_CACHES_PER_SUM if processor() == "intel" else 1)
 
 
 class _Call(NamedTuple):

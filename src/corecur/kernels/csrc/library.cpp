@@ -1,4 +1,8 @@
 // What the library shows to Python: which instruction set runs, whose threads, and the kernels behind both.
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <cstddef>
 #include <cstring>
 
@@ -88,14 +92,18 @@ CORECUR_PUBLIC const CorecurKernels* corecur_kernels(const char* name) {
   return found;
 }
 
-// Whether the processor is one of Intel's.
-CORECUR_PUBLIC int corecur_by_intel() {
+// The kind of processor, as far as a choice of kernels depends on it: a place in PROCESSORS of kernels/library.py.
+CORECUR_PUBLIC int corecur_processor() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  return __builtin_cpu_is("intel") != 0;
-#else
-  return 0;
+  if (__builtin_cpu_is("intel")) return 1;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__builtin_cpu_is("amd") && __get_cpuid(1, &a, &b, &c, &d)) {
+    const unsigned family = (a >> 8 & 15) + (a >> 20 & 255);
+    if (family >= 0x1a) return 2;
+  }
 #endif
+  return 0;
 }
 
 CORECUR_PUBLIC void corecur_use_threads_of(void* region, void* number, void* count) {
