@@ -1,7 +1,7 @@
 """``recurrent``: each recurrent cell beside torch's, Keras' and a loop by hand: time and memory of a step.
 
 The baseline that native kernels are measured against; it has no target. 40 steps of 64 features, 128 units, batch 64,
-outputs at every step; masked rows have 10 to 40 real steps. Before the clock runs, outputs at all real steps and, in
+outputs at every step; masked rows have 10 to 40 real steps, and few rows 100 steps. Before the clock runs, outputs at all real steps and, in
 training, the norms of the gradients of all kernels must agree to 1e-4. The share of the peak counts the products that
 real steps need, so that work on padding lowers it. Recurrent dropout is off in the proof, where contenders would draw
 other patterns, and on in the times.
@@ -29,6 +29,9 @@ JOBS: tuple[tuple[str, Job, tuple[str, ...], bool], ...] = (
     ("GRU 128 × 2, padded left", Job("gru", 2, "left"), ("packed",), False),
     ("LSTM 128, both ways", Job("lstm", both_ways=True), ("nn",), True),
     ("LSTM 128, both ways, padded right", Job("lstm", 1, "right", both_ways=True), ("packed",), False),
+    ("LSTM 128, both ways, few rows: 1", Job("lstm", both_ways=True, batch=1, steps=100), ("nn",), True),
+    ("GRU 128, both ways, few rows: 8", Job("gru", both_ways=True, batch=8, steps=100), ("nn",), True),
+    ("LSTM 128 × 2, few rows: 1", Job("lstm", 2, batch=1, steps=100), ("nn",), True),
     ("GRU 128, reset_after=False", Job("classic_gru"), ("by hand",), True),
     ("LSTM 128, layer_norm", Job("layer_norm_lstm"), ("by hand",), False),
     ("LSTM 128, peephole", Job("peephole_lstm"), ("by hand",), False),

@@ -92,7 +92,8 @@ class TorchWork:
         """Which kernel ran, and the memory of a step."""
         with Operations() as seen, torch.set_grad_enabled(self.job.training):
             self.outputs()
-        return {"kernel": self.kernel(seen.recurrence), "peak MiB": peak_megabytes(self.step)}
+        memory = peak_megabytes(self.step)  # also the run that ``last_path`` tells of: unwatched, as those on the clock
+        return {"kernel": self.kernel(seen.recurrence), "peak MiB": memory}
 
     def kernel(self, engine: str) -> str:
         """The kernel's name, given what torch ran inside."""

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from corecur.errors import ConfigError, ShapeError
-from corecur.layers.conv import Conv2D
-from corecur.layers.conv_chain import LONGEST, run_chain
 from corecur.layers.layer import Layer, snake_case
 from corecur.layers.masks import call_plain, mask_of, with_mask
+from corecur.layers.row import longest_row, run_together
 from corecur.layers.symbolic import Node, SymbolicTensor, replace_symbols, symbols_in
 
 
@@ -42,7 +41,7 @@ class Graph:
             )
 
     def _find_chains(self) -> list[list[Node]]:
-        """For each node that calls a Conv2D: it and those that alone follow from it, which may run together."""
+        """For each node: it and those that alone follow from it, where they may run together."""
         users: dict[int, list[Node]] = {}
         for node in self.nodes:
             for symbol in node.inputs:
@@ -50,8 +49,8 @@ class Graph:
         asked_for = {id(symbol) for symbol in symbols_in(self.outputs)}
         chains = []
         for node in self.nodes:
-            chain = [node] if type(node.layer) is Conv2D and _is_simple(node) else []
-            while chain and len(chain) < LONGEST and id(chain[-1].outputs[0]) not in asked_for:
+            longest, chain = longest_row(node.layer), [node] if _is_simple(node) else []
+            while chain and len(chain) < longest and id(chain[-1].outputs[0]) not in asked_for:
                 following = users.get(id(chain[-1].outputs[0]), [])
                 if len(following) != 1 or not _is_simple(following[0]):
                     break
@@ -77,7 +76,7 @@ class Graph:
         for node, chain in zip(self.nodes, self._chains, strict=True):
             if id(node) in done:
                 continue
-            found = run_chain([each.layer for each in chain], values[id(node.args[0])]) if chain else None
+            found = run_together([each.layer for each in chain], values[id(node.args[0])]) if chain else None
             if chain and found is not None:
                 values[id(chain[found[1] - 1].outputs[0])] = found[0]
                 done |= {id(each) for each in chain[: found[1]]}

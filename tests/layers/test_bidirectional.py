@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from corecur.errors import ConfigError, ShapeError
+from corecur.kernels.native_step import Stage
 from corecur.layers import GRU, LSTM, RNN, Bidirectional, ConvLSTM2D, Dense, LSTMCell, SimpleRNN
 from corecur.layers.masks import mask_of, with_mask
 from corecur.layers.recurrent import Reading, carrying_state
@@ -276,3 +277,27 @@ def test_a_layer_of_ones_own_keeps_its_results() -> None:
     plain(x)
     plain.load_state_dict(layer.state_dict())
     torch.testing.assert_close(y, 2 * plain(x))
+
+
+@needs_kernels
+def test_both_directions_of_one_row_are_answered_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    counts: list[int] = []
+    real = Stage.at_once
+
+    def counted(stages: Any, inputs: Any, states: Any) -> Any:
+        counts.append(len(stages))
+        return real(stages, inputs, states)
+
+    monkeypatch.setattr(Stage, "at_once", staticmethod(counted))
+    layer, x = Bidirectional(LSTM(64, return_sequences=True)), torch.randn(1, 60, 5)
+    try:
+        with torch.no_grad():
+            y = layer(x)
+            torch.testing.assert_close(y[..., :64], layer.forward_layer(x))
+            torch.testing.assert_close(y[..., 64:], layer.backward_layer(x).flip(1))
+            layer(x[:, :2])  # too little work for a second thread
+    finally:
+        torch.set_num_threads(before)
+    assert counts == [2]

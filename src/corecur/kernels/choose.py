@@ -312,6 +312,14 @@ def run_together(asked: Sequence[tuple[Request, Work]]) -> list[Result]:
     return [_run_by(kernel, [work])[0] for kernel, work in zip(kernels, works, strict=True)]
 
 
+def run_stacked(asked: Sequence[tuple[Request, Work]]) -> list[Result] | None:
+    """The works of one row where each reads the outputs of the one before it, ``x`` being the first one's, at the same
+    time; None where no kernel does that."""
+    if any(decide(request).kernel != "native step" for request, _ in asked):
+        return None
+    return run_steps_together([work for _, work in asked], stacked=True)
+
+
 def _run_by(kernel: Kernel, works: Sequence[Work]) -> list[Result]:
     """Works by this kernel, in float32 unless it follows autocast."""
     first, device = works[0], works[0].x.device.type

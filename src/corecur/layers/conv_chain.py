@@ -16,10 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from corecur.layers.activation import Activation, ReLU
-from corecur.layers.conv import Conv2D
 from corecur.layers.conv_block import native_activation
-from corecur.layers.layer import Layer
-from corecur.layers.masks import call_plain, mask_of
+from corecur.layers.masks import mask_of
 from corecur.layers.norm import BatchNormalization
 from corecur.layers.plain import hooked_everywhere, is_plain
 from corecur.layers.pool import AveragePooling2D, MaxPooling2D
@@ -83,25 +81,6 @@ def run_chain(layers: Sequence[Any], x: Any) -> tuple[Tensor, int] | None:
         weight, bias = _folded(chain.norm, weight, bias)
     y = conv.run_native(x, weight, bias, activation=chain.activation or "linear", pool=chain.pool)
     return None if y is None else (y, chain.layers)
-
-
-def run_layers(layers: Sequence[Any], x: Any) -> Any:
-    """What layers (or any modules) in a row make of ``x``.
-
-    >>> run_layers([ReLU(), nn.Flatten()], torch.tensor([[[-1.0], [2.0]]]))
-    tensor([[0., 2.]])
-    """
-    at = 0
-    while at < len(layers):
-        layer = layers[at]
-        found = run_chain(layers[at : at + LONGEST], x) if type(layer) is Conv2D else None
-        if found is None:
-            x = layer(x) if isinstance(layer, Layer) else call_plain(layer, x)
-            at += 1
-        else:
-            x, passed = found
-            at += passed
-    return x
 
 
 def _chain(layers: Sequence[Any]) -> _Chain:

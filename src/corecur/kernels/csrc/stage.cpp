@@ -279,7 +279,7 @@ void run_steps(const CorecurSteps& job, Index first, Index last) {
 }
 
 // Steps that a stage goes ahead of the next one: enough for an input's part at once, and to be worth a meeting.
-constexpr Index STACKED_STEPS = 8;
+constexpr Index STACKED_STEPS = 4;
 
 }  // namespace
 
