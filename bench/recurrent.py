@@ -1,10 +1,10 @@
 """``recurrent``: each recurrent cell beside torch's, Keras' and a loop by hand: time and memory of a step.
 
 The baseline that native kernels are measured against; it has no target. 40 steps of 64 features, 128 units, batch 64,
-outputs at every step; masked rows have 10 to 40 real steps, and few rows 100 steps. Before the clock runs, outputs at all real steps and, in
-training, the norms of the gradients of all kernels must agree to 1e-4. The share of the peak counts the products that
-real steps need, so that work on padding lowers it. Recurrent dropout is off in the proof, where contenders would draw
-other patterns, and on in the times.
+outputs at every step; masked rows have 10 to 40 real steps, and few rows 100 steps. Before the clock runs, outputs at
+all real steps and, in training, the norms of the gradients of all kernels must agree to 1e-4. The share of the peak
+counts the products that real steps need, so that work on padding lowers it. Recurrent dropout is off in the proof,
+where contenders would draw other patterns, and on in the times.
 
 Ratios are to the first contender: ``torch.nn``'s layer; packed, where rows are padded; a loop by hand, where torch has
 no such layer. Contenders of one library share a process over all cases, one case after the other.
