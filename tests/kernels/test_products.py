@@ -40,6 +40,12 @@ def factors(rows: int, depth: int, columns: int, form: str) -> tuple[Tensor, Ten
     return (a if form == "rows" else a.t()), torch.randn(depth, columns, generator=generator)
 
 
+@pytest.fixture
+def wherever_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel is taken with an instruction set too with which it was not measured."""
+    monkeypatch.setattr(products, "measured", lambda: True)
+
+
 def is_ours(y: Tensor) -> bool:
     """Whether the linear layer's own function made it, and no operation of torch's."""
     node: Any = y.grad_fn
@@ -166,7 +172,7 @@ def test_linear_and_its_gradients_are_those_of_torch(
 
 @needs_kernels
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of torch's own forward mode
-def test_what_looks_over_torchs_shoulder_sees_a_dense_layer() -> None:
+def test_what_looks_over_torchs_shoulder_sees_a_dense_layer(wherever_built: None) -> None:
     layer, x = Dense(32), torch.randn(256, 300)
     layer(x)
     assert is_ours(layer(x))
@@ -193,7 +199,7 @@ def test_what_looks_over_torchs_shoulder_sees_a_dense_layer() -> None:
 
 
 @needs_kernels
-def test_gradients_of_gradients() -> None:
+def test_gradients_of_gradients(wherever_built: None) -> None:
     x, weight = torch.randn(256, 300, requires_grad=True), torch.randn(30, 300, requires_grad=True)
     assert is_ours(linear(x, weight))
     found = []
@@ -205,7 +211,7 @@ def test_gradients_of_gradients() -> None:
 
 
 @needs_kernels
-def test_frozen_weights_and_what_is_no_number() -> None:
+def test_frozen_weights_and_what_is_no_number(wherever_built: None) -> None:
     x, weight, bias = torch.randn(256, 300), torch.randn(30, 300), torch.randn(30, requires_grad=True)
     x[3, 5] = float("nan")
     y = linear(x, weight, bias)

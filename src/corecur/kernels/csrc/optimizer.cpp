@@ -167,6 +167,13 @@ struct Flushing {
     if (on) _mm_setcsr(before | 0x8040);  // results, and operands
   }
   ~Flushing() { _mm_setcsr(before); }
+#elif defined(__aarch64__)
+  std::uint64_t before;
+  explicit Flushing(bool on) {
+    asm volatile("mrs %0, fpcr" : "=r"(before));
+    if (on) asm volatile("msr fpcr, %0" : : "r"(before | 1u << 24) : "memory");  // results, and operands
+  }
+  ~Flushing() { asm volatile("msr fpcr, %0" : : "r"(before) : "memory"); }
 #else
   explicit Flushing(bool) {}
 #endif
