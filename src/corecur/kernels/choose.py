@@ -64,9 +64,10 @@ SPREAD_UNITS, SPREAD_ROWS = range(257, 1024), 8
 #: On AMD's Zen 5 (two cores of 1 MB each) so does one row alone from fewer units on (100 and 512 steps: 192 units 1.02,
 #: 224 1.15 to 1.2, 256 1.3), and any number of rows with many units (64 steps: 640 units and 24 to 64 rows 1.0, 768 and
 #: 16 to 128 rows 1.05, 1024 and 8 to 128 1.4 to 1.08, 1536 1.6 to 1.1). Zen 4 multiplies half as fast and reads weights
-#: as fast: there ours is the faster one nearly everywhere (64 steps, 256 to 1024 units, 1 to 32 rows: torch 0.7 to 0.9;
-#: 1 row with 288 to 512 units 0.7 to 1.16).
-ALONE_UNITS, MANY_UNITS = 224, 768
+#: as fast: there, and where nothing was measured, it is one row alone of so many units that is left to torch (28, 100
+#: and 400 steps: 192 units 0.87 to 1.04, 224 to 480 units 1.0 to 1.25, 512 0.7 to 1.1; 2 to 32 rows, or more units, 0.7
+#: to 0.95).
+ALONE_UNITS, MOST_ALONE, MANY_UNITS = 224, 512, 768
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,9 @@ def _torch_spreads(request: Request) -> bool:
     few, kind = rows <= SPREAD_ROWS * cores, processor()
     if kind == "zen 5":
         return units >= (ALONE_UNITS if rows == 1 else SPREAD_UNITS.start if few else MANY_UNITS)
-    return kind == "intel" and few and units in SPREAD_UNITS
+    if kind == "intel":
+        return few and units in SPREAD_UNITS
+    return rows == 1 and ALONE_UNITS <= units <= MOST_ALONE
 
 
 def _run_native(work: Work) -> Result:

@@ -37,9 +37,9 @@ class _Job(Struct):
         *(
             (name, ctypes.c_void_p)
             for name in (
-                "sizes", "offsets", "x", "weight_ih", "bias", "gates", "h", "c", "extra", "weight", "bias_apart",
-                "peephole", "dropout", "zoneout_h", "zoneout_c", "packed", "d_outputs", "d_h", "d_c", "d_gates", "sums",
-                "packed_ih", "d_x", "d_weight_ih", "d_weight", "d_bias",
+                "sizes", "offsets", "x", "weight_ih", "bias", "first_h", "first_c", "gates", "h", "c", "extra",
+                "weight", "bias_apart", "peephole", "dropout", "zoneout_h", "zoneout_c", "packed", "d_outputs", "d_h",
+                "d_c", "d_gates", "sums", "packed_ih", "d_x", "d_weight_ih", "d_weight", "d_bias",
             )
         ),
     ]  # fmt: skip
@@ -163,19 +163,15 @@ def _forward_call(
         gates = product(x, weight_ih.t(), bias=bias)
     rows, cell_rows = _kept(batch, real, training, outputs)
     states, cells = _rows_of(x, rows, units), x.new_empty(0 if c is None else cell_rows, units)
-    for first, kept in ((h, states), (c, cells)):
-        if first is not None:
-            kept[:batch] = first
-            kept[batch:][-1:] = 0  # the row of zeros, where every row is kept
     extra = x.new_empty(real if kind == GRU and training else 0, units)
     packed = x.new_empty(_room(units, kind, features if inside else 0, back=False))
     masked = None if dropout is None else x.new_empty(batch, units)
     job = _Job.of(
         kind=kind, training=training, rolling=not (training or outputs), steps=len(sizes), batch=batch, units=units,
         features=features, h_stride=states.stride(0), sizes=sizes, offsets=offsets, x=x if inside else None,
-        weight_ih=weight_ih, bias=bias, gates=gates, h=states, c=cells, extra=extra, weight=weight_hh,
-        bias_apart=bias_apart, peephole=peephole, dropout=dropout, zoneout_h=zoneout_h, zoneout_c=zoneout_c,
-        packed=packed, d_h=masked,
+        weight_ih=weight_ih, bias=bias, first_h=h, first_c=c, gates=gates, h=states, c=cells, extra=extra,
+        weight=weight_hh, bias_apart=bias_apart, peephole=peephole, dropout=dropout, zoneout_h=zoneout_h,
+        zoneout_c=zoneout_c, packed=packed, d_h=masked,
     )  # fmt: skip
     return _Call(job, [gates, states, cells, extra], (packed, masked))
 

@@ -249,6 +249,11 @@ void forward_rows(const Job& job, Share share) {
   constexpr int EACH = Cell::VECTORS / Cell::GATES;
   const Index units = job.units, panels = ceiling(units, UNITS<Cell>);
   const Index depth = units + (job.x ? job.features : 0);
+  for (Index row = share.first; row < share.last; ++row) {
+    std::memcpy(job.h + row * job.h_stride, job.first_h + row * units, sizeof(float) * static_cast<std::size_t>(units));
+    if (job.first_c)
+      std::memcpy(job.c + row * units, job.first_c + row * units, sizeof(float) * static_cast<std::size_t>(units));
+  }
   Index before = share.first;  // where h holds the state before the step
   auto running = [&](Index t) {
     const Index rows = t < job.steps ? (job.sizes[t] < share.last ? job.sizes[t] : share.last) - share.first : 0;
@@ -377,6 +382,14 @@ constexpr Kind kind_of() {
 constexpr Kind KINDS[] = {kind_of<SimpleRnn<false>>(), kind_of<SimpleRnn<true>>(), kind_of<Lstm<false>>(),
                           kind_of<Lstm<true>>(), kind_of<Gru>()};
 
+// The row of zeros behind the states, where all of them are kept.
+void end_states(const Job& job) {
+  const std::size_t size = sizeof(float) * static_cast<std::size_t>(job.units);
+  const Index end = job.batch + (job.steps > 0 ? job.offsets[job.steps - 1] + job.sizes[job.steps - 1] : 0);
+  if (!job.rolling) std::memset(job.h + end * job.h_stride, 0, size);
+  if (job.first_c && job.training) std::memset(job.c + end * job.units, 0, size);
+}
+
 // Into how many shares the rows of each job are divided, so that each thread has as many of them; none without a row.
 int shares_of(const Job* jobs, int count, int threads) {
   Index shares = threads / std::gcd(threads, count > 0 ? count : 1);
@@ -401,6 +414,7 @@ int over_sequence(const CorecurRecurrent* jobs, int count, int threads) {
     parallel(static_cast<int>(panels), threads,
              [&](int panel) { (BACKWARD ? kind.pack_backward : kind.pack_forward)(job, panel); });
   }
+  for (int n = 0; !BACKWARD && n < count; ++n) end_states(jobs[n]);
   const int shares = shares_of(jobs, count, threads);
   for (int n = 0; BACKWARD && n < count; ++n) {
     const Job& job = jobs[n];

@@ -18,9 +18,11 @@ struct CorecurRecurrent {
   const float* x;               // (N, C), or null where `gates` holds the input's part already, biases included
   const float* weight_ih;       // (G, C)
   const float* bias;            // (G) or null: of the input's part
+  const float* first_h;         // (B, H): the states before the first step
+  const float* first_c;         // (B, H) or null
   float* gates;                 // (N, G): the gates' values in training
-  float* h;                     // (B + N, H): the first state, then the outputs; rolling (2 B, H): the first, then the last
-  float* c;                     // (B + N, H), the same for the cell; (B, H) without training: the first, then the last
+  float* h;  // (B + N + 1, H): the first state, the outputs, and zeros; rolling (2 B, H): the first, then the last
+  float* c;  // the same for the cell; (B, H) without training: the first, then the last
   float* extra;                 // (N, H): GRU's recurrent part of n
   const float* weight;          // (G, H)
   const float* bias_apart;      // (H) or null: GRU's recurrent bias of n
