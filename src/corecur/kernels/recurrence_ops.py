@@ -71,13 +71,20 @@ _SUMMED_ROWS, _FEW_WEIGHTS = 128, 1 << 15
 #: the other way (measured with 2 MB). On others once is enough (AMD's with 1 MB, times as fast: Zen 5 128 units 1.05 to
 #: 1.4, 256 units 0.96 to 1.3; Zen 4 64 and 128 units 1.06 to 1.11, 256 units 1.0 to 1.06).
 _CACHES_PER_SUM = 4
-#: Rows of a step that one thread needs to multiply the input in the loop over time as fast as all steps at once.
-_ENOUGH_ROWS = 4
+#: Rows of a step that one thread needs to multiply the input in the loop over time as fast as all steps at once; and
+#: with so many weights that they come from memory at every step (LSTM 1024 and 16 rows on two cores: 1.12 times as slow
+#: in the loop, with 8 rows 1.33; 1536 1.25 and 1.45; with 32 rows 0.97 and 1.04).
+_ENOUGH_ROWS, _MANY_WEIGHTS, _ENOUGH_FOR_MANY = 4, 1 << 22, 9
 
 
 def _tiles(columns: int) -> int:
     """Columns with those that whole tiles have beyond the last, whatever the instruction set."""
     return -(-columns // 32) * 32
+
+
+def _weights(kind: int, features: int, units: int) -> int:
+    """How many there are of the input and of the state before."""
+    return (features + units) * _GATES[kind] * units
 
 
 def sums_up(kind: int, x: Tensor, batch: int, units: int, count: int) -> bool:
@@ -86,7 +93,7 @@ def sums_up(kind: int, x: Tensor, batch: int, units: int, count: int) -> bool:
     It is about one of ``count`` recurrences at the same time.
     """
     (real, features), shares = x.shape, _shares(count)
-    weights = (features + units) * _GATES[kind] * units
+    weights = _weights(kind, features, units)
     rows = _ENOUGH_ROWS if weights <= _FEW_WEIGHTS else 4 * _ENOUGH_ROWS
     repays = batch >= rows * shares and real >= 2 * _SUMMED_ROWS * shares
     return repays and weights * x.element_size() <= second_cache() // (_CACHES_PER_SUM if processor() == "intel" else 1)
@@ -156,7 +163,8 @@ def _forward_call(
     so of h where its outputs are not asked for.
     """
     batch, units, (real, features) = len(h), weight_hh.shape[1], x.shape
-    inside = real >= _ENOUGH_ROWS * shares * len(sizes)
+    many = _weights(kind, features, units) >= _MANY_WEIGHTS
+    inside = real >= (_ENOUGH_FOR_MANY if many else _ENOUGH_ROWS) * shares * len(sizes)
     if inside:
         gates = x.new_empty(real if training else 0, _GATES[kind] * units)
     else:
