@@ -136,7 +136,7 @@ class Ours(TorchWork):
     def kernel(self, engine: str) -> str:
         path = last_path()
         name = path.kernel if path else "none"
-        return name if name == "native" else f"{name}, {engine}"
+        return name if name.startswith("native") else f"{name}, {engine}"
 
 
 def own_layer(job: Job) -> nn.Module:
