@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from corecur.errors import ConfigError, ShapeError
 from corecur.layers.layer import Layer, snake_case
 from corecur.layers.masks import call_plain, mask_of, with_mask
-from corecur.layers.row import longest_row, run_together
+from corecur.layers.successive import most_at_once, run_at_once
 from corecur.layers.symbolic import Node, SymbolicTensor, replace_symbols, symbols_in
 
 
@@ -49,7 +49,7 @@ class Graph:
         asked_for = {id(symbol) for symbol in symbols_in(self.outputs)}
         chains = []
         for node in self.nodes:
-            longest, chain = longest_row(node.layer), [node] if _is_simple(node) else []
+            longest, chain = most_at_once(node.layer), [node] if _is_simple(node) else []
             while chain and len(chain) < longest and id(chain[-1].outputs[0]) not in asked_for:
                 following = users.get(id(chain[-1].outputs[0]), [])
                 if len(following) != 1 or not _is_simple(following[0]):
@@ -76,7 +76,7 @@ class Graph:
         for node, chain in zip(self.nodes, self._chains, strict=True):
             if id(node) in done:
                 continue
-            found = run_together([each.layer for each in chain], values[id(node.args[0])]) if chain else None
+            found = run_at_once([each.layer for each in chain], values[id(node.args[0])]) if chain else None
             if chain and found is not None:
                 values[id(chain[found[1] - 1].outputs[0])] = found[0]
                 done |= {id(each) for each in chain[: found[1]]}

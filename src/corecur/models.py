@@ -33,7 +33,7 @@ from corecur.errors import ConfigError, ShapeError
 from corecur.graph import Graph, as_input, unique_names
 from corecur.layers.layer import Layer
 from corecur.layers.recurrent import reset_states
-from corecur.layers.row import run_layers
+from corecur.layers.successive import run_layers
 from corecur.layers.symbolic import Shape, SymbolicTensor, call_symbolically, symbols_in
 
 

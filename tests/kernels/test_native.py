@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -34,8 +34,9 @@ from corecur.layers import GRU, LSTM, Bidirectional, SimpleRNN
 from tests.kernels.instruction_sets import isa
 from tests.kernels.native_work import EVERY, Calls, assert_as_exact_as_torch, changed, drawn, leaves, objective, results
 from tests.kernels.needs_kernels import needs_kernels
+from tests.kernels.threads import threads
 
-__all__ = ["isa"]
+__all__ = ["isa", "threads"]
 pytestmark = needs_kernels
 
 every_kind = pytest.mark.parametrize("kind", EVERY, ids=" ".join)
@@ -48,15 +49,6 @@ LAYERS: dict[str, Any] = {
     "both ways": lambda **o: Bidirectional(LSTM(7, **o)),
 }
 every_layer = pytest.mark.parametrize("name", LAYERS)
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[Callable[[int], None]]:
-    """One thread, so that a busy machine does not wait for itself at every small operation; a test may set more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 @st.composite

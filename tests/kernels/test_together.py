@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -18,17 +18,10 @@ from corecur.kernels.native import run_native, run_native_together
 from corecur.kernels.native_step import run_steps, run_steps_together
 from tests.kernels.native_work import EVERY, assert_as_exact_as_torch, drawn, leaves, objective
 from tests.kernels.needs_kernels import needs_kernels
+from tests.kernels.threads import threads
 
+__all__ = ["threads"]
 pytestmark = needs_kernels
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[Callable[[int], None]]:
-    """Sets how many threads there are until the end of the test; one to begin with."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 @st.composite

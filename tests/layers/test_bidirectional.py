@@ -11,15 +11,17 @@ import torch
 from torch import nn
 
 from corecur.errors import ConfigError, ShapeError
-from corecur.kernels.native_step import Stage
 from corecur.layers import GRU, LSTM, RNN, Bidirectional, ConvLSTM2D, Dense, LSTMCell, SimpleRNN
 from corecur.layers.masks import mask_of, with_mask
 from corecur.layers.recurrent import Reading, carrying_state
 from corecur.models import Input, Model, Sequential
+from tests.kernels.at_once import at_once
 from tests.kernels.native_work import Calls
 from tests.kernels.needs_kernels import needs_kernels
 
 from .sequences import MASK, OwnCell, made, poisoned
+
+__all__ = ["at_once"]
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(SimpleRNN, nn.RNN), (LSTM, nn.LSTM), (GRU, nn.GRU)])
@@ -280,17 +282,9 @@ def test_a_layer_of_ones_own_keeps_its_results() -> None:
 
 
 @needs_kernels
-def test_both_directions_of_one_row_are_answered_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_directions_of_one_row_are_answered_at_the_same_time(at_once: list[int]) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    counts: list[int] = []
-    real = Stage.at_once
-
-    def counted(stages: Any, inputs: Any, states: Any) -> Any:
-        counts.append(len(stages))
-        return real(stages, inputs, states)
-
-    monkeypatch.setattr(Stage, "at_once", staticmethod(counted))
     layer, x = Bidirectional(LSTM(64, return_sequences=True)), torch.randn(1, 60, 5)
     try:
         with torch.no_grad():
@@ -300,4 +294,4 @@ def test_both_directions_of_one_row_are_answered_at_the_same_time(monkeypatch: p
             layer(x[:, :2])  # too little work for a second thread
     finally:
         torch.set_num_threads(before)
-    assert counts == [2]
+    assert at_once == [2]

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from corecur.kernels.choose import asking_for
-from corecur.kernels.native_step import Stage
 from corecur.layers import GRU, LSTM, Dense, Dropout, GaussianNoise, Masking, SimpleRNN
 from corecur.layers.recurrent import carrying_state
 from corecur.models import Input, Model, Sequential
+from tests.kernels.at_once import at_once
 from tests.kernels.needs_kernels import needs_kernels
 
+__all__ = ["at_once"]
 pytestmark = needs_kernels
 
 
@@ -25,20 +26,6 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many layers ran at the same time, call by call."""
-    seen: list[int] = []
-    real = Stage.at_once
-
-    def counted(stages: Any, inputs: Any, states: Any) -> Any:
-        seen.append(len(stages))
-        return real(stages, inputs, states)
-
-    monkeypatch.setattr(Stage, "at_once", staticmethod(counted))
-    return seen
 
 
 def built(*layers: nn.Module, steps: int = 40, features: int = 5) -> Sequential:
@@ -79,32 +66,32 @@ def pair() -> list[nn.Module]:
 
 @pytest.mark.parametrize("steps", [8, 9, 43])
 @pytest.mark.parametrize("name", STACKS)
-def test_a_stack_gives_what_its_layers_give(name: str, steps: int, sizes: list[int]) -> None:
+def test_a_stack_gives_what_its_layers_give(name: str, steps: int, at_once: list[int]) -> None:
     make, expected = STACKS[name]
     model = built(*make())
     x = torch.randn(1, steps, 5)
-    sizes.clear()
+    at_once.clear()
     with torch.no_grad():
         y = model(x)
         if steps == 43:  # fewer may be too little work
-            assert sizes == expected
+            assert at_once == expected
         torch.testing.assert_close(y, one_by_one(model, x), rtol=1e-5, atol=2e-6)
         with asking_for("python loop"):
             torch.testing.assert_close(y, model(x), rtol=1e-4, atol=1e-5)
 
 
-def test_a_functional_model_stacks_too_and_gives_what_it_is_asked_for(sizes: list[int]) -> None:
+def test_a_functional_model_stacks_too_and_gives_what_it_is_asked_for(at_once: list[int]) -> None:
     inputs = Input((40, 5))
     middle = LSTM(64, return_sequences=True)(inputs)
     upper = LSTM(64)(Dropout(0.5)(middle))
     x = torch.randn(1, 40, 5)
     with torch.no_grad():
         stacked, both = Model(inputs, upper).eval(), Model(inputs, [middle, upper]).eval()
-        sizes.clear()
+        at_once.clear()
         y = stacked(x)
-        assert sizes == [2]
+        assert at_once == [2]
         steps, last = both(x)  # the lower layer's outputs are asked for
-        assert sizes == [2]
+        assert at_once == [2]
     torch.testing.assert_close(y, last, rtol=1e-5, atol=2e-6)
     torch.testing.assert_close(steps, inputs_to(stacked, x), rtol=1e-5, atol=2e-6)
 
@@ -139,43 +126,43 @@ def test_the_same_bytes_whatever_the_number_of_threads() -> None:
     ],
     ids=["rows", "training", "gradients", "few steps", "float64", "another kernel", "mask"],
 )
-def test_where_layers_run_one_by_one(watch: Any, sizes: list[int]) -> None:
+def test_where_layers_run_one_by_one(watch: Any, at_once: list[int]) -> None:
     model, x = built(LSTM(64, return_sequences=True, dropout=0.1), LSTM(64)), torch.randn(1, 40, 5)
-    sizes.clear()
+    at_once.clear()
     with torch.no_grad():
         watch(model, x)
-    assert sizes == []
+    assert at_once == []
 
 
-def test_one_thread_runs_them_one_by_one(sizes: list[int]) -> None:
+def test_one_thread_runs_them_one_by_one(at_once: list[int]) -> None:
     model = built(*pair())
-    sizes.clear()
+    at_once.clear()
     torch.set_num_threads(1)
     with torch.no_grad():
         model(torch.randn(1, 40, 5))
-    assert sizes == []
+    assert at_once == []
 
 
-def test_whoever_watches_a_layer_sees_its_output(sizes: list[int]) -> None:
+def test_whoever_watches_a_layer_sees_its_output(at_once: list[int]) -> None:
     model, x = built(*pair()), torch.randn(1, 40, 5)
     seen: list[Tensor] = []
     model.layers[0].register_forward_hook(lambda module, inputs, output: seen.append(output))
-    sizes.clear()
+    at_once.clear()
     with torch.no_grad():
         model(x)
-        assert sizes == []
+        assert at_once == []
         torch.testing.assert_close(seen[0], model.layers[0](x))
 
 
-def test_states_carried_from_piece_to_piece_are_those_of_the_whole(sizes: list[int]) -> None:
+def test_states_carried_from_piece_to_piece_are_those_of_the_whole(at_once: list[int]) -> None:
     model, x = built(*pair()), torch.randn(1, 90, 5)
-    sizes.clear()
+    at_once.clear()
     with torch.no_grad():
         whole = model(x)
         with carrying_state(model):
             for piece in x.split(30, 1):
                 y = model(piece)
-    assert sizes == [2] * 4
+    assert at_once == [2] * 4
     torch.testing.assert_close(y, whole, rtol=1e-5, atol=2e-6)
 
 

@@ -1,4 +1,4 @@
-"""Layers in a row: those that one native call computes together, and the others one by one."""
+"""Successive layers: the first ones that one native call computes together, and the others one by one."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from corecur.layers.recurrent_stack import run_stack
 from corecur.layers.simple_rnn import SimpleRNN
 
 Run = Callable[[Sequence[Any], Any], tuple[Any, int] | None]
-#: By the kind of the first layer: what may take it and some of those behind it at once, and how many layers at most.
-_TOGETHER: dict[type[nn.Module], tuple[Run, int]] = {
+#: By the kind of the first layer: what may run it and some of those behind it at once, and how many layers at most.
+_AT_ONCE: dict[type[nn.Module], tuple[Run, int]] = {
     Conv2D: (run_chain, LONGEST),
     **dict.fromkeys((SimpleRNN, LSTM, GRU), (run_stack, 32)),
 }
 
 
-def longest_row(first: nn.Module) -> int:
+def most_at_once(first: nn.Module) -> int:
     """How many layers may be computed at once where this one is the first.
 
-    >>> longest_row(nn.ReLU())
+    >>> most_at_once(nn.ReLU())
     1
     """
-    return _TOGETHER[type(first)][1] if type(first) in _TOGETHER else 1
+    return _AT_ONCE[type(first)][1] if type(first) in _AT_ONCE else 1
 
 
-def run_together(layers: Sequence[Any], x: Any) -> tuple[Any, int] | None:
-    """What the first layers of a row make of ``x`` at once, and how many they are; None where they run one by one.
+def run_at_once(layers: Sequence[Any], x: Any) -> tuple[Any, int] | None:
+    """What the first of these layers make of ``x`` at once, and how many they are; None where they run one by one.
 
-    >>> run_together([nn.ReLU(), nn.ReLU()], None) is None
+    >>> run_at_once([nn.ReLU(), nn.ReLU()], None) is None
     True
     """
-    known = _TOGETHER.get(type(layers[0])) if len(layers) > 1 else None
+    known = _AT_ONCE.get(type(layers[0])) if len(layers) > 1 else None
     return None if known is None else known[0](layers[: known[1]], x)
 
 
 def run_layers(layers: Sequence[Any], x: Any) -> Any:
-    """What layers (or any modules) in a row make of ``x``.
+    """What layers (or any modules), one after the other, make of ``x``.
 
     >>> import torch
     >>> run_layers([nn.ReLU(), nn.Flatten()], torch.tensor([[[-1.0], [2.0]]]))
@@ -53,7 +53,7 @@ def run_layers(layers: Sequence[Any], x: Any) -> Any:
     at = 0
     while at < len(layers):
         layer = layers[at]
-        found = run_together(layers[at:], x) if type(layer) in _TOGETHER else None
+        found = run_at_once(layers[at:], x) if type(layer) in _AT_ONCE else None
         if found is None:
             x = layer(x) if isinstance(layer, Layer) else call_plain(layer, x)
             at += 1
