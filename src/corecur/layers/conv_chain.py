@@ -61,6 +61,7 @@ def run_chain(layers: Sequence[Any], x: Any) -> tuple[Tensor, int] | None:
 
     None where it is no more than one layer, or where torch runs them.
 
+    >>> from corecur.layers.conv import Conv2D
     >>> layers = [Conv2D(16, 3, activation="relu", input_shape=(9, 9, 1)), MaxPooling2D(2)]
     >>> run_chain(layers, torch.zeros(2, 9, 9, 1)) is None  # not built yet
     True
