@@ -80,11 +80,9 @@ class Struct(ctypes.Structure):
     """What a native function is given."""
 
     @classmethod
-    def of(cls, **fields: object) -> Self:
+    def of(cls, **fields: Any) -> Self:
         """The struct with these fields, zeros for the others; of tensors their addresses, which stay the caller's."""
-        return cls(
-            **{name: value if type(value) in _NUMBERS else value.data_ptr() for name, value in fields.items()}  # type: ignore[attr-defined]
-        )
+        return cls(**{name: value if type(value) in _NUMBERS else value.data_ptr() for name, value in fields.items()})
 
 
 @dataclass(frozen=True)
