@@ -93,3 +93,13 @@ def test_a_mask_is_packed_once_until_it_changes() -> None:
 def test_full_rows_are_whole() -> None:
     assert masked(torch.ones(2, 3, dtype=torch.bool)).ragged is None
     assert ragged(torch.tensor([3, 3]), 3).ragged is None
+
+
+def test_what_an_answer_packed_serves_a_training_too() -> None:
+    mask = torch.tensor([[True, False], [True, True]])
+    with torch.inference_mode():
+        ragged_rows = packing_of(mask).ragged
+    assert ragged_rows is not None and not ragged_rows.places.is_inference()
+    weight = torch.ones(2, 2, 1, requires_grad=True)
+    packing_of(mask).pack(weight).sum().backward()
+    assert weight.grad is not None and weight.grad[..., 0].tolist() == mask.float().tolist()

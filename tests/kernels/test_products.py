@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -144,6 +145,19 @@ def test_large_products_of_torch_come_in_parts(threads: int, monkeypatch: pytest
     product(*factors(384, 400, 80, "turned"))
     product(*factors(8, 5, 3, "turned"))
     assert seen == ([threads] if threads > 1 else [])
+
+
+@needs_kernels
+@pytest.mark.parametrize(("isa", "ours"), [("avx512", [256, 1024]), ("avx2", [256])])
+def test_large_products_are_torchs_with_avx2(isa: str, ours: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    known, run, seen = dataclasses.replace(products.info(), isa=isa), products.run_products, []
+    monkeypatch.setattr(products, "info", lambda: known)
+    monkeypatch.setattr(products, "processor", lambda: "other")
+    monkeypatch.setattr(products, "run_products", lambda *given: (seen.append(len(given[1])), run(*given))[1])
+    for rows in (256, 1024):
+        a, b = factors(rows, 1024, 80, "turned")
+        torch.testing.assert_close(product(a, b).double(), a.double() @ b.double(), rtol=0, atol=1e-3)
+    assert seen == ours
 
 
 @pytest.mark.parametrize("ours", [True, False])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -137,34 +138,36 @@ def masked(mask: Tensor, *, repeats: bool = False) -> Packing:
     >>> masked(torch.tensor([[False, True, False], [True, True, True]])).ragged.places
     tensor([3, 1, 4, 5])
     """
-    mask = mask.cpu()
-    if bool(mask.all()):
+    # By NumPy: of arrays as small as these are, torch takes several times as long for each step.
+    real, tensor = mask.cpu().numpy(), torch.from_numpy
+    if real.all():
         return whole(*mask.shape)
-    (batch, steps), place = mask.shape, mask.flatten()
-    so_far = mask.cumsum(1)  # (B, T): real steps
-    lengths, order = so_far[:, -1].sort(descending=True, stable=True)
-    rank = torch.empty_like(order).index_copy_(0, order, torch.arange(batch, device="cpu"))
-    longest = int(lengths[0])
-    sizes = (lengths > torch.arange(longest, device="cpu")[:, None]).sum(1)  # (L)
-    starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])  # (L + 1): each step's first packed row, then N
-    total, number = int(starts[-1]), so_far.flatten()
+    (batch, steps), place = real.shape, real.ravel()
+    so_far = real.cumsum(1)  # (B, T): real steps
+    lengths, rows = so_far[:, -1], np.arange(batch)
+    order = np.argsort(-lengths, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = rows
+    lengths = lengths[order]
+    sizes = batch - np.bincount(lengths).cumsum()[:-1]  # (L)
+    starts = np.concatenate([[0], sizes.cumsum()])  # (L + 1): each step's first packed row, then N
+    total = int(starts[-1])
     # The packed row of the last real step so far, N before the first.
-    row = torch.where(number > 0, starts[(number - 1).clamp(min=0)] + rank.repeat_interleave(steps), total)
-    returns = row.where(place, total)
-    places = place.nonzero().squeeze(1)  # (N), batch first
-    places = torch.empty_like(places).index_copy_(0, row[places], places)
+    row = np.where(so_far > 0, starts[so_far - 1] + rank[:, None], total).ravel()
+    returns = np.where(place, row, total)
+    batch_first = place.nonzero()[0]
+    places = np.empty_like(batch_first)
+    places[row[batch_first]] = batch_first
     again = None
     if repeats:
-        shown = (~place & (number > 0)).nonzero().squeeze(1)
-        again = (shown, row[shown]) if len(shown) else None
+        shown = (~place & (row < total)).nonzero()[0]
+        again = (tensor(shown), tensor(row[shown])) if len(shown) else None
     # Before the first step a row's state is its own among the first B; later it stands as far before as rows ran then.
-    step = torch.arange(longest, device="cpu").repeat_interleave(sizes)  # (N)
-    ran = torch.cat([sizes.new_full((1,), batch), sizes])
-    before = torch.arange(total, device="cpu") + batch - ran[step]
-    ranks = torch.arange(batch, device="cpu")
-    ends = torch.where(lengths > 0, batch + starts[(lengths - 1).clamp(min=0)] + ranks, ranks)
+    before = np.arange(batch, batch + total) - np.concatenate([[batch], sizes])[:-1].repeat(sizes)
+    ends = np.where(lengths > 0, batch + starts[lengths - 1] + rows, rows)
     shows = (row if repeats else returns) + batch
-    return Packing(batch, steps, sizes, starts[:-1], Ragged(order, places, returns, shows, again, before, ends))
+    ragged = Ragged(tensor(order), tensor(places), tensor(returns), tensor(shows), again, tensor(before), tensor(ends))
+    return Packing(batch, steps, tensor(sizes), tensor(starts[:-1]), ragged)
 
 
 def packing_of(mask: Tensor, *, repeats: bool = False) -> Packing:
@@ -180,7 +183,8 @@ def packing_of(mask: Tensor, *, repeats: bool = False) -> Packing:
     if version != mask._version:  # it has been written into since
         version, found = mask.__dict__["packings"] = mask._version, {}
     if repeats not in found:
-        found[repeats] = masked(mask, repeats=repeats)
+        with torch.inference_mode(False):  # for a way back as well
+            found[repeats] = masked(mask, repeats=repeats)
     packing: Packing = found[repeats]
     return packing
 

@@ -27,6 +27,9 @@ _MEASURED = ("avx512", "avx2")
 #: Columns up to which it is taken beside MKL on Intel's own processors too, as MKL is slow at few (2560 × 128 × 10:
 #: 0.03 ms, MKL 0.15). On others MKL leaves AVX-512 unused (2560 × 128 × 512 on an AMD one: 0.69 ms, MKL 1.57).
 _NARROW = 32
+#: Multiplications up to which it is taken with AVX2, which MKL has for all processors (two cores of Zen 3: 16 × 512 ×
+#: 512 0.8 of MKL's time, 256 × 1600 × 128 as long, 512 × 2560 × 128 1.13, 2048 × 4096 × 512 1.22).
+_MOST_BY_AVX2 = 1 << 26
 #: Multiplications from which it repays that a product by torch comes in parts: measured with AVX-512 and AVX2.
 _WORTH_PARTS = 10_000_000
 #: Rows of a part that a core multiplies as fast as it does many.
@@ -79,8 +82,9 @@ def product(a: Tensor, b: Tensor, out: Tensor | None = None, *, bias: Tensor | N
 def _is_faster(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
     """Whether the kernel takes the factors, and is faster than torch, which is left to refuse those that do not fit."""
     (rows, depth), columns = a.shape, b.shape[1]
+    multiplications = rows * depth * columns
     return (
-        rows * depth * columns >= _WORTH_A_CALL
+        multiplications >= _WORTH_A_CALL
         and rows >= _WORTH_PACKING
         and (columns <= _NARROW or processor() != "intel")
         and 1 in a.stride()
@@ -89,6 +93,7 @@ def _is_faster(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
         and not torch.compiler.is_compiling()
         and all(is_plain(tensor) for tensor in (a, b, bias) if tensor is not None)
         and measured()
+        and (multiplications <= _MOST_BY_AVX2 or info().isa == "avx512")
     )
 
 
