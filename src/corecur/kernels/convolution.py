@@ -17,6 +17,7 @@ from torch import Tensor
 
 from corecur.errors import ShapeError
 from corecur.kernels.library import table, threads
+from corecur.kernels.operation import operation
 
 #: Pooling and activation -> their numbers in csrc/window.hpp.
 POOLS = {"": 0, "max": 1, "average": 2}
@@ -134,7 +135,7 @@ def _forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, block: Block, winograd: bool, training: bool
 ) -> tuple[Tensor, Tensor]:
     """The output (B, P, Q, F) and what pooling chose, for weight (F, k, k, C) and everything contiguous."""
-    chooses, shares = training and _chooses(block), _shares(x.shape, len(weight), block, threads())
+    chooses, shares = training and _chooses(block), _shares(x.shape, weight.shape[0], block, threads())
     known, floats, shape = _prepared(x.shape, weight.shape[0], block, winograd, chooses, False, shares)
     y, chosen = x.new_empty(shape), x.new_empty(shape if chooses else (0,), dtype=torch.uint8)
     job, room = _Job.from_buffer_copy(known), _room(floats)
@@ -144,23 +145,12 @@ def _forward(
     return y, chosen
 
 
-_OPS: Any = torch.library.Library("corecur", "FRAGMENT")  # type: ignore[no-untyped-call]
-_GEOMETRY = "int[] kernel, int[] strides, int[] padding, int[] dilation, str activation, str pool, bool winograd"
-_OPS.define(
-    f"convolution(Tensor x, Tensor weight, Tensor? bias, {_GEOMETRY}, bool training) -> (Tensor, Tensor)",
-)
-_OPS.define(
-    f"convolution_backward(Tensor d_y, Tensor x, Tensor weight, Tensor y, Tensor chosen, {_GEOMETRY}, bool d_x,"
-    " bool d_weight, bool d_bias) -> (Tensor, Tensor, Tensor)"
-)
-
-
 @functools.lru_cache(maxsize=256)
 def _block(kernel: Any, strides: Any, padding: Any, dilation: Any, activation: str, pool: str) -> Block:
     return Block(kernel, strides, padding, dilation, activation, pool)
 
 
-def _convolution(
+def _run_forward(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -177,7 +167,7 @@ def _convolution(
     return _forward(x, weight, bias, block, winograd, training)
 
 
-def _convolution_backward(
+def _run_backward(
     d_y: Tensor,
     x: Tensor,
     weight: Tensor,
@@ -196,7 +186,7 @@ def _convolution_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of x, weight (F, k, k, C) and bias; empty where not asked for."""
     block = _block(tuple(kernel), tuple(strides), tuple(padding), tuple(dilation), activation, pool)
-    shares = _shares(x.shape, len(weight), block, threads())
+    shares = _shares(x.shape, weight.shape[0], block, threads())
     known, floats, _ = _prepared(x.shape, weight.shape[0], block, winograd, True, True, shares)
     job, room = _Job.from_buffer_copy(known), _room(floats)
     into = _gradients(x, weight, d_x, d_weight, d_bias)
@@ -211,25 +201,33 @@ def _gradients(x: Tensor, weight: Tensor, d_x: bool, d_weight: bool, d_bias: boo
     return (
         torch.empty_like(x) if d_x else x.new_empty(0),
         torch.empty_like(weight) if d_weight else x.new_empty(0),
-        x.new_empty(len(weight) if d_bias else 0),
+        x.new_empty(weight.shape[0] if d_bias else 0),
     )
 
 
-def _fake(x: Tensor, weight: Tensor, bias: Tensor | None, *given: Any) -> tuple[Tensor, Tensor]:
+def _forward_shapes(x: Tensor, weight: Tensor, bias: Tensor | None, *given: Any) -> tuple[Tensor, Tensor]:
     block = _block(*map(tuple, given[:4]), *given[4:6])
     shape = (x.shape[0], *block.sizes(x.shape[1], x.shape[2])[2:], weight.shape[0])
     chosen = shape if given[7] and _chooses(block) else (0,)
     return x.new_empty(shape), x.new_empty(chosen, dtype=torch.uint8)
 
 
-def _fake_backward(d_y: Tensor, x: Tensor, weight: Tensor, y: Tensor, chosen: Tensor, *given: Any) -> Any:
+def _backward_shapes(d_y: Tensor, x: Tensor, weight: Tensor, y: Tensor, chosen: Tensor, *given: Any) -> Any:
     return _gradients(x, weight, *given[7:])
 
 
-_OPS.impl("convolution", _convolution, "CPU")
-_OPS.impl("convolution_backward", _convolution_backward, "CPU")
-torch.library.register_fake("corecur::convolution", _fake, lib=_OPS)
-torch.library.register_fake("corecur::convolution_backward", _fake_backward, lib=_OPS)
+_GEOMETRY = "int[] kernel, int[] strides, int[] padding, int[] dilation, str activation, str pool, bool winograd"
+_convolution = operation(
+    f"convolution(Tensor x, Tensor weight, Tensor? bias, {_GEOMETRY}, bool training) -> (Tensor, Tensor)",
+    _run_forward,
+    _forward_shapes,
+)
+_convolution_backward = operation(
+    f"convolution_backward(Tensor d_y, Tensor x, Tensor weight, Tensor y, Tensor chosen, {_GEOMETRY}, bool d_x,"
+    " bool d_weight, bool d_bias) -> (Tensor, Tensor, Tensor)",
+    _run_backward,
+    _backward_shapes,
+)
 
 
 class _Convolution(torch.autograd.Function):
@@ -242,9 +240,7 @@ class _Convolution(torch.autograd.Function):
         x, turned = x.contiguous(), weight.permute(0, 2, 3, 1).contiguous()  # the latter (F, k, k, C): a view as a rule
         given = (block.kernel, block.strides, block.padding, block.dilation, block.activation, block.pool, winograd)
         y: Tensor
-        y, chosen = torch.ops.corecur.convolution.default(
-            x, turned, None if bias is None else bias.contiguous(), *given, training
-        )
+        y, chosen = _convolution(x, turned, None if bias is None else bias.contiguous(), *given, training)
         if training:
             ctx.save_for_backward(x, weight, bias, turned, y, chosen)
             ctx.block, ctx.given = block, given
@@ -256,7 +252,7 @@ class _Convolution(torch.autograd.Function):
         needs = ctx.needs_input_grad
         if torch.is_grad_enabled():  # gradients of gradients are asked for: torch's operations have them
             return (*stock_gradients(x, weight, bias, d_y, ctx.block, needs[:3]), None, None, None)
-        d_x, d_w, d_b = torch.ops.corecur.convolution_backward.default(
+        d_x, d_w, d_b = _convolution_backward(
             d_y.contiguous(), x, turned, y, chosen, *ctx.given, needs[0], needs[1], bias is not None and needs[2]
         )
         return (

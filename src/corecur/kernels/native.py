@@ -18,7 +18,15 @@ from corecur.errors import ConfigError
 from corecur.kernels.cell import Result, Work
 from corecur.kernels.packed_rows import Packing
 from corecur.kernels.products import product
-from corecur.kernels.recurrence_ops import GRU, WITH_CELL, in_groups, sums_up
+from corecur.kernels.recurrence_ops import (
+    GRU,
+    WITH_CELL,
+    in_groups,
+    recurrences,
+    recurrences_backward,
+    recurrences_gradients,
+    sums_up,
+)
 
 #: Kind and activation -> its number in csrc/recurrent.cpp.
 KINDS = {
@@ -157,7 +165,7 @@ def _way_back(backs: Sequence[_Back]) -> list[tuple[Tensor | None, ...]]:
             kept.gates, kept.states, kept.cells, kept.extra, kept.weight_hh, kept.peephole, kept.dropout,
             kept.zoneout_h, kept.zoneout_c, packing.sizes, packing.offsets, d_outputs, d_h, d_c,
         ]  # fmt: skip
-    found = torch.ops.corecur.recurrences_backward.default(tensors, [back.kind for back in backs])
+    found = recurrences_backward(tensors, [back.kind for back in backs])
     return [
         _with_products(back, d_gates, d_h, d_c)
         for back, (d_gates, d_h, d_c) in zip(backs, in_groups(found, 3), strict=True)
@@ -190,7 +198,7 @@ def _way_back_summing_up(backs: Sequence[_Back]) -> list[tuple[Tensor | None, ..
             kept.zoneout_c, packing.sizes, packing.offsets, d_outputs, d_h, d_c,
         ]  # fmt: skip
     kinds, need_x = [back.kind for back in backs], [back.needs[0] for back in backs]
-    found = torch.ops.corecur.recurrences_gradients.default(tensors, kinds, need_x)
+    found = recurrences_gradients(tensors, kinds, need_x)
     return [
         back.gradients(d_x, d_h, d_c, d_w_ih, d_w_hh, sums)
         for back, (d_x, d_h, d_c, d_w_ih, d_w_hh, sums) in zip(backs, in_groups(found, 6), strict=True)
@@ -210,7 +218,7 @@ class _Recurrences(torch.autograd.Function):
             x, h, c = packing.pack(x), packing.sort(h), None if c is None else packing.sort(c)
             calls.append((x, w_ih, bias, h, c, w_hh, apart, peephole, *masks, packing.sizes, packing.offsets))
         kinds, asked = [plan.kind for plan in plans], [plan.outputs for plan in plans]
-        made = torch.ops.corecur.recurrences.default([*itertools.chain.from_iterable(calls)], kinds, asked, training)
+        made = recurrences([*itertools.chain.from_iterable(calls)], kinds, asked, training)
         found = in_groups(made, 4)
         if training:
             kept = [

@@ -16,6 +16,7 @@ from torch import Tensor
 from corecur.kernels.cell import Result, Work, input_part
 from corecur.kernels.library import Struct, table, threads
 from corecur.kernels.native import refuse_second_derivatives
+from corecur.kernels.operation import operation
 from corecur.kernels.packed_rows import Packing
 
 #: Kinds that are computed here; the functions are tanh and the logistic function.
@@ -43,19 +44,6 @@ class _Job(Struct):
     ]  # fmt: skip
 
 
-_OPS: Any = torch.library.Library("corecur", "FRAGMENT")  # type: ignore[no-untyped-call]
-_CELL = "Tensor weight, Tensor? bias, Tensor?[] own, Tensor? dropout, Tensor? zoneout_h, Tensor? zoneout_c,"
-_OPS.define(
-    f"row_recurrence(Tensor gates, Tensor h, Tensor? c, {_CELL} Tensor sizes, Tensor offsets, bool training)"
-    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
-)
-_OPS.define(
-    f"row_recurrence_backward(Tensor gates, Tensor h, Tensor c, Tensor between, Tensor normed, Tensor scales, {_CELL}"
-    " Tensor sizes, Tensor offsets, Tensor? d_outputs, Tensor d_h, Tensor? d_c)"
-    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
-)
-
-
 def _own(own: Sequence[Tensor | None]) -> dict[str, Tensor | None]:
     """A cell's own weights under the names of the struct."""
     return dict(zip(("peephole", "projection", "gain", "gain_c", "bias_c"), own, strict=True))
@@ -73,7 +61,7 @@ def _rooms(gates: Tensor, batch: int, units: int, outputs: int) -> tuple[Tensor,
     return gates.new_empty(recurrent + second), gates.new_empty(batch, 4 * units + 2 * max(units, outputs))
 
 
-def _row_recurrence(
+def _forward(
     gates: Tensor,
     h: Tensor,
     c: Tensor | None,
@@ -111,7 +99,7 @@ def _row_recurrence(
     return gates, states, cells, between, normed, scales
 
 
-def _row_recurrence_backward(
+def _backward(
     gates: Tensor,
     h: Tensor,
     c: Tensor,
@@ -149,7 +137,7 @@ def _row_recurrence_backward(
     return d_gates, d_h, d_c, d_product, d_between, d_cell
 
 
-def _shapes(gates: Tensor, h: Tensor, c: Tensor | None, weight: Tensor, bias: Any, own: Any, *rest: Any) -> Any:
+def _forward_shapes(gates: Tensor, h: Tensor, c: Tensor | None, weight: Tensor, bias: Any, own: Any, *rest: Any) -> Any:
     real, units = len(gates), gates.shape[1] // (3 if c is None else 4)
     between = real if c is None or own[1] is not None else 0
     norms = real if own[2] is not None else 0
@@ -168,12 +156,20 @@ def _backward_shapes(gates: Tensor, h: Tensor, c: Tensor, between: Tensor, norme
     return torch.empty_like(gates), torch.empty_like(d_h), d_cells, *ends
 
 
-for _name, _run, _fake in (
-    ("row_recurrence", _row_recurrence, _shapes),
-    ("row_recurrence_backward", _row_recurrence_backward, _backward_shapes),
-):
-    _OPS.impl(_name, _run, "CPU")
-    torch.library.register_fake(f"corecur::{_name}", _fake, lib=_OPS)
+_CELL = "Tensor weight, Tensor? bias, Tensor?[] own, Tensor? dropout, Tensor? zoneout_h, Tensor? zoneout_c,"
+_row_recurrence = operation(
+    f"row_recurrence(Tensor gates, Tensor h, Tensor? c, {_CELL} Tensor sizes, Tensor offsets, bool training)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _forward,
+    _forward_shapes,
+)
+_row_recurrence_backward = operation(
+    f"row_recurrence_backward(Tensor gates, Tensor h, Tensor c, Tensor between, Tensor normed, Tensor scales, {_CELL}"
+    " Tensor sizes, Tensor offsets, Tensor? d_outputs, Tensor d_h, Tensor? d_c)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _backward,
+    _backward_shapes,
+)
 
 
 class _RowRecurrence(torch.autograd.Function):
@@ -198,7 +194,7 @@ class _RowRecurrence(torch.autograd.Function):
         zoneout_h, zoneout_c = (*zoneout, None, None)[:2]
         h, c = packing.sort(h), None if c is None else packing.sort(c)
         cell = (weight, bias, list(own), dropout, zoneout_h, zoneout_c, packing.sizes, packing.offsets)
-        done = torch.ops.corecur.row_recurrence.default(gates, h, c, *cell, training)
+        done = _row_recurrence(gates, h, c, *cell, training)
         if training:
             ctx.save_for_backward(*done, weight, bias, dropout, zoneout_h, zoneout_c, *own)
         ctx.packing, ctx.has_cell = packing, c is not None
@@ -221,7 +217,7 @@ class _RowRecurrence(torch.autograd.Function):
         d_c = _gradient(d_cell, packing, states, units) if ctx.has_cell else None
         cell = (weight, bias, own, dropout, zoneout_h, zoneout_c, packing.sizes, packing.offsets)
         d_outputs = None if d_y is None else packing.spread_gradient(d_y)
-        d_gates, d_h, d_c, d_product, d_between, d_normed_c = torch.ops.corecur.row_recurrence_backward.default(
+        d_gates, d_h, d_c, d_product, d_between, d_normed_c = _row_recurrence_backward(
             gates, states, cells, between, normed, scales, *cell, d_outputs, d_h, d_c
         )
         seen = packing.earlier(states)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from corecur.kernels.library import Struct, native, table, threads
+from corecur.kernels.operation import operation
 
 #: Fewer scores are worth no native call (measured on one thread); torch's own are slow where a row fills no vector.
 ENOUGH_SCORES, ENOUGH_SHORT_ROWS, SHORT = 32768, 512, 16
@@ -62,16 +63,7 @@ def time_first(x: Tensor) -> bool:
     return x.dim() == 3 and not x.is_contiguous() and x.transpose(0, 1).is_contiguous()
 
 
-_OPS: Any = torch.library.Library("corecur", "FRAGMENT")  # type: ignore[no-untyped-call]
-_OPS.define("softmax(Tensor scores) -> Tensor")
-_OPS.define("cross_entropy(Tensor scores, Tensor labels, float smoothing, int ignored) -> (Tensor, Tensor)")
-_OPS.define(
-    "cross_entropy_backward(Tensor scores, Tensor labels, Tensor kept, Tensor d_losses, float smoothing, int ignored)"
-    " -> Tensor"
-)
-
-
-def _softmax(scores: Tensor) -> Tensor:
+def _run_softmax(scores: Tensor) -> Tensor:
     """(P, K) of scores (P, K), both in one piece."""
     out = torch.empty_like(scores)
     job = _Softmax.of(positions=scores.shape[0], classes=scores.shape[1], scores=scores, out=out)
@@ -79,10 +71,10 @@ def _softmax(scores: Tensor) -> Tensor:
     return out
 
 
-def _cross_entropy(scores: Tensor, labels: Tensor, smoothing: float, ignored: int) -> tuple[Tensor, Tensor]:
+def _run_cross_entropy(scores: Tensor, labels: Tensor, smoothing: float, ignored: int) -> tuple[Tensor, Tensor]:
     """The losses (P,) of scores (P, K), and what the way back needs (P, 2); IndexError, as of torch, where a label is
     neither a class nor ``ignored``."""
-    losses, kept = scores.new_empty(len(scores)), scores.new_empty(len(scores), 2)
+    losses, kept = scores.new_empty(scores.shape[0]), scores.new_empty(scores.shape[0], 2)
     wrong = ctypes.c_int64(0)
     job = _Softmax.of(
         positions=scores.shape[0], classes=scores.shape[1], scores=scores, labels=labels, ignored=ignored,
@@ -94,7 +86,7 @@ def _cross_entropy(scores: Tensor, labels: Tensor, smoothing: float, ignored: in
     return losses, kept
 
 
-def _cross_entropy_backward(
+def _run_cross_entropy_backward(
     scores: Tensor, labels: Tensor, kept: Tensor, d_losses: Tensor, smoothing: float, ignored: int
 ) -> Tensor:
     """The gradient (P, K), given that of the losses (P,), or one value for all of them."""
@@ -107,13 +99,18 @@ def _cross_entropy_backward(
     return out
 
 
-for _name, _run, _shapes in (
-    ("softmax", _softmax, torch.empty_like),
-    ("cross_entropy", _cross_entropy, lambda scores, *_: (scores[:, 0].clone(), scores.new_empty(len(scores), 2))),
-    ("cross_entropy_backward", _cross_entropy_backward, lambda scores, *_: torch.empty_like(scores)),
-):
-    _OPS.impl(_name, _run, "CPU")
-    torch.library.register_fake(f"corecur::{_name}", _shapes, lib=_OPS)
+_softmax = operation("softmax(Tensor scores) -> Tensor", _run_softmax, torch.empty_like)
+_cross_entropy = operation(
+    "cross_entropy(Tensor scores, Tensor labels, float smoothing, int ignored) -> (Tensor, Tensor)",
+    _run_cross_entropy,
+    lambda scores, *_: (scores[:, 0].clone(), scores.new_empty(len(scores), 2)),
+)
+_cross_entropy_backward = operation(
+    "cross_entropy_backward(Tensor scores, Tensor labels, Tensor kept, Tensor d_losses, float smoothing, int ignored)"
+    " -> Tensor",
+    _run_cross_entropy_backward,
+    lambda scores, *_: torch.empty_like(scores),
+)
 
 
 class _Probabilities(torch.autograd.Function):
@@ -121,7 +118,7 @@ class _Probabilities(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor) -> Tensor:
-        found: Tensor = torch.ops.corecur.softmax.default(scores)
+        found: Tensor = _softmax(scores)
         ctx.save_for_backward(found)
         return found
 
@@ -138,7 +135,7 @@ class _Losses(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, labels: Tensor, smoothing: float, ignored: int) -> Tensor:
         losses: Tensor
-        losses, kept = torch.ops.corecur.cross_entropy.default(scores, labels, smoothing, ignored)
+        losses, kept = _cross_entropy(scores, labels, smoothing, ignored)
         ctx.save_for_backward(scores, labels, kept)
         ctx.smoothing, ctx.ignored = smoothing, ignored
         return losses
@@ -155,9 +152,7 @@ class _Losses(torch.autograd.Function):
             return found, None, None, None
         if d_losses.stride() != (0,):
             d_losses = d_losses.contiguous()
-        found = torch.ops.corecur.cross_entropy_backward.default(
-            scores, labels, kept, d_losses, ctx.smoothing, ctx.ignored
-        )
+        found = _cross_entropy_backward(scores, labels, kept, d_losses, ctx.smoothing, ctx.ignored)
         return found, None, None, None
 
 

@@ -73,7 +73,7 @@ def product(a: Tensor, b: Tensor, out: Tensor | None = None, *, bias: Tensor | N
             [4., 5.]])
     """
     if _is_faster(a, b, bias) and (out is None or out.stride(1) == 1):
-        return _native_product(a, b, a.new_empty(len(a), b.shape[1]) if out is None else out, bias)
+        return _native_product(a, b, a.new_empty(a.shape[0], b.shape[1]) if out is None else out, bias)
     if bias is not None:
         return torch.addmm(bias, a, b) if out is None else torch.addmm(bias, a, b, out=out)
     return _product_in_parts(a, b, out)
@@ -88,10 +88,12 @@ def _is_faster(a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
         and rows >= _WORTH_PACKING
         and (columns <= _NARROW or processor() != "intel")
         and 1 in a.stride()
-        and len(b) == depth
+        and b.shape[0] == depth
         and (bias is None or (bias.shape == (columns,) and bias.stride() == (1,)))
         and not torch.compiler.is_compiling()
-        and all(is_plain(tensor) for tensor in (a, b, bias) if tensor is not None)
+        and is_plain(a)
+        and is_plain(b)
+        and (bias is None or is_plain(bias))
         and measured()
         and (multiplications <= _MOST_BY_AVX2 or info().isa == "avx512")
     )
@@ -151,8 +153,9 @@ class _Linear(torch.autograd.Function):
 
 
 def _multiplied(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    y = x.new_empty(*x.shape[:-1], len(weight))
-    product(_rows(x), weight.t(), _rows(y), bias=bias)
+    """What the kernel gives, which is known to be the faster one."""
+    y = x.new_empty(*x.shape[:-1], weight.shape[0])
+    _native_product(_rows(x), weight.t(), _rows(y), bias)
     return y
 
 
@@ -174,7 +177,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if torch.compiler.is_compiling():  # asked first: a compiler cannot follow the other questions
         return F.linear(x, weight, bias)
     watched = torch.is_autocast_enabled("cpu") or traced_by() is not None
-    if watched or x.dim() < 2 or x.numel() * len(weight) < _WORTH_A_LAYER or not x.is_contiguous():
+    if watched or x.dim() < 2 or x.numel() * weight.shape[0] < _WORTH_A_LAYER or not x.is_contiguous():
         return F.linear(x, weight, bias)
     if not _is_faster(_rows(x), weight.t(), bias):
         return F.linear(x, weight, bias)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from corecur.kernels.library import Struct, processor, second_cache, table, threads
+from corecur.kernels.operation import operation
 from corecur.kernels.products import product
 
 #: The number of GRU, and those of kinds with a cell, in csrc/recurrent.cpp.
@@ -130,14 +131,6 @@ def in_groups(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [items] if count == size else [items[start : start + size] for start in range(0, count, size)]
 
 
-_OPS: Any = torch.library.Library("corecur", "FRAGMENT")  # type: ignore[no-untyped-call]
-#: The tensors of each recurrence in the order of the functions below, those of all in one list: a list for each of them
-#: would take as long to hand over as a small recurrence takes.
-_OPS.define("recurrences(Tensor?[] tensors, int[] kinds, bool[] outputs, bool training) -> Tensor[]")
-_OPS.define("recurrences_backward(Tensor?[] tensors, int[] kinds) -> Tensor[]")
-_OPS.define("recurrences_gradients(Tensor?[] tensors, int[] kinds, bool[] need_x) -> Tensor[]")
-
-
 def _forward_call(
     shares: int,
     training: bool,
@@ -162,9 +155,9 @@ def _forward_call(
     Without training there are no gates, and of c the first rows alone, which are the last states in the packed order;
     so of h where its outputs are not asked for.
     """
-    batch, units, (real, features) = len(h), weight_hh.shape[1], x.shape
+    batch, units, (real, features) = h.shape[0], weight_hh.shape[1], x.shape
     many = _weights(kind, features, units) >= _MANY_WEIGHTS
-    inside = real >= (_ENOUGH_FOR_MANY if many else _ENOUGH_ROWS) * shares * len(sizes)
+    inside = real >= (_ENOUGH_FOR_MANY if many else _ENOUGH_ROWS) * shares * sizes.shape[0]
     if inside:
         gates = x.new_empty(real if training else 0, _GATES[kind] * units)
     else:
@@ -175,7 +168,7 @@ def _forward_call(
     packed = x.new_empty(_room(units, kind, features if inside else 0, back=False))
     masked = None if dropout is None else x.new_empty(batch, units)
     job = _Job.of(
-        kind=kind, training=training, rolling=not (training or outputs), steps=len(sizes), batch=batch, units=units,
+        kind=kind, training=training, rolling=not (training or outputs), steps=sizes.shape[0], batch=batch, units=units,
         features=features, h_stride=states.stride(0), sizes=sizes, offsets=offsets, x=x if inside else None,
         weight_ih=weight_ih, bias=bias, first_h=h, first_c=c, gates=gates, h=states, c=cells, extra=extra,
         weight=weight_hh, bias_apart=bias_apart, peephole=peephole, dropout=dropout, zoneout_h=zoneout_h,
@@ -188,7 +181,7 @@ def _arriving(
     kind: int, gates: Tensor, h: Tensor, units: int, d_h: Tensor | None, d_c: Tensor | None
 ) -> tuple[int, Tensor, Tensor]:
     """B, and the gradients of the last h and c (B, H), to be written over; zeros where there is none."""
-    batch = len(h) - len(gates) - 1
+    batch = h.shape[0] - gates.shape[0] - 1
     d_h = h.new_zeros(batch, units) if d_h is None else d_h.clone()
     if kind not in WITH_CELL:
         return batch, d_h, h.new_empty(0)
@@ -213,12 +206,12 @@ def _backward_call(
     d_c: Tensor | None,
 ) -> _Call:
     """Gives the gradients of the gates before their functions (N, D), and of the first state, from that of the last."""
-    units, real = weight_hh.shape[1], len(gates)
+    units, real = weight_hh.shape[1], gates.shape[0]
     batch, d_h, d_c = _arriving(kind, gates, h, units, d_h, d_c)
     d_gates = _rows_of(gates, real, _D_GATES[kind] * units)
     packed = gates.new_empty(_room(units, kind, back=True))
     job = _Job.of(
-        kind=kind, training=True, steps=len(sizes), batch=batch, units=units, h_stride=h.stride(0),
+        kind=kind, training=True, steps=sizes.shape[0], batch=batch, units=units, h_stride=h.stride(0),
         d_stride=d_gates.stride(0), sizes=sizes, offsets=offsets, gates=gates, h=h, c=c, extra=extra, weight=weight_hh,
         peephole=peephole, dropout=dropout, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed,
         d_outputs=d_outputs, d_h=d_h, d_c=d_c, d_gates=d_gates,
@@ -258,11 +251,11 @@ def _gradients_call(
     d_x[-1:] = 0
     d_w_ih, d_w_hh, d_bias = torch.empty_like(weight_ih), torch.empty_like(weight_hh), gates.new_empty(apart + width)
     job = _Job.of(
-        kind=kind, training=True, steps=len(sizes), batch=batch, units=units, features=features, h_stride=h.stride(0),
-        d_stride=d_gates.stride(0), sizes=sizes, offsets=offsets, x=x, weight_ih=weight_ih, gates=gates, h=h, c=c,
-        extra=extra, weight=weight_hh, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed, d_outputs=d_outputs,
-        d_h=d_h, d_c=d_c, d_gates=d_gates, sums=sums, packed_ih=packed_ih, d_x=d_x if need_x else None,
-        d_weight_ih=d_w_ih, d_weight=d_w_hh, d_bias=d_bias,
+        kind=kind, training=True, steps=sizes.shape[0], batch=batch, units=units, features=features,
+        h_stride=h.stride(0), d_stride=d_gates.stride(0), sizes=sizes, offsets=offsets, x=x, weight_ih=weight_ih,
+        gates=gates, h=h, c=c, extra=extra, weight=weight_hh, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed,
+        d_outputs=d_outputs, d_h=d_h, d_c=d_c, d_gates=d_gates, sums=sums, packed_ih=packed_ih,
+        d_x=d_x if need_x else None, d_weight_ih=d_w_ih, d_weight=d_w_hh, d_bias=d_bias,
     )  # fmt: skip
     return _Call(job, [d_x, d_h, d_c, d_w_ih, d_w_hh, d_bias], (d_gates, sums, packed, packed_ih))
 
@@ -325,10 +318,18 @@ def _gradient_shapes(tensors: Sequence[Any], kinds: Sequence[int], need_x: Seque
     return found
 
 
-for _name, _implementation, _shapes in (
-    ("recurrences", _recurrences, _forward_shapes),
-    ("recurrences_backward", _recurrences_backward, _backward_shapes),
-    ("recurrences_gradients", _recurrences_gradients, _gradient_shapes),
-):
-    _OPS.impl(_name, _implementation, "CPU")
-    torch.library.register_fake(f"corecur::{_name}", _shapes, lib=_OPS)
+#: The tensors of each recurrence in the order of the functions above, those of all in one list: a list for each of them
+#: would take as long to hand over as a small recurrence takes.
+recurrences = operation(
+    "recurrences(Tensor?[] tensors, int[] kinds, bool[] outputs, bool training) -> Tensor[]",
+    _recurrences,
+    _forward_shapes,
+)
+recurrences_backward = operation(
+    "recurrences_backward(Tensor?[] tensors, int[] kinds) -> Tensor[]", _recurrences_backward, _backward_shapes
+)
+recurrences_gradients = operation(
+    "recurrences_gradients(Tensor?[] tensors, int[] kinds, bool[] need_x) -> Tensor[]",
+    _recurrences_gradients,
+    _gradient_shapes,
+)
