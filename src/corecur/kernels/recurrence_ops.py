@@ -318,8 +318,8 @@ def _gradient_shapes(tensors: Sequence[Any], kinds: Sequence[int], need_x: Seque
     return found
 
 
-#: The tensors of each recurrence in the order of the functions above, those of all in one list: a list for each of them
-#: would take as long to hand over as a small recurrence takes.
+#: The tensors of each recurrence in the order of the functions above, those of all in one list: no schema has lists of
+#: lists.
 recurrences = operation(
     "recurrences(Tensor?[] tensors, int[] kinds, bool[] outputs, bool training) -> Tensor[]",
     _recurrences,
