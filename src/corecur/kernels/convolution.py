@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from corecur.errors import ShapeError
-from corecur.kernels.library import table, threads
+from corecur.kernels.library import Struct, table, threads
 from corecur.kernels.operation import operation
 
 #: Pooling and activation -> their numbers in csrc/window.hpp.
@@ -56,7 +56,7 @@ class Block:
         return self.kernel == (3, 3) and self.strides == self.dilation == (1, 1)
 
 
-class _Job(ctypes.Structure):
+class Job(Struct):
     """``CorecurConvolution`` of csrc/convolution.hpp."""
 
     _fields_ = [
@@ -90,14 +90,14 @@ _KEPT = 8 * 2**20
 
 
 @functools.lru_cache(maxsize=1024)
-def _prepared(
+def prepared(
     shape: torch.Size, filters: int, block: Block, winograd: bool, training: bool, back: bool, shares: int
-) -> tuple[_Job, int, tuple[int, ...]]:
+) -> tuple[Job, int, tuple[int, ...]]:
     """A job without its memory, how many floats of room it needs, and the shape of its output."""
     batch, height, width, channels = shape
     sizes = block.sizes(height, width)
     top, _, left, _ = block.padding
-    job = _Job(
+    job = Job(
         winograd, POOLS[block.pool], ACTIVATIONS[block.activation], training, batch, height, width, channels,
         filters, *block.kernel, *block.strides, *block.dilation, top, left, *sizes,
     )  # fmt: skip
@@ -109,14 +109,14 @@ _WORTH_A_THREAD = 2**20
 
 
 @functools.lru_cache(maxsize=1024)
-def _shares(shape: torch.Size, filters: int, block: Block, most: int) -> int:
+def shares_of(shape: torch.Size, filters: int, block: Block, most: int) -> int:
     """How many threads a job is worth, given as many as torch has."""
     rows, columns = block.sizes(shape[1], shape[2])[:2]
     work = shape[0] * rows * columns * shape[3] * filters * block.kernel[0] * block.kernel[1]
     return max(1, min(most, work // _WORTH_A_THREAD))
 
 
-def _room(floats: int) -> Tensor:
+def room_of(floats: int) -> Tensor:
     """Memory to work in; the caller holds it until it is done."""
     room = _rooms.held
     if room is None or room.numel() < floats:
@@ -126,7 +126,7 @@ def _room(floats: int) -> Tensor:
     return room
 
 
-def _chooses(block: Block) -> bool:
+def chooses(block: Block) -> bool:
     """Whether the way back needs to know what pooling chose."""
     return block.pool == "max" or (block.pool == "average" and block.activation == "relu")
 
@@ -135,10 +135,10 @@ def _forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, block: Block, winograd: bool, training: bool
 ) -> tuple[Tensor, Tensor]:
     """The output (B, P, Q, F) and what pooling chose, for weight (F, k, k, C) and everything contiguous."""
-    chooses, shares = training and _chooses(block), _shares(x.shape, weight.shape[0], block, threads())
-    known, floats, shape = _prepared(x.shape, weight.shape[0], block, winograd, chooses, False, shares)
-    y, chosen = x.new_empty(shape), x.new_empty(shape if chooses else (0,), dtype=torch.uint8)
-    job, room = _Job.from_buffer_copy(known), _room(floats)
+    choosing, shares = training and chooses(block), shares_of(x.shape, weight.shape[0], block, threads())
+    known, floats, shape = prepared(x.shape, weight.shape[0], block, winograd, choosing, False, shares)
+    y, chosen = x.new_empty(shape), x.new_empty(shape if choosing else (0,), dtype=torch.uint8)
+    job, room = Job.from_buffer_copy(known), room_of(floats)
     job.x, job.weight, job.bias, job.y, job.chosen = _at(x), _at(weight), _at(bias), _at(y), _at(chosen)
     job.room = room.data_ptr()
     table().convolution_forward(ctypes.byref(job), shares)
@@ -186,9 +186,9 @@ def _run_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of x, weight (F, k, k, C) and bias; empty where not asked for."""
     block = _block(tuple(kernel), tuple(strides), tuple(padding), tuple(dilation), activation, pool)
-    shares = _shares(x.shape, weight.shape[0], block, threads())
-    known, floats, _ = _prepared(x.shape, weight.shape[0], block, winograd, True, True, shares)
-    job, room = _Job.from_buffer_copy(known), _room(floats)
+    shares = shares_of(x.shape, weight.shape[0], block, threads())
+    known, floats, _ = prepared(x.shape, weight.shape[0], block, winograd, True, True, shares)
+    job, room = Job.from_buffer_copy(known), room_of(floats)
     into = _gradients(x, weight, d_x, d_weight, d_bias)
     job.x, job.weight, job.y, job.chosen, job.d_y = _at(x), _at(weight), _at(y), _at(chosen), _at(d_y)
     job.d_x, job.d_weight, job.d_bias = (t.data_ptr() if t.numel() else None for t in into)
@@ -208,7 +208,7 @@ def _gradients(x: Tensor, weight: Tensor, d_x: bool, d_weight: bool, d_bias: boo
 def _forward_shapes(x: Tensor, weight: Tensor, bias: Tensor | None, *given: Any) -> tuple[Tensor, Tensor]:
     block = _block(*map(tuple, given[:4]), *given[4:6])
     shape = (x.shape[0], *block.sizes(x.shape[1], x.shape[2])[2:], weight.shape[0])
-    chosen = shape if given[7] and _chooses(block) else (0,)
+    chosen = shape if given[7] and chooses(block) else (0,)
     return x.new_empty(shape), x.new_empty(chosen, dtype=torch.uint8)
 
 

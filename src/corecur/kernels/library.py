@@ -17,7 +17,7 @@ import torch
 from corecur.errors import ConfigError, KernelNotice
 
 #: The struct and function layout this module is written for; ``corecur_version`` of csrc/library.cpp.
-VERSION = 5
+VERSION = 6
 #: Instruction sets, the best first; which of them the library has depends on the processor it was built for.
 ISAS = ("avx512", "avx2", "neon", "baseline")
 #: Kinds of processors that differ in what is faster on them: "intel" is served by MKL, which makes torch's products, as
@@ -69,6 +69,9 @@ class Table(ctypes.Structure):
             "products",
             ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, *[ctypes.c_void_p] * 4, ctypes.c_int),
         ),
+        ("dense_forward", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)),
+        ("dense_backward", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)),
+        ("run_program", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)),
     ]
 
 

@@ -146,17 +146,6 @@ class _Back(NamedTuple):
         )  # fmt: skip
 
 
-def _biases(kind: int, b_ih: Tensor | None, b_hh: Tensor | None, units: int) -> tuple[Tensor | None, Tensor | None]:
-    """What the gates begin with, and what is added within the reach of GRU's reset gate."""
-    if b_ih is None or b_hh is None:
-        return b_ih, None
-    bias = b_ih + b_hh
-    if kind != GRU:
-        return bias, None
-    bias[2 * units :] = b_ih[2 * units :]
-    return bias, b_hh[2 * units :].contiguous()
-
-
 def _way_back(backs: Sequence[_Back]) -> list[tuple[Tensor | None, ...]]:
     """The gradients of each recurrence, those of the weights as products over all steps."""
     tensors: list[Tensor | None] = []
@@ -212,11 +201,10 @@ class _Recurrences(torch.autograd.Function):
     def forward(ctx: Any, plans: Sequence[_Plan], training: bool, *tensors: Tensor | None) -> Any:
         training = training and any(ctx.needs_input_grad)
         calls = []
-        for (packing, _, kind, *masks), given in zip(plans, in_groups(tensors, _GIVEN), strict=True):
+        for (packing, _, _, *masks), given in zip(plans, in_groups(tensors, _GIVEN), strict=True):
             x, h, c, w_ih, w_hh, b_ih, b_hh, peephole = given
-            bias, apart = _biases(kind, b_ih, b_hh, w_hh.shape[1])
             x, h, c = packing.pack(x), packing.sort(h), None if c is None else packing.sort(c)
-            calls.append((x, w_ih, bias, h, c, w_hh, apart, peephole, *masks, packing.sizes, packing.offsets))
+            calls.append((x, w_ih, b_ih, h, c, w_hh, b_hh, peephole, *masks, packing.sizes, packing.offsets))
         kinds, asked = [plan.kind for plan in plans], [plan.outputs for plan in plans]
         made = recurrences([*itertools.chain.from_iterable(calls)], kinds, asked, training)
         found = in_groups(made, 4)
@@ -277,9 +265,9 @@ def _given(work: Work) -> tuple[_Plan, list[Tensor | None]]:
     if "weight_ci" in weights:
         peephole = torch.stack([weights["weight_ci"], weights["weight_cf"], weights["weight_co"]])
     h, c = (*(s.contiguous() for s in work.state), None)[:2]
+    biases = (None if bias is None else bias.contiguous() for bias in map(weights.get, ("bias_ih", "bias_hh")))
     return _Plan(packing, work.need_outputs, kind, dropout, *(*zoneout, None, None)[:2]), [
-        work.x, h, c, weights["weight_ih"].contiguous(), weights["weight_hh"].contiguous(), weights.get("bias_ih"),
-        weights.get("bias_hh"), peephole,
+        work.x, h, c, weights["weight_ih"].contiguous(), weights["weight_hh"].contiguous(), *biases, peephole,
     ]  # fmt: skip
 
 

@@ -30,6 +30,9 @@ _NARROW = 32
 #: Multiplications up to which it is taken with AVX2, which MKL has for all processors (two cores of Zen 3: 16 × 512 ×
 #: 512 0.8 of MKL's time, 256 × 1600 × 128 as long, 512 × 2560 × 128 1.13, 2048 × 4096 × 512 1.22).
 _MOST_BY_AVX2 = 1 << 26
+#: Multiplications up to which it is taken on Intel's processors for what a call of torch's costs beside its product,
+#: some 50 µs in a training: not measured there, but taken from its share of the peak on others.
+_MOST_BESIDE_MKL = 1 << 24
 #: Multiplications from which it repays that a product by torch comes in parts: measured with AVX-512 and AVX2.
 _WORTH_PARTS = 10_000_000
 #: Rows of a part that a core multiplies as fast as it does many.
@@ -106,6 +109,17 @@ def is_plain(tensor: Tensor) -> bool:
     (True, False)
     """
     return type(tensor) in (Tensor, torch.nn.Parameter) and tensor.dtype == torch.float32 and tensor.is_cpu
+
+
+def keeps_up(rows: int, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether the kernel takes a linear layer of so many rows, and no longer than torch by more than a call's costs.
+
+    >>> keeps_up(2, torch.zeros(3, 4, dtype=torch.float64), None)
+    False
+    """
+    plain = is_plain(weight) and (bias is None or is_plain(bias))
+    most = _MOST_BY_AVX2 if info().isa == "avx2" else _MOST_BESIDE_MKL if processor() == "intel" else None
+    return plain and native() is not None and (most is None or rows * weight.numel() <= most)
 
 
 def _native_product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None) -> Tensor:

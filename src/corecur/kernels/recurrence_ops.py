@@ -23,11 +23,11 @@ from corecur.kernels.products import product
 #: The number of GRU, and those of kinds with a cell, in csrc/recurrent.cpp.
 GRU, WITH_CELL = 4, (2, 3)
 #: Gates, and columns of the gradients of the gates, in units, by number.
-_GATES = (1, 1, 4, 4, 3)
-_D_GATES = (1, 1, 4, 4, 4)
+GATES = (1, 1, 4, 4, 3)
+D_GATES = (1, 1, 4, 4, 4)
 
 
-class _Job(Struct):
+class RecurrentJob(Struct):
     """``CorecurRecurrent`` of csrc/recurrent.hpp."""
 
     _fields_ = [
@@ -38,17 +38,18 @@ class _Job(Struct):
         *(
             (name, ctypes.c_void_p)
             for name in (
-                "sizes", "offsets", "x", "weight_ih", "bias", "first_h", "first_c", "gates", "h", "c", "extra",
-                "weight", "bias_apart", "peephole", "dropout", "zoneout_h", "zoneout_c", "packed", "d_outputs", "d_h",
-                "d_c", "d_gates", "sums", "packed_ih", "d_x", "d_weight_ih", "d_weight", "d_bias",
+                "sizes", "offsets", "x", "weight_ih", "bias", "bias_hh", "first_h", "first_c", "gates", "h", "c",
+                "extra", "weight", "peephole", "dropout", "zoneout_h", "zoneout_c", "packed", "d_outputs", "d_last_h",
+                "d_last_c", "d_h", "d_c", "d_gates", "sums", "packed_ih", "d_x", "d_weight_ih", "d_weight", "d_bias",
+                "d_bias_ih", "d_bias_hh",
             )
         ),
     ]  # fmt: skip
 
 
-def _room(units: int, kind: int, features: int = 0, *, back: bool) -> int:
+def room_for_weights(units: int, kind: int, features: int = 0, *, back: bool) -> int:
     """Floats that the packed weights take, whatever the instruction set."""
-    return (_D_GATES[kind] if back else _GATES[kind]) * (features + units) * -(-units // 64) * 64
+    return (D_GATES[kind] if back else GATES[kind]) * (features + units) * -(-units // 64) * 64
 
 
 def _rows_of(like: Tensor, count: int, width: int) -> Tensor:
@@ -67,7 +68,7 @@ def _kept(batch: int, real: int, training: bool, outputs: bool) -> tuple[int, in
 
 
 #: Rows that a thread sums up at once (csrc/gradients.hpp), and weights so few that it does so with few rows of a step.
-_SUMMED_ROWS, _FEW_WEIGHTS = 128, 1 << 15
+SUMMED_ROWS, _FEW_WEIGHTS = 128, 1 << 15
 #: How many times the weights' gradients must fit into a second cache on Intel's processors, where MKL's products are
 #: the other way (measured with 2 MB). On others once is enough (AMD's with 1 MB, times as fast: Zen 5 128 units 1.05 to
 #: 1.4, 256 units 0.96 to 1.3; Zen 4 64 and 128 units 1.06 to 1.11, 256 units 1.0 to 1.06).
@@ -78,14 +79,20 @@ _CACHES_PER_SUM = 4
 _ENOUGH_ROWS, _MANY_WEIGHTS, _ENOUGH_FOR_MANY = 4, 1 << 22, 9
 
 
-def _tiles(columns: int) -> int:
+def tiles(columns: int) -> int:
     """Columns with those that whole tiles have beyond the last, whatever the instruction set."""
     return -(-columns // 32) * 32
 
 
 def _weights(kind: int, features: int, units: int) -> int:
     """How many there are of the input and of the state before."""
-    return (features + units) * _GATES[kind] * units
+    return (features + units) * GATES[kind] * units
+
+
+def multiplies_inside(kind: int, real: int, steps: int, features: int, units: int, shares: int) -> bool:
+    """Whether the input is multiplied in the loop over time, which has ``real`` rows in all of its steps together."""
+    many = _weights(kind, features, units) >= _MANY_WEIGHTS
+    return real >= (_ENOUGH_FOR_MANY if many else _ENOUGH_ROWS) * shares * steps
 
 
 def sums_up(kind: int, x: Tensor, batch: int, units: int, count: int) -> bool:
@@ -93,17 +100,22 @@ def sums_up(kind: int, x: Tensor, batch: int, units: int, count: int) -> bool:
 
     It is about one of ``count`` recurrences at the same time.
     """
-    (real, features), shares = x.shape, _shares(count)
+    real, features = x.shape
+    return sums_up_rows(kind, real, features, batch, units, _shares(count))
+
+
+def sums_up_rows(kind: int, real: int, features: int, batch: int, units: int, shares: int) -> bool:
+    """The same of inputs (``real``, ``features``), whose rows so many threads share."""
     weights = _weights(kind, features, units)
     rows = _ENOUGH_ROWS if weights <= _FEW_WEIGHTS else 4 * _ENOUGH_ROWS
-    repays = batch >= rows * shares and real >= 2 * _SUMMED_ROWS * shares
-    return repays and weights * x.element_size() <= second_cache() // (_CACHES_PER_SUM if processor() == "intel" else 1)
+    repays = batch >= rows * shares and real >= 2 * SUMMED_ROWS * shares
+    return repays and 4 * weights <= second_cache() // (_CACHES_PER_SUM if processor() == "intel" else 1)
 
 
 class _Call(NamedTuple):
     """One recurrence of a native call: the job, what it gives, and what must stay where it is until then."""
 
-    job: _Job
+    job: RecurrentJob
     found: list[Tensor]
     held: tuple[Tensor | None, ...]
 
@@ -116,7 +128,7 @@ def _shares(count: int) -> int:
 def _run(native: Callable[[Any, int, int], int], calls: Sequence[_Call]) -> list[Tensor]:
     """What the recurrences of one native call give, one after the other."""
     first, *others = calls
-    jobs = (_Job * len(calls))(*(call.job for call in calls)) if others else first.job
+    jobs = (RecurrentJob * len(calls))(*(call.job for call in calls)) if others else first.job
     native(ctypes.byref(jobs), len(calls), threads())
     return [tensor for call in calls for tensor in call.found]
 
@@ -138,11 +150,11 @@ def _forward_call(
     outputs: bool,
     x: Tensor,
     weight_ih: Tensor,
-    bias: Tensor | None,
+    bias_ih: Tensor | None,
     h: Tensor,
     c: Tensor | None,
     weight_hh: Tensor,
-    bias_apart: Tensor | None,
+    bias_hh: Tensor | None,
     peephole: Tensor | None,
     dropout: Tensor | None,
     zoneout_h: Tensor | None,
@@ -156,36 +168,39 @@ def _forward_call(
     so of h where its outputs are not asked for.
     """
     batch, units, (real, features) = h.shape[0], weight_hh.shape[1], x.shape
-    many = _weights(kind, features, units) >= _MANY_WEIGHTS
-    inside = real >= (_ENOUGH_FOR_MANY if many else _ENOUGH_ROWS) * shares * sizes.shape[0]
+    inside = multiplies_inside(kind, real, sizes.shape[0], features, units, shares)
     if inside:
-        gates = x.new_empty(real if training else 0, _GATES[kind] * units)
+        gates = x.new_empty(real if training else 0, GATES[kind] * units)
     else:
-        gates = product(x, weight_ih.t(), bias=bias)
+        gates = product(x, weight_ih.t(), bias=_bias(kind, bias_ih, bias_hh, units))
     rows, cell_rows = _kept(batch, real, training, outputs)
     states, cells = _rows_of(x, rows, units), x.new_empty(0 if c is None else cell_rows, units)
     extra = x.new_empty(real if kind == GRU and training else 0, units)
-    packed = x.new_empty(_room(units, kind, features if inside else 0, back=False))
+    packed = x.new_empty(room_for_weights(units, kind, features if inside else 0, back=False))
     masked = None if dropout is None else x.new_empty(batch, units)
-    job = _Job.of(
+    job = RecurrentJob.of(
         kind=kind, training=training, rolling=not (training or outputs), steps=sizes.shape[0], batch=batch, units=units,
         features=features, h_stride=states.stride(0), sizes=sizes, offsets=offsets, x=x if inside else None,
-        weight_ih=weight_ih, bias=bias, first_h=h, first_c=c, gates=gates, h=states, c=cells, extra=extra,
-        weight=weight_hh, bias_apart=bias_apart, peephole=peephole, dropout=dropout, zoneout_h=zoneout_h,
-        zoneout_c=zoneout_c, packed=packed, d_h=masked,
+        weight_ih=weight_ih, bias=bias_ih, bias_hh=bias_hh, first_h=h, first_c=c, gates=gates, h=states, c=cells,
+        extra=extra, weight=weight_hh, peephole=peephole, dropout=dropout, zoneout_h=zoneout_h, zoneout_c=zoneout_c,
+        packed=packed, d_h=masked,
     )  # fmt: skip
     return _Call(job, [gates, states, cells, extra], (packed, masked))
 
 
-def _arriving(
-    kind: int, gates: Tensor, h: Tensor, units: int, d_h: Tensor | None, d_c: Tensor | None
-) -> tuple[int, Tensor, Tensor]:
-    """B, and the gradients of the last h and c (B, H), to be written over; zeros where there is none."""
+def _bias(kind: int, bias_ih: Tensor | None, bias_hh: Tensor | None, units: int) -> Tensor | None:
+    """What the gates begin with where the input's part comes before the loop: GRU's n has its recurrent bias apart."""
+    if bias_ih is None or bias_hh is None:
+        return bias_ih
+    if kind != GRU:
+        return bias_ih + bias_hh
+    return torch.cat([bias_ih[: 2 * units] + bias_hh[: 2 * units], bias_ih[2 * units :]])
+
+
+def _first_gradients(kind: int, gates: Tensor, h: Tensor, units: int) -> tuple[int, Tensor, Tensor]:
+    """B, and room for the gradients of the first h and c (B, H)."""
     batch = h.shape[0] - gates.shape[0] - 1
-    d_h = h.new_zeros(batch, units) if d_h is None else d_h.clone()
-    if kind not in WITH_CELL:
-        return batch, d_h, h.new_empty(0)
-    return batch, d_h, h.new_zeros(batch, units) if d_c is None else d_c.clone()
+    return batch, h.new_empty(batch, units), h.new_empty(batch if kind in WITH_CELL else 0, units)
 
 
 def _backward_call(
@@ -202,19 +217,19 @@ def _backward_call(
     sizes: Tensor,
     offsets: Tensor,
     d_outputs: Tensor | None,
-    d_h: Tensor | None,
-    d_c: Tensor | None,
+    d_last_h: Tensor | None,
+    d_last_c: Tensor | None,
 ) -> _Call:
     """Gives the gradients of the gates before their functions (N, D), and of the first state, from that of the last."""
     units, real = weight_hh.shape[1], gates.shape[0]
-    batch, d_h, d_c = _arriving(kind, gates, h, units, d_h, d_c)
-    d_gates = _rows_of(gates, real, _D_GATES[kind] * units)
-    packed = gates.new_empty(_room(units, kind, back=True))
-    job = _Job.of(
+    batch, d_h, d_c = _first_gradients(kind, gates, h, units)
+    d_gates = _rows_of(gates, real, D_GATES[kind] * units)
+    packed = gates.new_empty(room_for_weights(units, kind, back=True))
+    job = RecurrentJob.of(
         kind=kind, training=True, steps=sizes.shape[0], batch=batch, units=units, h_stride=h.stride(0),
         d_stride=d_gates.stride(0), sizes=sizes, offsets=offsets, gates=gates, h=h, c=c, extra=extra, weight=weight_hh,
         peephole=peephole, dropout=dropout, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed,
-        d_outputs=d_outputs, d_h=d_h, d_c=d_c, d_gates=d_gates,
+        d_outputs=d_outputs, d_last_h=d_last_h, d_last_c=d_last_c, d_h=d_h, d_c=d_c, d_gates=d_gates,
     )  # fmt: skip
     return _Call(job, [d_gates, d_h, d_c], (packed,))
 
@@ -234,28 +249,28 @@ def _gradients_call(
     sizes: Tensor,
     offsets: Tensor,
     d_outputs: Tensor | None,
-    d_h: Tensor | None,
-    d_c: Tensor | None,
+    d_last_h: Tensor | None,
+    d_last_c: Tensor | None,
 ) -> _Call:
     """Gives the gradients of the input (N + 1, C), zeros last, of states and weights, and sums over the gates' (D)."""
     (width, units), (real, features) = weight_hh.shape, x.shape
-    batch, d_h, d_c = _arriving(kind, gates, h, units, d_h, d_c)
-    columns, apart = _tiles(width), units if kind == GRU else 0
-    d_gates = _rows_of(gates, threads() * _SUMMED_ROWS + 3 * batch, apart + columns)
+    batch, d_h, d_c = _first_gradients(kind, gates, h, units)
+    columns, apart = tiles(width), units if kind == GRU else 0
+    d_gates = _rows_of(gates, threads() * SUMMED_ROWS + 3 * batch, apart + columns)
     if width % 32:
         d_gates.zero_()  # tiles read beyond the last column
     sums = gates.new_empty(threads() * ((features + units + 1) * columns + apart))
-    packed = gates.new_empty(_room(units, kind, back=True))
-    packed_ih = gates.new_empty(width * _tiles(features)) if need_x else None
+    packed = gates.new_empty(room_for_weights(units, kind, back=True))
+    packed_ih = gates.new_empty(width * tiles(features)) if need_x else None
     d_x = x.new_empty(real + 1 if need_x else 0, features)
     d_x[-1:] = 0
     d_w_ih, d_w_hh, d_bias = torch.empty_like(weight_ih), torch.empty_like(weight_hh), gates.new_empty(apart + width)
-    job = _Job.of(
+    job = RecurrentJob.of(
         kind=kind, training=True, steps=sizes.shape[0], batch=batch, units=units, features=features,
         h_stride=h.stride(0), d_stride=d_gates.stride(0), sizes=sizes, offsets=offsets, x=x, weight_ih=weight_ih,
         gates=gates, h=h, c=c, extra=extra, weight=weight_hh, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed,
-        d_outputs=d_outputs, d_h=d_h, d_c=d_c, d_gates=d_gates, sums=sums, packed_ih=packed_ih,
-        d_x=d_x if need_x else None, d_weight_ih=d_w_ih, d_weight=d_w_hh, d_bias=d_bias,
+        d_outputs=d_outputs, d_last_h=d_last_h, d_last_c=d_last_c, d_h=d_h, d_c=d_c, d_gates=d_gates, sums=sums,
+        packed_ih=packed_ih, d_x=d_x if need_x else None, d_weight_ih=d_w_ih, d_weight=d_w_hh, d_bias=d_bias,
     )  # fmt: skip
     return _Call(job, [d_x, d_h, d_c, d_w_ih, d_w_hh, d_bias], (d_gates, sums, packed, packed_ih))
 
@@ -300,18 +315,18 @@ def _forward_shapes(
 def _backward_shapes(tensors: Sequence[Any], kinds: Sequence[int]) -> list[Tensor]:
     found: list[Tensor] = []
     for kind, own in zip(kinds, in_groups(tensors, _BACKWARD), strict=True):
-        gates, h, _, _, weight, *_, d_h, d_c = own
-        _, d_h, d_c = _arriving(kind, gates, h, weight.shape[1], d_h, d_c)
-        found += [_rows_of(gates, len(gates), _D_GATES[kind] * weight.shape[1]), d_h, d_c]
+        gates, h, _, _, weight, *_ = own
+        _, d_h, d_c = _first_gradients(kind, gates, h, weight.shape[1])
+        found += [_rows_of(gates, len(gates), D_GATES[kind] * weight.shape[1]), d_h, d_c]
     return found
 
 
 def _gradient_shapes(tensors: Sequence[Any], kinds: Sequence[int], need_x: Sequence[bool]) -> list[Tensor]:
     found: list[Tensor] = []
     for kind, need, own in zip(kinds, need_x, in_groups(tensors, _GRADIENTS), strict=True):
-        gates, h, _, _, x, weight_ih, weight_hh, *_, d_h, d_c = own
+        gates, h, _, _, x, weight_ih, weight_hh, *_ = own
         width, units = weight_hh.shape
-        _, d_h, d_c = _arriving(kind, gates, h, units, d_h, d_c)
+        _, d_h, d_c = _first_gradients(kind, gates, h, units)
         d_x = x.new_empty(len(x) + 1 if need else 0, x.shape[1])
         d_bias = gates.new_empty(width + (units if kind == GRU else 0))
         found += [d_x, d_h, d_c, torch.empty_like(weight_ih), torch.empty_like(weight_hh), d_bias]

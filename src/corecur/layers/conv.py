@@ -9,7 +9,7 @@ With ``flip_kernel=True`` the kernel is turned around, which makes it the convol
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar, Literal, Unpack
 
@@ -266,14 +266,15 @@ class Conv2D(Convolution):
         """This convolution with these weights and what follows it by a native kernel; None where torch does it."""
         if self.flip_kernel:
             weight = weight.flip((2, 3))
-        return run_block(x, weight, bias, self._geometry(x), activation=activation, pool=pool, groups=self.groups)
+        return run_block(x, weight, bias, self.geometry(x.shape), activation=activation, pool=pool, groups=self.groups)
 
-    def _geometry(self, x: Tensor) -> Geometry:
+    def geometry(self, shape: Sequence[int]) -> Geometry:
+        """Where the kernel looks in an input of this shape."""
         padding = self._padding
         if padding is None:
             sides = [
                 same_padding(*along)
-                for along in zip(x.shape[1:3], self._kernel, self._strides, self._dilation, strict=True)
+                for along in zip(shape[1:3], self._kernel, self._strides, self._dilation, strict=True)
             ]
             return Geometry(self._kernel, self._strides, (*sides[0], *sides[1]), self._dilation)
         (top, left) = padding

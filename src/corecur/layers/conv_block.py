@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from corecur.kernels.choose import decide
 from corecur.kernels.convolution import Block
 from corecur.kernels.convolution_kernels import CONVOLUTIONS, ConvolutionRequest
+from corecur.kernels.products import is_plain
 from corecur.kernels.traced import traced_by
 from corecur.layers.activation import Function, find_activation
 
@@ -84,6 +85,33 @@ def run_block(
     if choice.kernel == "torch":
         return None
     return CONVOLUTIONS[choice.kernel].run(x, weight, bias, request.block)
+
+
+def plain_block(
+    shape: torch.Size,
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    *,
+    activation: str,
+    pool: str,
+    groups: int,
+    training: bool,
+    to_input: bool,
+) -> tuple[Block, str] | None:
+    """The block that ``run_block`` would run for an input of this shape in float32 on a CPU, and by which kernel.
+
+    None where the weights are something else. ``training`` and ``to_input`` say whether gradients are asked for, and
+    whether of the input too.
+    """
+    if not all(_is_plain(tensor) for tensor in (weight, bias)):
+        return None
+    request = _request(geometry, activation, pool, shape, weight.shape[0], groups, training, to_input)
+    return request.block, decide(request).kernel
+
+
+def _is_plain(tensor: Tensor | None) -> bool:
+    return tensor is None or (is_plain(tensor) and tensor.layout is torch.strided)
 
 
 _NAMES: dict[Any, str] = {

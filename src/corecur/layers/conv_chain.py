@@ -28,7 +28,7 @@ _POOLS: dict[type[nn.Module], str] = {MaxPooling2D: "max", AveragePooling2D: "av
 
 
 @dataclass
-class _Chain:
+class Chain:
     """A convolution and what was found behind it."""
 
     activation: str | None
@@ -55,6 +55,10 @@ class _Chain:
         self.layers += 1
         return True
 
+    def weights(self, conv: Any) -> tuple[Tensor, Tensor | None]:
+        """Those of the convolution, with the normalisation in them."""
+        return (conv.weight, conv.bias) if self.norm is None else _folded(self.norm, conv.weight, conv.bias)
+
 
 def run_chain(layers: Sequence[Any], x: Any) -> tuple[Tensor, int] | None:
     """The output (B, P, Q, F) of the first layers of a row that starts with a Conv2D, and how many they are.
@@ -71,22 +75,24 @@ def run_chain(layers: Sequence[Any], x: Any) -> tuple[Tensor, int] | None:
     conv = layers[0]
     if type(x) not in (Tensor, nn.Parameter) or mask_of(x) is not None or not is_plain(conv) or hooked_everywhere():
         return None
-    chain = _chain(layers)
+    conv.check_input(x.shape)
+    chain = chain_of(layers, x.shape)
     if chain.layers == 1:
         return None
-    conv.check_input(x.shape)
-    if chain.same and any(size % 2 for size in _sizes(conv, x)):
-        chain.pool, chain.layers = "", chain.layers - 1  # windows that look past the end
-    weight, bias = conv.weight, conv.bias
-    if chain.norm is not None:
-        weight, bias = _folded(chain.norm, weight, bias)
-    y = conv.run_native(x, weight, bias, activation=chain.activation or "linear", pool=chain.pool)
+    y = conv.run_native(x, *chain.weights(conv), activation=chain.activation or "linear", pool=chain.pool)
     return None if y is None else (y, chain.layers)
 
 
-def _chain(layers: Sequence[Any]) -> _Chain:
-    """What follows the convolution and can be computed with it."""
-    chain = _Chain(layers[0]._native_activation)
+def chain_of(layers: Sequence[Any], shape: Sequence[int]) -> Chain:
+    """A convolution that reads this shape, and what follows it and can be computed with it."""
+    chain = _following(layers)
+    if chain.same and any(size % 2 for size in _sizes(layers[0], shape)):
+        chain.pool, chain.layers = "", chain.layers - 1  # windows that look past the end
+    return chain
+
+
+def _following(layers: Sequence[Any]) -> Chain:
+    chain = Chain(layers[0]._native_activation)
     if chain.activation is None:  # an activation that the kernels do not know
         return chain
     for layer in layers[1:LONGEST]:
@@ -95,10 +101,10 @@ def _chain(layers: Sequence[Any]) -> _Chain:
     return chain
 
 
-def _sizes(conv: Any, x: Tensor) -> tuple[int, int]:
+def _sizes(conv: Any, shape: Sequence[int]) -> tuple[int, int]:
     """Rows and columns of the convolution's output."""
-    kernel, strides, (top, bottom, left, right), dilation = conv._geometry(x)
-    rows, columns = x.shape[1] + top + bottom, x.shape[2] + left + right
+    kernel, strides, (top, bottom, left, right), dilation = conv.geometry(shape)
+    rows, columns = shape[1] + top + bottom, shape[2] + left + right
     found = [
         (size - (k - 1) * d - 1) // s + 1
         for size, k, d, s in zip((rows, columns), kernel, dilation, strides, strict=True)

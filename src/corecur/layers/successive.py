@@ -8,19 +8,20 @@ from typing import Any
 from torch import nn
 
 from corecur.layers.conv import Conv2D
-from corecur.layers.conv_chain import LONGEST, run_chain
+from corecur.layers.conv_chain import run_chain
 from corecur.layers.gru import GRU
 from corecur.layers.layer import Layer
 from corecur.layers.lstm import LSTM
 from corecur.layers.masks import call_plain
+from corecur.layers.plain_stretch import LONGEST, run_plainly
 from corecur.layers.recurrent_stack import run_stack
 from corecur.layers.simple_rnn import SimpleRNN
 
 Run = Callable[[Sequence[Any], Any], tuple[Any, int] | None]
-#: By the kind of the first layer: what may run it and some of those behind it at once, and how many layers at most.
-_AT_ONCE: dict[type[nn.Module], tuple[Run, int]] = {
-    Conv2D: (run_chain, LONGEST),
-    **dict.fromkeys((SimpleRNN, LSTM, GRU), (run_stack, 32)),
+#: By the kind of the first layer: what may run it and some of those behind it at once, the best first.
+_AT_ONCE: dict[type[nn.Module], tuple[Run, ...]] = {
+    Conv2D: (run_plainly, run_chain),
+    **dict.fromkeys((SimpleRNN, LSTM, GRU), (run_stack, run_plainly)),
 }
 
 
@@ -30,7 +31,7 @@ def most_at_once(first: nn.Module) -> int:
     >>> most_at_once(nn.ReLU())
     1
     """
-    return _AT_ONCE[type(first)][1] if type(first) in _AT_ONCE else 1
+    return LONGEST if type(first) in _AT_ONCE else 1
 
 
 def run_at_once(layers: Sequence[Any], x: Any) -> tuple[Any, int] | None:
@@ -39,8 +40,11 @@ def run_at_once(layers: Sequence[Any], x: Any) -> tuple[Any, int] | None:
     >>> run_at_once([nn.ReLU(), nn.ReLU()], None) is None
     True
     """
-    known = _AT_ONCE.get(type(layers[0])) if len(layers) > 1 else None
-    return None if known is None else known[0](layers[: known[1]], x)
+    for run in _AT_ONCE.get(type(layers[0]), ()) if len(layers) > 1 else ():
+        found = run(layers[:LONGEST], x)
+        if found is not None:
+            return found
+    return None
 
 
 def run_layers(layers: Sequence[Any], x: Any) -> Any:

@@ -148,4 +148,16 @@ inline void collect(const CorecurRecurrent& job, const Columns& columns, int sha
   turn(&ThreadSums::recurrent, job.units, job.d_weight, [&](Index column) { return columns.weight(column); });
 }
 
+// The sums over the gates' gradients as the gradients of both biases.
+inline void split_biases(const CorecurRecurrent& job, const Columns& columns) {
+  auto copy = [&](float* to, Index from, Index count) {
+    std::memcpy(to, job.d_bias + from, sizeof(float) * static_cast<std::size_t>(count));
+  };
+  if (job.d_bias_ih) copy(job.d_bias_ih, columns.input, columns.width());
+  if (job.d_bias_hh == nullptr) return;
+  const Index leading = (columns.gates - columns.first) * columns.units;  // columns that stand before the first gate's
+  copy(job.d_bias_hh + columns.first * columns.units, 0, leading);
+  copy(job.d_bias_hh, leading, columns.width() - leading);
+}
+
 }  // namespace corecur::CORECUR_ISA

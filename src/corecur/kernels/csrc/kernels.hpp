@@ -4,13 +4,16 @@
 #include <cstdint>
 
 #include "convolution.hpp"
+#include "dense.hpp"
 #include "generate.hpp"
 #include "optimizer.hpp"
 #include "product.hpp"
+#include "program.hpp"
 #include "recurrent.hpp"
 #include "row_recurrent.hpp"
 #include "softmax.hpp"
 #include "stage.hpp"
+#include "turn.hpp"
 
 extern "C" {
 
@@ -45,6 +48,9 @@ struct CorecurKernels {
   // Products that have the same columns, one after the other, of numbers from a and b; bias (N) or null where out begins.
   void (*products)(const CorecurProduct* jobs, int count, const float* a, const float* b, const float* bias, float* out,
                    int threads);
+  void (*dense_forward)(const CorecurDense* job, int threads);
+  void (*dense_backward)(const CorecurDense* job, int threads);
+  int (*run_program)(const CorecurCall* calls, std::int64_t count, char* const* addresses);
 };
 
 }

@@ -126,7 +126,7 @@ struct Gru {
     const Job& job = at.job;
     Vector old = at.of(at.old_h());
     Vector r = sigmoid(sums[0]), z = sigmoid(sums[1]), q = sums[2];
-    if (job.bias_apart) q += at.of(job.bias_apart + at.unit);
+    if (job.bias_hh) q += at.of(job.bias_hh + 2 * job.units + at.unit);
     Vector n = tanh(apart + r * q);
     if (job.training) {
       at.set(at.gate(0, 3), r), at.set(at.gate(1, 3), z), at.set(at.gate(2, 3), n);
@@ -217,8 +217,10 @@ struct Sums {
     }
     for (int v = 0; v < Cell::VECTORS; ++v) {
       Index unit = panel * UNITS<Cell> + v % EACH * LANES, left = job.units - unit;
-      const float* bias = job.bias ? job.bias + v / EACH * job.units + unit : nullptr;
-      Vector start = bias != nullptr && left > 0 ? load(bias, at_most(left)) : Vector{};
+      Vector start{};
+      if (job.bias != nullptr && left > 0) start += load(job.bias + v / EACH * job.units + unit, at_most(left));
+      if (job.bias_hh != nullptr && left > 0 && v / EACH != Cell::APART)
+        start += load(job.bias_hh + v / EACH * job.units + unit, at_most(left));
       for (Index row = 0; row < rows; ++row) store(tile.sums + (row * Cell::VECTORS + v) * LANES, start);
     }
     add_product<Cell::VECTORS>(rows, x, job.features, weights, job.features, tile);
@@ -244,16 +246,20 @@ struct Sums {
   }
 };
 
+// Some rows' states as they are given, or zeros.
+inline void begin_states(const float* given, float* to, Index stride, Index units, Share share) {
+  const std::size_t size = sizeof(float) * static_cast<std::size_t>(units);
+  for (Index row = share.first; row < share.last; ++row)
+    given ? std::memcpy(to + row * stride, given + row * units, size) : std::memset(to + row * stride, 0, size);
+}
+
 template <class Cell>
 void forward_rows(const Job& job, Share share) {
   constexpr int EACH = Cell::VECTORS / Cell::GATES;
   const Index units = job.units, panels = ceiling(units, UNITS<Cell>);
   const Index depth = units + (job.x ? job.features : 0);
-  for (Index row = share.first; row < share.last; ++row) {
-    std::memcpy(job.h + row * job.h_stride, job.first_h + row * units, sizeof(float) * static_cast<std::size_t>(units));
-    if (job.first_c)
-      std::memcpy(job.c + row * units, job.first_c + row * units, sizeof(float) * static_cast<std::size_t>(units));
-  }
+  begin_states(job.first_h, job.h, job.h_stride, units, share);
+  if (job.c) begin_states(job.first_c, job.c, units, units, share);
   Index before = share.first;  // where h holds the state before the step
   auto running = [&](Index t) {
     const Index rows = t < job.steps ? (job.sizes[t] < share.last ? job.sizes[t] : share.last) - share.first : 0;
@@ -311,6 +317,8 @@ template <class Cell>
 void backward_rows(const Job& job, Share share, int number) {
   const Index units = job.units, depth = Cell::BACK_GATES * units, width = job.d_stride;
   const Index panels = ceiling(units, BACK_VECTORS * LANES);
+  begin_states(job.d_last_h, job.d_h, units, units, share);
+  if (job.d_c) begin_states(job.d_last_c, job.d_c, units, units, share);
   Gradients gradients(job, columns_of<Cell>(job), share, number);
   Index later = 0;  // rows of the share that run at the step after
   const float* d_later = nullptr;
@@ -387,7 +395,7 @@ void end_states(const Job& job) {
   const std::size_t size = sizeof(float) * static_cast<std::size_t>(job.units);
   const Index end = job.batch + (job.steps > 0 ? job.offsets[job.steps - 1] + job.sizes[job.steps - 1] : 0);
   if (!job.rolling) std::memset(job.h + end * job.h_stride, 0, size);
-  if (job.first_c && job.training) std::memset(job.c + end * job.units, 0, size);
+  if (job.c && job.training) std::memset(job.c + end * job.units, 0, size);
 }
 
 // Into how many shares the rows of each job are divided, so that each thread has as many of them; none without a row.
@@ -438,6 +446,7 @@ int over_sequence(const CorecurRecurrent* jobs, int count, int threads) {
     const Columns columns = KINDS[job.kind].columns(job);
     parallel(static_cast<int>(ceiling(columns.all(), LANES)), threads,
              [&](int number) { collect(job, columns, shares, number); });
+    split_biases(job, columns);
   }
   return 0;
 }

@@ -18,14 +18,14 @@ struct CorecurRecurrent {
   const float* x;               // (N, C), or null where `gates` holds the input's part already, biases included
   const float* weight_ih;       // (G, C)
   const float* bias;            // (G) or null: of the input's part
-  const float* first_h;         // (B, H): the states before the first step
-  const float* first_c;         // (B, H) or null
+  const float* bias_hh;         // (G) or null: of the recurrent part; where x is null, of GRU's n alone
+  const float* first_h;         // (B, H): the states before the first step, or null for zeros
+  const float* first_c;         // (B, H), or null for zeros
   float* gates;                 // (N, G): the gates' values in training
   float* h;  // (B + N + 1, H): the first state, the outputs, and zeros; rolling (2 B, H): the first, then the last
-  float* c;  // the same for the cell; (B, H) without training: the first, then the last
+  float* c;  // the same for the cell, null where there is none; (B, H) without training: the first, then the last
   float* extra;                 // (N, H): GRU's recurrent part of n
   const float* weight;          // (G, H)
-  const float* bias_apart;      // (H) or null: GRU's recurrent bias of n
   const float* peephole;        // (3, H): of i, f, o
   const float* dropout;         // (B, H) or null: what the recurrent weights see of h is multiplied by it
   const float* zoneout_h;       // (N, H) or null: how much of the old state stays
@@ -33,7 +33,9 @@ struct CorecurRecurrent {
   float* packed;                // room for the packed weights of one way
   // The way back.
   const float* d_outputs;  // (N, H) or null
-  float* d_h;              // (B, H): the gradient of the last state, replaced by that of the first
+  const float* d_last_h;   // (B, H): the gradient of the last state, or null for zeros
+  const float* d_last_c;   // (B, H), or null for zeros
+  float* d_h;              // (B, H): the gradient of the first state
   float* d_c;              // (B, H)
   float* d_gates;          // (N, D): D = G, 4 H for GRU with the columns q, r, z, n
   // Where `sums` is there, the gradients of weights and input as well, from x and weight_ih, without dropout; d_gates is
@@ -44,6 +46,8 @@ struct CorecurRecurrent {
   float* d_weight_ih;  // (G, C)
   float* d_weight;     // (G, H)
   float* d_bias;       // (D)
+  float* d_bias_ih;    // (G) or null: of the input's bias
+  float* d_bias_hh;    // (G) or null: of the recurrent one
 };
 
 }

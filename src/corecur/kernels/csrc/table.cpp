@@ -25,6 +25,9 @@ void softmax(const CorecurSoftmax*, int);
 void cross_entropy(const CorecurSoftmax*, int);
 void cross_entropy_backward(const CorecurSoftmax*, int);
 void products(const CorecurProduct*, int, const float*, const float*, const float*, float*, int);
+void dense_forward(const CorecurDense*, int);
+void dense_backward(const CorecurDense*, int);
+int run_program(const CorecurCall*, std::int64_t, char* const*);
 
 namespace {
 
@@ -89,6 +92,7 @@ extern const CorecurKernels kernels;
 const CorecurKernels kernels = {CORECUR_NAME(CORECUR_ISA), LANES, map, peak, recurrent_forward, recurrent_backward,
                                 row_recurrent_forward, row_recurrent_backward, optimizer_step, gradients_clip, stage_pack,
                                 stage_steps, stages_at_once, generate, convolution_room, convolution_forward,
-                                convolution_backward, softmax, cross_entropy, cross_entropy_backward, products};
+                                convolution_backward, softmax, cross_entropy, cross_entropy_backward, products,
+                                dense_forward, dense_backward, run_program};
 
 }  // namespace corecur::CORECUR_ISA

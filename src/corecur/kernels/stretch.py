@@ -1,0 +1,239 @@
+"""A stretch of layers as one program in each direction, and one step of torch's way back.
+
+What lies between its layers is in one piece of memory, which the way back needs; without gradients two places in it
+take turns. Where a gradient is to have a gradient itself, torch's operations compute both.
+
+B batch, T time.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from corecur.kernels.convolution import room_of
+from corecur.kernels.library import threads
+from corecur.kernels.native import refuse_second_derivatives
+from corecur.kernels.program import Call, Place, Program
+from corecur.kernels.stretch_parts import Made, Part, Places, Shape
+
+#: The first addresses of a run: what the stretch reads and fills, two places for what lies between, room, and the same
+#: for the gradients. Those of all weights follow, and on the way back those of their gradients.
+_X, _Y, _BETWEEN, _OTHER, _ROOM, _D_Y, _D_X, _D_BETWEEN, _D_OTHER, _WEIGHTS = range(10)
+#: Bytes to which every place in memory is rounded: a line of the cache.
+_LINE = 64
+
+
+def _bytes(floats: int) -> int:
+    return -(-floats * 4 // _LINE) * _LINE
+
+
+class _There(NamedTuple):
+    """The way there: its memory in bytes, room in floats; and of each part what it reads and where."""
+
+    program: Program
+    made: Made
+    shape: Shape
+    between: int
+    other: int
+    room: int
+    places: tuple[Places, ...]
+    shapes: tuple[Shape, ...]
+
+
+class _Back(NamedTuple):
+    """The way back."""
+
+    program: Program
+    between: int
+    other: int
+    room: int
+
+
+def _of_weights(parts: Sequence[Part], first: int, prefix: str = "") -> list[dict[str, Place]]:
+    """Places of each part's weights, an address for each from the first one on."""
+    found = []
+    for part in parts:
+        found.append({prefix + name: Place(first + number) for number, name in enumerate(part.weights)})
+        first += len(part.weights)
+    return found
+
+
+def _count(parts: Sequence[Part]) -> int:
+    return sum(len(part.weights) for part in parts)
+
+
+@functools.lru_cache(maxsize=256)
+def _there(parts: tuple[Part, ...], shape: Shape, training: bool, shares: int) -> _There:
+    sizes, room, x = [0, 0], 0, Place(_X)
+    calls: list[Call] = []
+    places: list[Places] = []
+    shapes: list[Shape] = []
+    for number, (part, own) in enumerate(zip(parts, _of_weights(parts, _WEIGHTS), strict=True)):
+        made, turn = part.made(shape, training=training), 0 if training else number % 2
+        if number == len(parts) - 1:
+            y = Place(_Y)
+        elif training:  # everything has a place of its own
+            y = Place(_BETWEEN, sizes[0])
+            sizes[0] += _bytes(made.floats)
+        else:
+            y = Place((_BETWEEN, _OTHER)[turn])
+            sizes[turn] = max(sizes[turn], _bytes(made.floats))
+        own |= {"x": x, "y": y, "room": Place(_ROOM)}
+        if training:
+            own["kept"] = Place(_BETWEEN, sizes[0])
+            sizes[0] += -(-part.kept(shape) // _LINE) * _LINE
+        room = max(room, part.room(shape, shares, training=training, back=False))
+        calls.append(part.forward(shape, own, shares, training=training))
+        places.append(own)
+        shapes.append(shape)
+        x, shape = Place(y.address, y.offset + 4 * made.begin), part.output(shape)
+    program = Program(calls, addresses=_WEIGHTS + _count(parts))
+    return _There(program, made, shape, sizes[0], sizes[1], room, tuple(places), tuple(shapes))
+
+
+@functools.lru_cache(maxsize=256)
+def _back(parts: tuple[Part, ...], shape: Shape, needs: tuple[bool, ...], shares: int) -> _Back:
+    """``needs`` says of x and of each weight whether its gradient is wanted."""
+    there, count = _there(parts, shape, True, shares), _count(parts)
+    gradients = _of_weights(parts, _WEIGHTS + count, "d_")
+    wanted = {place.address - _WEIGHTS - count for place, needed in zip(
+        (place for own in gradients for place in own.values()), needs[1:], strict=True
+    ) if needed}  # fmt: skip
+    sizes, room, d_y = [0, 0], 0, Place(_D_Y)
+    calls: list[Call] = []
+    before = [any(needs[: 1 + _count(parts[:number])]) for number in range(len(parts))]
+    for number in reversed(range(len(parts))):
+        part, given, turn = parts[number], there.shapes[number], number % 2
+        own = {**there.places[number], "d_y": d_y}
+        own |= {name: at for name, at in gradients[number].items() if at.address - _WEIGHTS - count in wanted}
+        if before[number]:
+            own["d_x"] = d_y = Place(_D_X) if number == 0 else Place((_D_BETWEEN, _D_OTHER)[turn])
+            if number:
+                sizes[turn] = max(sizes[turn], _bytes(math.prod(given)))
+        room = max(room, part.room(given, shares, training=True, back=True))
+        calls.append(part.backward(given, own, shares))
+        if not before[number]:
+            break
+    return _Back(Program(calls, addresses=_WEIGHTS + 2 * count), sizes[0], sizes[1], room)
+
+
+def _at(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _laid(weight: Tensor | None) -> Tensor | None:
+    """The weight with its numbers in the order in which the parts read them: (F, k, k, C) of (F, C, k, k)."""
+    if weight is None:
+        return None
+    order = torch.channels_last if weight.dim() == 4 else torch.contiguous_format
+    return weight if weight.is_contiguous(memory_format=order) else weight.contiguous(memory_format=order)
+
+
+def _like(weight: Tensor) -> Tensor:
+    """Memory for the gradient of a weight in the order that ``_laid`` has."""
+    order = torch.channels_last if weight.dim() == 4 else torch.contiguous_format
+    return torch.empty_like(weight, memory_format=order)
+
+
+def _run(
+    parts: tuple[Part, ...], x: Tensor, laid: Sequence[Tensor | None], training: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The output, the memory it lies in, and what lies between."""
+    plan = _there(parts, tuple(x.shape), training, threads())
+    whole = plan.made == (math.prod(plan.shape), 0)
+    y = x.new_empty(plan.shape if whole else (plan.made.floats,))
+    between, room = x.new_empty(plan.between + plan.other, dtype=torch.uint8), room_of(plan.room)
+    at = between.data_ptr()
+    plan.program.run([
+        x.data_ptr(), y.data_ptr(), at, at + plan.between, room.data_ptr(), None, None, None, None, *map(_at, laid)
+    ])  # fmt: skip
+    if whole:
+        return y, y, between
+    begin = plan.made.begin
+    return y[begin : begin + math.prod(plan.shape)].view(plan.shape), y, between
+
+
+class _Stretch(torch.autograd.Function):
+    """What the parts make of x; with ``turned`` time is first inside, and the batch in what comes out."""
+
+    @staticmethod
+    def forward(ctx: Any, parts: tuple[Part, ...], turned: bool, x: Tensor, *weights: Tensor | None) -> Tensor:
+        x = x.contiguous()
+        y, memory, between = _run(parts, x, list(map(_laid, weights)), True)
+        ctx.parts, ctx.turned = parts, turned
+        kept = None
+        if parts[-1].needs_output:
+            # What is given out as it is belongs to torch's graph; of all else the memory is kept, whoever else sees it.
+            kept = y if memory is y and not turned else memory
+        ctx.save_for_backward(x, kept, between, *weights)
+        return y.transpose(0, 1) if turned else y
+
+    @staticmethod
+    def backward(ctx: Any, d_y: Tensor) -> Any:
+        parts, needs = ctx.parts, ctx.needs_input_grad[2:]
+        x, y, between, *weights = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return None, None, *_stock_gradients(parts, x, weights, d_y.transpose(0, 1) if ctx.turned else d_y, needs)
+        plan = _back(parts, tuple(x.shape), needs, threads())
+        d_y = (d_y.transpose(0, 1) if ctx.turned else d_y).contiguous()
+        d_x, room = torch.empty_like(x) if needs[0] else None, room_of(plan.room)
+        d_between = x.new_empty(plan.between + plan.other, dtype=torch.uint8)
+        found = [
+            _like(weight) if needed and weight is not None else None
+            for weight, needed in zip(weights, needs[1:], strict=True)
+        ]
+        laid = list(map(_laid, weights))  # held until the program has run
+        at = d_between.data_ptr()
+        plan.program.run([
+            x.data_ptr(), _at(y), between.data_ptr(), None, room.data_ptr(), d_y.data_ptr(), _at(d_x), at,
+            at + plan.between, *map(_at, laid), *map(_at, found),
+        ])  # fmt: skip
+        return None, None, d_x, *found
+
+
+def _stock_gradients(
+    parts: Sequence[Part], x: Tensor, weights: Sequence[Tensor | None], d_y: Tensor, needs: Sequence[bool]
+) -> list[Tensor | None]:
+    y = run_by_torch(parts, x, weights)
+    if y is None:
+        refuse_second_derivatives()
+    given = [x, *weights]
+    wanted = [tensor for tensor, needed in zip(given, needs, strict=True) if tensor is not None and needed]
+    found = iter(torch.autograd.grad(y, wanted, d_y, create_graph=True))  # type: ignore[arg-type]
+    return [next(found) if tensor is not None and needed else None for tensor, needed in zip(given, needs, strict=True)]
+
+
+def run_by_torch(parts: Sequence[Part], x: Tensor, weights: Sequence[Tensor | None]) -> Tensor | None:
+    """What the parts make of ``x`` by torch's operations, one after the other; None where one of them has none."""
+    for part in parts:
+        y, weights = part.stock(x, weights[: len(part.weights)]), weights[len(part.weights) :]
+        if y is None:
+            return None
+        x = y
+    return x
+
+
+def run_stretch(
+    parts: tuple[Part, ...], x: Tensor, weights: Sequence[Tensor | None], *, turned: bool = False
+) -> Tensor:
+    """What the parts make of ``x``, given the weights of each (or None), one after the other; all float32, on a CPU.
+
+    With ``turned`` what the last part makes is (T, B, …), and given as (B, T, …).
+
+    >>> from corecur.kernels.stretch_parts import DensePart
+    >>> weights = [torch.eye(2), None, torch.ones(1, 2), torch.ones(1)]
+    >>> run_stretch((DensePart(2, "relu"), DensePart(1, "linear")), torch.tensor([[1.0, -1.0]]), weights)
+    tensor([[2.]])
+    """
+    needed = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *weights))
+    if not needed:
+        y = _run(parts, x.contiguous(), list(map(_laid, weights)), False)[0]
+        return y.transpose(0, 1) if turned else y
+    found: Tensor = _Stretch.apply(parts, turned, x, *weights)  # type: ignore[no-untyped-call]
+    return found

@@ -1,0 +1,196 @@
+"""Layers in a row that run as one program, there and back: convolution blocks, recurrences, dense layers.
+
+Nothing that can be seen changes: a stretch ends before a layer that has hooks or penalises its output, and where no
+native kernel takes a layer, or torch's own is the faster one.
+
+B batch, T time, C features, U units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from corecur.kernels.choose import decide
+from corecur.kernels.library import threads
+from corecur.kernels.native import KINDS
+from corecur.kernels.native_softmax import time_first
+from corecur.kernels.products import is_plain as is_numbers
+from corecur.kernels.products import keeps_up
+from corecur.kernels.stretch import run_stretch
+from corecur.kernels.stretch_parts import ConvolutionPart, DensePart, Part, RecurrentPart, Shape, TurnPart
+from corecur.kernels.traced import traced_by
+from corecur.layers.activation import Function
+from corecur.layers.conv import Conv2D
+from corecur.layers.conv_block import native_activation, plain_block
+from corecur.layers.conv_chain import chain_of
+from corecur.layers.dense import Dense
+from corecur.layers.dropout import Dropout, GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D
+from corecur.layers.gru import GRU
+from corecur.layers.lstm import LSTM
+from corecur.layers.masks import mask_of
+from corecur.layers.plain import hooked_everywhere, is_plain
+from corecur.layers.shape import Flatten
+from corecur.layers.simple_rnn import SimpleRNN
+
+#: The longest stretch, in layers.
+LONGEST = 32
+_ONLY_IN_TRAINING = (Dropout, SpatialDropout1D, SpatialDropout2D, GaussianDropout, GaussianNoise)
+
+
+@dataclass
+class _Stretch:
+    """What was found of a stretch so far."""
+
+    #: What the parts make, inside: time is first where there is time.
+    shape: Shape
+    #: Whether gradients are recorded, and whether they reach what the parts make.
+    grad: bool
+    reached: bool
+    parts: list[Part] = field(default_factory=list)
+    weights: list[Tensor | None] = field(default_factory=list)
+    turned: bool = False
+    #: What torch is to make of it in the end.
+    after: Function | None = None
+
+    def add(self, part: Part, *weights: Tensor | None) -> None:
+        """One more part."""
+        self.parts.append(part)
+        self.weights += weights
+        self.shape = part.output(self.shape)
+        self.reached = self.trains(weights)
+
+    def trains(self, weights: Sequence[Tensor | None]) -> bool:
+        """Whether gradients reach what a part with these weights makes."""
+        return self.reached or (self.grad and any(w is not None and w.requires_grad for w in weights))
+
+
+def run_plainly(layers: Sequence[Any], x: Any) -> tuple[Any, int] | None:
+    """What the first layers of a row make of ``x``, and how many they are; None where fewer than two can run so.
+
+    >>> run_plainly([Dense(3), Dense(2)], torch.zeros(2, 4)) is None  # not built yet
+    True
+    """
+    if torch.compiler.is_compiling() or not isinstance(x, Tensor) or not is_numbers(x):
+        return None
+    if x.layout is not torch.strided or not x.numel() or mask_of(x) is not None or _is_watched():
+        return None
+    grad, swapped = torch.is_grad_enabled(), type(layers[0]) is not Conv2D
+    given = x
+    if swapped and time_first(x):
+        given = x.transpose(0, 1)
+    found = _Stretch(tuple(given.shape), grad, grad and x.requires_grad)
+    if swapped and given is x:
+        if x.dim() != 3:
+            return None
+        found.add(TurnPart())
+    found.turned = swapped
+    begun = len(found.parts)
+    passed = _read(layers, found)
+    if len(found.parts) - begun < 2:
+        return None
+    y = run_stretch(tuple(found.parts), given, found.weights, turned=found.turned)
+    return (y if found.after is None else found.after(y)), passed
+
+
+def _read(layers: Sequence[Any], found: _Stretch) -> int:
+    """Add what the first layers are, as far as they can run in one; how many they are."""
+    passed = at = 0
+    while found.after is None and at < len(layers):
+        layer = layers[at]
+        if not is_plain(layer):
+            break
+        if type(layer) in _ONLY_IN_TRAINING and not layer.training:
+            at += 1
+            continue
+        read = _READERS.get(type(layer))
+        count = 0 if read is None else read(layers[at:], found)
+        if not count:
+            break
+        at = passed = at + count
+    return passed
+
+
+def _is_watched() -> bool:
+    """Whether somebody wants to see each layer, or each operation of torch."""
+    profiled = torch.autograd._profiler_enabled()  # type: ignore[attr-defined]
+    return profiled or hooked_everywhere() or torch.is_autocast_enabled("cpu") or traced_by() is not None
+
+
+def _convolution(layers: Sequence[Any], found: _Stretch) -> int:
+    """A convolution and what its kernel does with it."""
+    conv, shape = layers[0], found.shape
+    conv.check_input(shape)
+    chain = chain_of(layers, shape)
+    if chain.activation is None or conv.flip_kernel:
+        return 0
+    weight, bias = chain.weights(conv)
+    block = plain_block(
+        torch.Size(shape), weight, bias, conv.geometry(shape), activation=chain.activation, pool=chain.pool,
+        groups=conv.groups, training=found.trains((weight,)), to_input=found.reached,
+    )  # fmt: skip
+    if block is None or block[1] not in ("winograd", "direct"):
+        return 0
+    found.add(ConvolutionPart(block[0], block[1] == "winograd", conv.filters), weight, bias)
+    return chain.layers
+
+
+def _dense(layers: Sequence[Any], found: _Stretch) -> int:
+    """A dense layer, or what flattens and then one."""
+    flat, shape = type(layers[0]) is Flatten, found.shape
+    if flat:
+        whole = len(layers) > 1 and type(layers[1]) is Dense and is_plain(layers[1])
+        if found.turned or len(shape) < 3 or not whole:
+            return 0
+        shape = (shape[0], math.prod(shape[1:]))
+    layer = layers[flat]
+    layer.check_input(shape)
+    weight, bias = layer.weight, layer.bias
+    if not keeps_up(math.prod(shape[:-1]), weight, bias):
+        return 0
+    known = native_activation(layer._function)
+    found.add(DensePart(layer.units, known or "linear", flat), weight, bias)
+    found.after = None if known else layer._function
+    return 1 + flat
+
+
+def _recurrence(layers: Sequence[Any], found: _Stretch) -> int:
+    """A recurrence over whole rows, from zeros, that nothing but its kernel has a part in."""
+    layer = layers[0]
+    if not found.turned or not layer.is_own() or layer.go_backwards or layer.return_state or layer._carries:
+        return 0
+    if layer._zoneout or (layer.recompute and found.grad):
+        return 0
+    if layer.training and (layer._dropout or layer._recurrent_dropout):
+        return 0
+    steps, batch, features = found.shape
+    layer.check_input((batch, steps, features))
+    kind, named = KINDS.get((layer._kind, layer._phi_name)), layer.weights()
+    if kind is None or "weight_ci" in named:
+        return 0
+    weights = [named["weight_ih"], named["weight_hh"], named.get("bias_ih"), named.get("bias_hh")]
+    if steps == 1 or not all(w is None or is_numbers(w) for w in weights):
+        return 0
+    trains = found.trains(weights)
+    if trains and not (weights[0].requires_grad and weights[1].requires_grad):
+        return 0
+    if decide(layer.request(trained_rows=batch if layer.training and found.grad else 0)).kernel != "native":
+        return 0
+    part = RecurrentPart(kind, layer.units, layer.return_sequences)
+    if not part.takes(found.shape, threads(), training=trains):
+        return 0
+    found.add(part, *weights)
+    found.turned = layer.return_sequences
+    return 1
+
+
+_READERS: dict[type[nn.Module], Callable[[Sequence[Any], _Stretch], int]] = {
+    Conv2D: _convolution,
+    **dict.fromkeys((Flatten, Dense), _dense),
+    **dict.fromkeys((SimpleRNN, LSTM, GRU), _recurrence),
+}
