@@ -11,7 +11,7 @@ from torch import Tensor
 
 from corecur.engine.crossentropy import Crossentropy, SparseCategoricalCrossentropy
 from corecur.errors import DataError
-from corecur.kernels.native_softmax import class_losses, probabilities, serves
+from corecur.kernels.native_softmax import class_losses, mean_loss, probabilities, serves
 from corecur.layers.dense import Dense
 from tests.kernels.instruction_sets import isa
 from tests.kernels.needs_kernels import needs_kernels
@@ -114,3 +114,31 @@ def test_a_label_that_is_no_class_is_named(label: int) -> None:
     labels[17] = label
     with pytest.raises(DataError, match=f"label {label} is not a class"):
         Crossentropy().elements(labels, torch.zeros(900, 5))
+
+
+@pytest.mark.parametrize("time_first", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_mean_is_that_of_torch_in_float64(time_first: bool, smoothing: float) -> None:
+    torch.manual_seed(0)
+    scores = torch.randn(30, 40, 9) * 3
+    if time_first:
+        scores = scores.transpose(0, 1).contiguous().transpose(0, 1)
+    labels, found = torch.randint(9, (30, 40)), []
+    for native in (True, False):
+        x = scores.detach().clone(memory_format=torch.preserve_format) if native else scores.double()
+        x.requires_grad_()
+        loss = (
+            mean_loss(x, labels, smoothing)
+            if native
+            else F.cross_entropy(x.flatten(0, 1), labels.flatten(), label_smoothing=smoothing)
+        )
+        (first,) = torch.autograd.grad(3 * loss, x, retain_graph=True)
+        (again,) = torch.autograd.grad(3 * loss, x, create_graph=True)
+        (second,) = torch.autograd.grad(again.square().sum(), x)
+        found.append([loss.detach().double(), first.double(), again.detach().double(), second.double()])
+        assert not native or first.stride() == x.stride()
+    for mine, true in zip(*found, strict=True):
+        torch.testing.assert_close(mine, true, rtol=1e-5, atol=1e-6 * float(true.abs().max()))
+    labels[3, 7] = 9
+    with pytest.raises(IndexError):
+        mean_loss(scores, labels, smoothing)

@@ -52,6 +52,11 @@ def _wide(values: Tensor) -> Tensor:
 
 def class_losses(scores: Tensor, target: Tensor, *, smoothing: float, ignore: int, reduction: Reduction) -> Tensor:
     """-Σ_k q_k log softmax(scores)_k at each position; target is labels (…) or distributions (…, K)."""
+    if reduction == "mean" and ignore == NO_LABEL and not target.is_floating_point() and native_softmax.serves(scores):
+        try:
+            return native_softmax.mean_loss(scores, target, smoothing)
+        except IndexError as error:
+            raise label_error(target, scores.shape[-1]) from error
     swapped = native_softmax.time_first(scores)
     if swapped:  # the mean is one of the same losses, read as they lie in memory
         scores, target = scores.transpose(0, 1), target.transpose(0, 1)
@@ -73,9 +78,7 @@ def _row_losses(scores: Tensor, target: Tensor, smoothing: float, ignore: int, r
     if target.is_floating_point() or not native_softmax.serves(scores):
         return F.cross_entropy(scores, target, reduction=reduction, label_smoothing=smoothing, ignore_index=ignore)
     losses = native_softmax.class_losses(scores, target, smoothing, ignore)
-    if reduction == "none":
-        return losses
-    return losses.mean() if ignore == NO_LABEL else losses.sum() / (target != ignore).sum()
+    return losses if reduction == "none" else losses.sum() / (target != ignore).sum()
 
 
 def label_error(target: Tensor, classes: int, ignore: int = NO_LABEL) -> DataError:

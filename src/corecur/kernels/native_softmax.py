@@ -16,6 +16,8 @@ from torch import Tensor
 from corecur.kernels.library import Struct, native, table, threads
 from corecur.kernels.operation import operation
 
+#: A label that no class has: nothing is ignored.
+_NONE_IGNORED = -(2**62)
 #: Fewer scores are worth no native call (measured on one thread); torch's own are slow where a row fills no vector.
 ENOUGH_SCORES, ENOUGH_SHORT_ROWS, SHORT = 32768, 512, 16
 
@@ -114,11 +116,14 @@ _cross_entropy_backward = operation(
 
 
 class _Probabilities(torch.autograd.Function):
-    """The softmax of rows of scores, and its gradient by torch's own operation."""
+    """The softmax of scores (…, K), and its gradient by torch's own operation."""
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor) -> Tensor:
-        found: Tensor = _softmax(scores)
+        swapped = time_first(scores)
+        rows = (scores.transpose(0, 1) if swapped else scores).contiguous()
+        found: Tensor = _softmax(rows.view(-1, rows.shape[-1])).view(rows.shape)
+        found = found.transpose(0, 1) if swapped else found
         ctx.save_for_backward(found)
         return found
 
@@ -156,6 +161,39 @@ class _Losses(torch.autograd.Function):
         return found, None, None, None
 
 
+def _rows(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores (…, K) as (P, K) and labels (…) as (P), in the order in memory that the scores have."""
+    if time_first(scores):
+        scores, labels = scores.transpose(0, 1), labels.transpose(0, 1)
+    return scores.contiguous().view(-1, scores.shape[-1]), labels.contiguous().view(-1)
+
+
+class _MeanLoss(torch.autograd.Function):
+    """The mean of the cross-entropies of scores (…, K): one step of torch's way back."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+        losses: Tensor
+        losses, kept = _cross_entropy(*_rows(scores, labels), smoothing, _NONE_IGNORED)
+        ctx.save_for_backward(scores, labels, kept)
+        ctx.smoothing = smoothing
+        return losses.mean()
+
+    @staticmethod
+    def backward(ctx: Any, d_loss: Tensor) -> Any:
+        scores, labels, kept = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            flat = scores.reshape(-1, scores.shape[-1])
+            again = F.cross_entropy(flat, labels.reshape(-1), label_smoothing=ctx.smoothing)
+            return torch.autograd.grad(again, scores, d_loss, create_graph=True)[0], None, None
+        rows, flat_labels = _rows(scores, labels)
+        each = (d_loss / len(rows)).expand(len(rows))
+        found = _cross_entropy_backward(rows, flat_labels, kept, each, ctx.smoothing, _NONE_IGNORED)
+        if time_first(scores):
+            return found.view(scores.transpose(0, 1).shape).transpose(0, 1), None, None
+        return found.view(scores.shape), None, None
+
+
 def probabilities(scores: Tensor) -> Tensor:
     """The softmax over the last axis of scores (…, K), in the order in memory that they have.
 
@@ -164,11 +202,8 @@ def probabilities(scores: Tensor) -> Tensor:
     """
     if not serves(scores):
         return torch.softmax(scores, dim=-1)
-    swapped = time_first(scores)
-    rows = (scores.transpose(0, 1) if swapped else scores).contiguous()
-    flat: Tensor = _Probabilities.apply(rows.view(-1, rows.shape[-1]))  # type: ignore[no-untyped-call]
-    found = flat.view(rows.shape)
-    return found.transpose(0, 1) if swapped else found
+    found: Tensor = _Probabilities.apply(scores)  # type: ignore[no-untyped-call]
+    return found
 
 
 def class_losses(scores: Tensor, labels: Tensor, smoothing: float, ignored: int) -> Tensor:
@@ -181,4 +216,14 @@ def class_losses(scores: Tensor, labels: Tensor, smoothing: float, ignored: int)
     found: Tensor = _Losses.apply(  # type: ignore[no-untyped-call]
         scores.contiguous(), labels.contiguous(), smoothing, ignored
     )
+    return found
+
+
+def mean_loss(scores: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """The mean of the same over scores (…, K) that ``serves`` lets pass; all labels (…) are classes.
+
+    >>> mean_loss(torch.zeros(50, 100, 8), torch.zeros(50, 100, dtype=torch.long), 0.0)
+    tensor(2.0794)
+    """
+    found: Tensor = _MeanLoss.apply(scores, labels, smoothing)  # type: ignore[no-untyped-call]
     return found
