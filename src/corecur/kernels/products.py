@@ -119,7 +119,7 @@ def keeps_up(rows: int, weight: Tensor, bias: Tensor | None) -> bool:
     """
     plain = is_plain(weight) and (bias is None or is_plain(bias))
     most = _MOST_BY_AVX2 if info().isa == "avx2" else _MOST_BESIDE_MKL if processor() == "intel" else None
-    return plain and native() is not None and (most is None or rows * weight.numel() <= most)
+    return plain and measured() and (most is None or rows * weight.numel() <= most)
 
 
 def _native_product(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None) -> Tensor:
