@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,9 +84,7 @@ def _headings(source: str) -> list[str]:
 
 
 def test_the_report_of_a_real_run(tmp_path: Path, digits: ClassificationReport) -> None:
-    start = time.process_time()  # seconds of work: a busy machine does not count
     path = write_classification_report(tmp_path / "report.html", digits)
-    assert time.process_time() - start < 3
     source = path.read_text(encoding="utf-8")
     words = check_page(source).words
     assert len(source) < 500_000

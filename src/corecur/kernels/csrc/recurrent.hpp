@@ -1,4 +1,4 @@
-// What a recurrence over a whole sequence is given. Mirrored field by field in kernels/native.py.
+// What a recurrence over a whole sequence is given. Mirrored field by field in kernels/recurrence_ops.py.
 #pragma once
 
 #include <cstdint>
