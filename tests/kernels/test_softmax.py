@@ -116,6 +116,7 @@ def test_a_label_that_is_no_class_is_named(label: int) -> None:
         Crossentropy().elements(labels, torch.zeros(900, 5))
 
 
+@needs_kernels
 @pytest.mark.parametrize("time_first", [False, True])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_the_mean_is_that_of_torch_in_float64(time_first: bool, smoothing: float) -> None:
