@@ -19,9 +19,9 @@ from torch import Tensor
 from corecur.engine.loss import Loss, Reduction, aligned, first_index
 from corecur.errors import ConfigError, DataError, ShapeError
 from corecur.kernels import native_softmax
+from corecur.kernels.native_softmax import NO_LABEL
 
 EPSILON = 1e-7  # Keras' backend.epsilon()
-NO_LABEL = -(2**62)  # torch ignores the label -100 unless told another one; no label is to be ignored unasked
 
 
 def class_scores(output: Tensor, *, from_logits: bool) -> Tensor:

@@ -246,11 +246,16 @@ class _Recurrences(torch.autograd.Function):
 def refuse_second_derivatives() -> None:
     """ConfigError in a way back that is to have a gradient itself."""
     if torch.is_grad_enabled():
-        raise ConfigError(
-            "the native recurrent kernels have no second derivatives",
-            got="a way back with create_graph=True",
-            do="run the layer inside ``with corecur.kernels.asking_for('scripted loop')``",
-        )
+        raise no_second_derivatives()
+
+
+def no_second_derivatives() -> ConfigError:
+    """The error of a way back through a native recurrence that is to have a gradient itself."""
+    return ConfigError(
+        "the native recurrent kernels have no second derivatives",
+        got="a way back with create_graph=True",
+        do="run the layer inside ``with corecur.kernels.asking_for('scripted loop')``",
+    )
 
 
 def _given(work: Work) -> tuple[_Plan, list[Tensor | None]]:

@@ -16,8 +16,8 @@ from torch import Tensor
 from corecur.kernels.library import Struct, native, table, threads
 from corecur.kernels.operation import operation
 
-#: A label that no class has: nothing is ignored.
-_NONE_IGNORED = -(2**62)
+#: No label is to be ignored unasked; torch ignores -100 unless told another one.
+NO_LABEL = -(2**62)
 #: Fewer scores are worth no native call (measured on one thread); torch's own are slow where a row fills no vector.
 ENOUGH_SCORES, ENOUGH_SHORT_ROWS, SHORT = 32768, 512, 16
 
@@ -174,7 +174,7 @@ class _MeanLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         losses: Tensor
-        losses, kept = _cross_entropy(*_rows(scores, labels), smoothing, _NONE_IGNORED)
+        losses, kept = _cross_entropy(*_rows(scores, labels), smoothing, NO_LABEL)
         ctx.save_for_backward(scores, labels, kept)
         ctx.smoothing = smoothing
         return losses.mean()
@@ -188,7 +188,7 @@ class _MeanLoss(torch.autograd.Function):
             return torch.autograd.grad(again, scores, d_loss, create_graph=True)[0], None, None
         rows, flat_labels = _rows(scores, labels)
         each = (d_loss / len(rows)).expand(len(rows))
-        found = _cross_entropy_backward(rows, flat_labels, kept, each, ctx.smoothing, _NONE_IGNORED)
+        found = _cross_entropy_backward(rows, flat_labels, kept, each, ctx.smoothing, NO_LABEL)
         if time_first(scores):
             return found.view(scores.transpose(0, 1).shape).transpose(0, 1), None, None
         return found.view(scores.shape), None, None

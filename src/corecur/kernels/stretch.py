@@ -18,7 +18,7 @@ from torch import Tensor
 
 from corecur.kernels.convolution import room_of
 from corecur.kernels.library import threads
-from corecur.kernels.native import refuse_second_derivatives
+from corecur.kernels.native import no_second_derivatives
 from corecur.kernels.program import Call, Place, Program
 from corecur.kernels.stretch_parts import Made, Part, Places, Shape
 
@@ -202,10 +202,10 @@ def _stock_gradients(
 ) -> list[Tensor | None]:
     y = run_by_torch(parts, x, weights)
     if y is None:
-        refuse_second_derivatives()
+        raise no_second_derivatives()
     given = [x, *weights]
     wanted = [tensor for tensor, needed in zip(given, needs, strict=True) if tensor is not None and needed]
-    found = iter(torch.autograd.grad(y, wanted, d_y, create_graph=True))  # type: ignore[arg-type]
+    found = iter(torch.autograd.grad(y, wanted, d_y, create_graph=True))
     return [next(found) if tensor is not None and needed else None for tensor, needed in zip(given, needs, strict=True)]
 
 
