@@ -33,6 +33,7 @@ from corecur.errors import ConfigError, ShapeError
 from corecur.graph import Graph, as_input, unique_names
 from corecur.layers.layer import Layer
 from corecur.layers.recurrent import reset_states
+from corecur.layers.plain import is_plain
 from corecur.layers.successive import run_layers
 from corecur.layers.symbolic import Shape, SymbolicTensor, call_symbolically, symbols_in
 
@@ -483,6 +484,10 @@ class Sequential(Model):
         if self._output is not None:
             x = as_input(x, self._first.dtype)
         return run_layers(list(self._modules.values()), x)
+
+    def in_a_row(self) -> list[nn.Module] | None:
+        """Its layers, where a call is nothing but calling them one after the other."""
+        return list(self._modules.values()) if type(self) is Sequential and is_plain(self) else None
 
     @property
     def input_symbols(self) -> list[SymbolicTensor]:

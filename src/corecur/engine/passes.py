@@ -16,6 +16,7 @@ from corecur.engine.class_weights import weights_by_class
 from corecur.engine.evaluating import evaluating
 from corecur.engine.micro_batches import MemoryShortError, rows_of
 from corecur.engine.outputs import JointLoss, parts, real_positions
+from corecur.engine.plain_passes import differentiate_plainly
 from corecur.layers.recurrent import carried_states
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 
 class Passes(NamedTuple):
-    """What forward and backward passes over a batch gave: mean loss, its size, and the output of each piece."""
+    """What forward and backward passes over a batch gave: mean loss, its size, and the output of each piece (none
+    where nobody measures it)."""
 
     loss: Tensor
     size: int
@@ -35,6 +37,12 @@ def differentiate(trainer: Trainer, optimizer: torch.optim.Optimizer, pieces: Se
     if len(pieces) > 1:
         return _differentiate_pieces(trainer, optimizer, pieces)
     (batch,) = pieces
+    learned = differentiate_plainly(trainer.network, trainer.loss, batch) if trainer.is_plain else None
+    if learned is not None:
+        _forget_gradients(optimizer)
+        for weight, gradient in learned.gradients:
+            weight.grad = gradient
+        return Passes(learned.loss, rows_of(batch), [(batch, learned.output)] if trainer.metrics else [])
     output = trainer.forward(batch)
     loss = trainer.loss_on(batch, output, weights_by_class(trainer.class_weights, batch, output))
     for layer in trainer.layers_with_penalty:

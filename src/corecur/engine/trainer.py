@@ -237,6 +237,12 @@ class Trainer:
             self.loss.check(targets, classes)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether a step takes the mean loss of the network's outputs, in float32, and nothing more."""
+        more = self.class_weights or self.layers_with_penalty or self.bptt_steps is not None
+        return type(self) is Trainer and self.precision == torch.float32 and not more
+
+    @property
     def resumes(self) -> bool:
         """Whether the training is about to go on from a saved state."""
         return self._state is not None

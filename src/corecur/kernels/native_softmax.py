@@ -22,7 +22,7 @@ NO_LABEL = -(2**62)
 ENOUGH_SCORES, ENOUGH_SHORT_ROWS, SHORT = 32768, 512, 16
 
 
-class _Softmax(Struct):
+class SoftmaxJob(Struct):
     """``CorecurSoftmax`` of csrc/softmax.hpp."""
 
     _fields_ = [
@@ -33,6 +33,7 @@ class _Softmax(Struct):
         ("smoothing", ctypes.c_double),
         *((name, ctypes.c_void_p) for name in ("losses", "kept", "d_losses")),
         ("d_stride", ctypes.c_int64),
+        ("mean", ctypes.c_void_p),
         ("wrong", ctypes.c_void_p),
     ]
 
@@ -68,24 +69,26 @@ def time_first(x: Tensor) -> bool:
 def _run_softmax(scores: Tensor) -> Tensor:
     """(P, K) of scores (P, K), both in one piece."""
     out = torch.empty_like(scores)
-    job = _Softmax.of(positions=scores.shape[0], classes=scores.shape[1], scores=scores, out=out)
+    job = SoftmaxJob.of(positions=scores.shape[0], classes=scores.shape[1], scores=scores, out=out)
     table().softmax(ctypes.byref(job), threads())
     return out
 
 
-def _run_cross_entropy(scores: Tensor, labels: Tensor, smoothing: float, ignored: int) -> tuple[Tensor, Tensor]:
-    """The losses (P,) of scores (P, K), and what the way back needs (P, 2); IndexError, as of torch, where a label is
-    neither a class nor ``ignored``."""
-    losses, kept = scores.new_empty(scores.shape[0]), scores.new_empty(scores.shape[0], 2)
+def _run_cross_entropy(
+    scores: Tensor, labels: Tensor, smoothing: float, ignored: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The losses (P,) of scores (P, K), what the way back needs (P, 2), and the mean of all losses, a scalar;
+    IndexError, as of torch, where a label is neither a class nor ``ignored``."""
+    losses, kept, mean = scores.new_empty(scores.shape[0]), scores.new_empty(scores.shape[0], 2), scores.new_empty(())
     wrong = ctypes.c_int64(0)
-    job = _Softmax.of(
+    job = SoftmaxJob.of(
         positions=scores.shape[0], classes=scores.shape[1], scores=scores, labels=labels, ignored=ignored,
-        smoothing=smoothing, losses=losses, kept=kept, wrong=ctypes.addressof(wrong),
+        smoothing=smoothing, losses=losses, kept=kept, mean=mean, wrong=ctypes.addressof(wrong),
     )  # fmt: skip
     table().cross_entropy(ctypes.byref(job), threads())
     if wrong.value:
         raise IndexError("a label is out of range")
-    return losses, kept
+    return losses, kept, mean
 
 
 def _run_cross_entropy_backward(
@@ -93,7 +96,7 @@ def _run_cross_entropy_backward(
 ) -> Tensor:
     """The gradient (P, K), given that of the losses (P,), or one value for all of them."""
     out = torch.empty_like(scores)
-    job = _Softmax.of(
+    job = SoftmaxJob.of(
         positions=scores.shape[0], classes=scores.shape[1], scores=scores, out=out, labels=labels, ignored=ignored,
         smoothing=smoothing, kept=kept, d_losses=d_losses, d_stride=0 if d_losses.stride() == (0,) else 1,
     )  # fmt: skip
@@ -103,9 +106,10 @@ def _run_cross_entropy_backward(
 
 _softmax = operation("softmax(Tensor scores) -> Tensor", _run_softmax, torch.empty_like)
 _cross_entropy = operation(
-    "cross_entropy(Tensor scores, Tensor labels, float smoothing, int ignored) -> (Tensor, Tensor)",
+    "cross_entropy(Tensor scores, Tensor labels, float smoothing, int ignored)"
+    " -> (Tensor, Tensor, Tensor)",
     _run_cross_entropy,
-    lambda scores, *_: (scores[:, 0].clone(), scores.new_empty(len(scores), 2)),
+    lambda scores, *_: (scores[:, 0].clone(), scores.new_empty(len(scores), 2), scores.new_empty(())),
 )
 _cross_entropy_backward = operation(
     "cross_entropy_backward(Tensor scores, Tensor labels, Tensor kept, Tensor d_losses, float smoothing, int ignored)"
@@ -140,7 +144,7 @@ class _Losses(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, labels: Tensor, smoothing: float, ignored: int) -> Tensor:
         losses: Tensor
-        losses, kept = _cross_entropy(scores, labels, smoothing, ignored)
+        losses, kept, _ = _cross_entropy(scores, labels, smoothing, ignored)
         ctx.save_for_backward(scores, labels, kept)
         ctx.smoothing, ctx.ignored = smoothing, ignored
         return losses
@@ -173,11 +177,11 @@ class _MeanLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-        losses: Tensor
-        losses, kept = _cross_entropy(*_rows(scores, labels), smoothing, NO_LABEL)
+        mean: Tensor
+        _, kept, mean = _cross_entropy(*_rows(scores, labels), smoothing, NO_LABEL)
         ctx.save_for_backward(scores, labels, kept)
         ctx.smoothing = smoothing
-        return losses.mean()
+        return mean
 
     @staticmethod
     def backward(ctx: Any, d_loss: Tensor) -> Any:

@@ -15,7 +15,7 @@ from corecur.kernels.library import Struct, table
 #: The functions a program can call, in the order of their numbers in csrc/program.cpp.
 FUNCTIONS = (
     "convolution_forward", "convolution_backward", "dense_forward", "dense_backward", "recurrent_forward",
-    "recurrent_backward", "turn_forward", "turn_backward",
+    "recurrent_backward", "turn_forward", "turn_backward", "cross_entropy", "cross_entropy_backward",
 )  # fmt: skip
 
 
@@ -63,6 +63,7 @@ class Program:
     """
 
     def __init__(self, calls: Sequence[Call], *, addresses: int) -> None:
+        self.calls = tuple(calls)
         self._held: list[Any] = []
         self._calls = (_Call * len(calls))(*map(self._native, calls))
         self._addresses = ctypes.c_void_p * addresses

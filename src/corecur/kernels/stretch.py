@@ -1,4 +1,5 @@
-"""A stretch of layers as one program in each direction, and one step of torch's way back.
+"""A stretch of layers as one program in each direction, and one step of torch's way back; or, where nobody but a loss
+reads what comes out, as one program for both directions.
 
 What lies between its layers is in one piece of memory, which the way back needs; without gradients two places in it
 take turns. Where a gradient is to have a gradient itself, torch's operations compute both.
@@ -8,6 +9,7 @@ B batch, T time.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import math
 from collections.abc import Sequence
@@ -19,12 +21,17 @@ from torch import Tensor
 from corecur.kernels.convolution import room_of
 from corecur.kernels.library import threads
 from corecur.kernels.native import no_second_derivatives
+from corecur.kernels.native_softmax import NO_LABEL, SoftmaxJob
 from corecur.kernels.program import Call, Place, Program
 from corecur.kernels.stretch_parts import Made, Part, Places, Shape
 
 #: The first addresses of a run: what the stretch reads and fills, two places for what lies between, room, and the same
-#: for the gradients. Those of all weights follow, and on the way back those of their gradients.
-_X, _Y, _BETWEEN, _OTHER, _ROOM, _D_Y, _D_X, _D_BETWEEN, _D_OTHER, _WEIGHTS = range(10)
+#: for the gradients; labels, the mean loss, and whether a label is no class. Those of all weights follow, and on the way
+#: back those of their gradients.
+(
+    _X, _Y, _BETWEEN, _OTHER, _ROOM, _D_Y, _D_X, _D_BETWEEN, _D_OTHER, _LABELS, _LOSS, _WRONG, _WEIGHTS,
+) = range(13)  # fmt: skip
+_NO_LOSS = (None,) * 3
 #: Bytes to which every place in memory is rounded: a line of the cache.
 _LINE = 64
 
@@ -123,6 +130,40 @@ def _back(parts: tuple[Part, ...], shape: Shape, needs: tuple[bool, ...], shares
     return _Back(Program(calls, addresses=_WEIGHTS + 2 * count), sizes[0], sizes[1], room)
 
 
+class _Learning(NamedTuple):
+    """Both ways and the loss between them; the room in floats."""
+
+    program: Program
+    there: _There
+    back: _Back
+    room: int
+
+
+@functools.lru_cache(maxsize=256)
+def _learning(
+    parts: tuple[Part, ...], shape: Shape, needs: tuple[bool, ...], smoothing: float, shares: int
+) -> _Learning:
+    """``needs`` says of each weight whether its gradient is wanted."""
+    there, back = _there(parts, shape, True, shares), _back(parts, shape, (False, *needs), shares)
+    classes, positions = there.shape[-1], math.prod(there.shape[:-1])
+    share = ctypes.c_float(1 / positions)
+    job = SoftmaxJob.of(
+        positions=positions, classes=classes, ignored=NO_LABEL, smoothing=smoothing, d_losses=ctypes.addressof(share),
+        d_stride=0,
+    )  # fmt: skip
+    places = {"scores": Place(_Y, 4 * there.made.begin), "labels": Place(_LABELS), "kept": Place(_ROOM)}
+    losses = {"losses": Place(_ROOM, _bytes(2 * positions)), "mean": Place(_LOSS), "wrong": Place(_WRONG)}
+    calls = [
+        *there.program.calls,
+        Call("cross_entropy", job, places | losses, shares),
+        Call("cross_entropy_backward", job, places | {"out": Place(_D_Y)}, shares, share),
+        *back.program.calls,
+    ]
+    program = Program(calls, addresses=_WEIGHTS + 2 * _count(parts))
+    room = (_bytes(2 * positions) + _bytes(positions)) // 4
+    return _Learning(program, there, back, max(there.room, back.room, room))
+
+
 def _at(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
@@ -135,10 +176,28 @@ def _laid(weight: Tensor | None) -> Tensor | None:
     return weight if weight.is_contiguous(memory_format=order) else weight.contiguous(memory_format=order)
 
 
-def _like(weight: Tensor) -> Tensor:
-    """Memory for the gradient of a weight in the order that ``_laid`` has."""
-    order = torch.channels_last if weight.dim() == 4 else torch.contiguous_format
-    return torch.empty_like(weight, memory_format=order)
+def _for_gradients(weights: Sequence[Tensor | None], needs: Sequence[bool]) -> list[Tensor | None]:
+    """Memory for the gradients of the weights that need one, in the order that ``_laid`` has."""
+    return [
+        torch.empty_like(
+            weight,
+            memory_format=torch.channels_last if weight.dim() == 4 else torch.contiguous_format,
+            requires_grad=False,
+        )
+        if needed and weight is not None
+        else None
+        for weight, needed in zip(weights, needs, strict=True)
+    ]
+
+
+def _output(plan: _There, x: Tensor) -> tuple[Tensor, Tensor]:
+    """What the parts make, empty as yet, and the memory it lies in."""
+    begin, floats = plan.made.begin, math.prod(plan.shape)
+    if plan.made == (floats, 0):
+        y = x.new_empty(plan.shape)
+        return y, y
+    memory = x.new_empty(plan.made.floats)
+    return memory[begin : begin + floats].view(plan.shape), memory
 
 
 def _run(
@@ -146,17 +205,14 @@ def _run(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The output, the memory it lies in, and what lies between."""
     plan = _there(parts, tuple(x.shape), training, threads())
-    whole = plan.made == (math.prod(plan.shape), 0)
-    y = x.new_empty(plan.shape if whole else (plan.made.floats,))
+    y, memory = _output(plan, x)
     between, room = x.new_empty(plan.between + plan.other, dtype=torch.uint8), room_of(plan.room)
     at = between.data_ptr()
     plan.program.run([
-        x.data_ptr(), y.data_ptr(), at, at + plan.between, room.data_ptr(), None, None, None, None, *map(_at, laid)
+        x.data_ptr(), memory.data_ptr(), at, at + plan.between, room.data_ptr(), None, None, None, None, *_NO_LOSS,
+        *map(_at, laid),
     ])  # fmt: skip
-    if whole:
-        return y, y, between
-    begin = plan.made.begin
-    return y[begin : begin + math.prod(plan.shape)].view(plan.shape), y, between
+    return y, memory, between
 
 
 class _Stretch(torch.autograd.Function):
@@ -184,15 +240,12 @@ class _Stretch(torch.autograd.Function):
         d_y = (d_y.transpose(0, 1) if ctx.turned else d_y).contiguous()
         d_x, room = torch.empty_like(x) if needs[0] else None, room_of(plan.room)
         d_between = x.new_empty(plan.between + plan.other, dtype=torch.uint8)
-        found = [
-            _like(weight) if needed and weight is not None else None
-            for weight, needed in zip(weights, needs[1:], strict=True)
-        ]
+        found = _for_gradients(weights, needs[1:])
         laid = list(map(_laid, weights))  # held until the program has run
         at = d_between.data_ptr()
         plan.program.run([
             x.data_ptr(), _at(y), between.data_ptr(), None, room.data_ptr(), d_y.data_ptr(), _at(d_x), at,
-            at + plan.between, *map(_at, laid), *map(_at, found),
+            at + plan.between, *_NO_LOSS, *map(_at, laid), *map(_at, found),
         ])  # fmt: skip
         return None, None, d_x, *found
 
@@ -237,3 +290,50 @@ def run_stretch(
         return y.transpose(0, 1) if turned else y
     found: Tensor = _Stretch.apply(parts, turned, x, *weights)  # type: ignore[no-untyped-call]
     return found
+
+
+class Learned(NamedTuple):
+    """The mean loss, a scalar; the scores it was found from; and the gradient of each weight that requires one."""
+
+    loss: Tensor
+    scores: Tensor
+    gradients: list[Tensor | None]
+
+
+def learn(
+    parts: tuple[Part, ...],
+    x: Tensor,
+    weights: Sequence[Tensor | None],
+    labels: Tensor,
+    *,
+    smoothing: float = 0.0,
+    turned: bool = False,
+) -> Learned:
+    """The mean cross-entropy of labels (…), int64, from what the parts make of ``x``, scores (…, K), and its gradients.
+
+    As ``run_stretch`` and a loss behind it, but in one native call, past torch's way back. Where a label is no class
+    IndexError is raised, as of torch.
+
+    >>> from corecur.kernels.stretch_parts import DensePart
+    >>> weights = [torch.eye(2, requires_grad=True), None]
+    >>> found = learn((DensePart(2, "linear"),), torch.ones(1, 2), weights, torch.tensor([0]))
+    >>> found.loss, found.gradients
+    (tensor(0.6931), [tensor([[-0.5000, -0.5000],
+            [ 0.5000,  0.5000]]), None])
+    """
+    x, labels = x.contiguous(), (labels.transpose(0, 1) if turned else labels).contiguous()
+    needs = tuple(weight is not None and weight.requires_grad for weight in weights)
+    plan = _learning(parts, tuple(x.shape), needs, smoothing, threads())
+    (scores, y), loss, wrong = _output(plan.there, x), x.new_empty(()), ctypes.c_int64(0)
+    between, back = plan.there.between, plan.back.between + plan.back.other
+    memory, room = x.new_empty(between + back + _bytes(scores.numel()), dtype=torch.uint8), room_of(plan.room)
+    found, laid = _for_gradients(weights, needs), list(map(_laid, weights))
+    at = memory.data_ptr()
+    plan.program.run([
+        x.data_ptr(), y.data_ptr(), at, None, room.data_ptr(), at + between + back, None, at + between,
+        at + between + plan.back.between, labels.data_ptr(), loss.data_ptr(), ctypes.addressof(wrong),
+        *map(_at, laid), *map(_at, found),
+    ])  # fmt: skip
+    if wrong.value:
+        raise IndexError("a label is out of range")
+    return Learned(loss, scores.transpose(0, 1) if turned else scores, found)

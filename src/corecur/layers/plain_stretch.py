@@ -9,9 +9,9 @@ B batch, T time, C features, U units.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from corecur.kernels.native import KINDS
 from corecur.kernels.native_softmax import time_first
 from corecur.kernels.products import is_plain as is_numbers
 from corecur.kernels.products import keeps_up
-from corecur.kernels.stretch import run_stretch
+from corecur.kernels.stretch import learn, run_stretch
 from corecur.kernels.stretch_parts import ConvolutionPart, DensePart, Part, RecurrentPart, Shape, TurnPart
 from corecur.kernels.traced import traced_by
 from corecur.layers.activation import Function
@@ -47,6 +47,8 @@ _ONLY_IN_TRAINING = (Dropout, SpatialDropout1D, SpatialDropout2D, GaussianDropou
 class _Stretch:
     """What was found of a stretch so far."""
 
+    #: What the first part reads.
+    x: Tensor
     #: What the parts make, inside: time is first where there is time.
     shape: Shape
     #: Whether gradients are recorded, and whether they reach what the parts make.
@@ -57,6 +59,8 @@ class _Stretch:
     turned: bool = False
     #: What torch is to make of it in the end.
     after: Function | None = None
+    #: How many layers it is.
+    passed: int = 0
 
     def add(self, part: Part, *weights: Tensor | None) -> None:
         """One more part."""
@@ -76,6 +80,70 @@ def run_plainly(layers: Sequence[Any], x: Any) -> tuple[Any, int] | None:
     >>> run_plainly([Dense(3), Dense(2)], torch.zeros(2, 4)) is None  # not built yet
     True
     """
+    found = _found(layers, x)
+    if found is None:
+        return None
+    y = run_stretch(tuple(found.parts), found.x, found.weights, turned=found.turned)
+    return (y if found.after is None else found.after(y)), found.passed
+
+
+class Learned(NamedTuple):
+    """The mean loss, a scalar; the output's scores, what makes the output of them, and weights with their gradients."""
+
+    loss: Tensor
+    scores: Tensor
+    after: Function | None
+    gradients: list[tuple[Tensor, Tensor]]
+
+    @property
+    def output(self) -> Tensor:
+        """What the layers make of the input."""
+        with torch.no_grad():
+            return self.scores if self.after is None else self.after(self.scores)
+
+
+def learn_plainly(
+    layers: Sequence[Any], x: Any, labels: Tensor, *, smoothing: float, after: Collection[Function | None]
+) -> Learned | None:
+    """The mean cross-entropy of labels (B, …), int64, from all of these layers' scores (B, …, K), and its gradients.
+
+    ``after`` are the functions that may follow the scores, None for none. None where anybody could tell that the way
+    back is not torch's; IndexError where a label is no class.
+
+    >>> learn_plainly([Dense(3)], torch.zeros(2, 4), torch.zeros(2).long(), smoothing=0.0, after=[None]) is None
+    True
+    """
+    if type(layers[0]) not in _FIRST or not torch.is_grad_enabled() or _is_differentiation_watched():
+        return None
+    found = _found(layers, x)
+    if found is None or found.passed < len(layers) or found.after not in after or not found.reached:
+        return None
+    trained = [weight for weight in found.weights if weight is not None and weight.requires_grad]
+    shape = found.shape if not found.turned else (found.shape[1], found.shape[0], *found.shape[2:])
+    if found.x.requires_grad or labels.shape != shape[:-1] or not all(map(_is_leaf, trained)):
+        return None
+    if len(set(map(id, trained))) < len(trained):  # of a weight that stands twice torch adds up the gradients
+        return None
+    loss, scores, gradients = learn(
+        tuple(found.parts), found.x, found.weights, labels, smoothing=smoothing, turned=found.turned
+    )
+    pairs = zip(found.weights, gradients, strict=True)
+    return Learned(loss, scores, found.after, [(w, g) for w, g in pairs if w is not None and g is not None])
+
+
+def _is_leaf(weight: Tensor) -> bool:
+    """Whether its gradient comes from here alone, and nobody waits for it."""
+    return weight.is_leaf and not weight._backward_hooks and not getattr(weight, "_post_accumulate_grad_hooks", None)
+
+
+def _is_differentiation_watched() -> bool:
+    """Whether somebody wants to see each step of torch's way back, or what is saved for it."""
+    saving = torch._C._autograd._top_saved_tensors_default_hooks(False)  # type: ignore[attr-defined]
+    return saving is not None or torch.is_anomaly_enabled()
+
+
+def _found(layers: Sequence[Any], x: Any) -> _Stretch | None:
+    """The stretch that the first layers of a row are for this input; None where fewer than two parts can run so."""
     if torch.compiler.is_compiling() or not isinstance(x, Tensor) or not is_numbers(x):
         return None
     if x.layout is not torch.strided or not x.numel() or mask_of(x) is not None or _is_watched():
@@ -84,23 +152,20 @@ def run_plainly(layers: Sequence[Any], x: Any) -> tuple[Any, int] | None:
     given = x
     if swapped and time_first(x):
         given = x.transpose(0, 1)
-    found = _Stretch(tuple(given.shape), grad, grad and x.requires_grad)
+    found = _Stretch(given, tuple(given.shape), grad, grad and x.requires_grad)
     if swapped and given is x:
         if x.dim() != 3:
             return None
         found.add(TurnPart())
     found.turned = swapped
     begun = len(found.parts)
-    passed = _read(layers, found)
-    if len(found.parts) - begun < 2:
-        return None
-    y = run_stretch(tuple(found.parts), given, found.weights, turned=found.turned)
-    return (y if found.after is None else found.after(y)), passed
+    _read(layers, found)
+    return None if len(found.parts) - begun < 2 else found
 
 
-def _read(layers: Sequence[Any], found: _Stretch) -> int:
-    """Add what the first layers are, as far as they can run in one; how many they are."""
-    passed = at = 0
+def _read(layers: Sequence[Any], found: _Stretch) -> None:
+    """Add what the first layers are, as far as they can run in one."""
+    at = 0
     while found.after is None and at < len(layers):
         layer = layers[at]
         if not is_plain(layer):
@@ -112,8 +177,7 @@ def _read(layers: Sequence[Any], found: _Stretch) -> int:
         count = 0 if read is None else read(layers[at:], found)
         if not count:
             break
-        at = passed = at + count
-    return passed
+        at = found.passed = at + count
 
 
 def _is_watched() -> bool:
@@ -194,3 +258,5 @@ _READERS: dict[type[nn.Module], Callable[[Sequence[Any], _Stretch], int]] = {
     **dict.fromkeys((Flatten, Dense), _dense),
     **dict.fromkeys((SimpleRNN, LSTM, GRU), _recurrence),
 }
+#: Layers that a stretch begins with; networks of dense layers alone stay torch's, bit for bit.
+_FIRST = (Conv2D, SimpleRNN, LSTM, GRU)

@@ -22,6 +22,8 @@ int run(std::int32_t function, const void* job, int threads) {
     case 5: return kernels.recurrent_backward(static_cast<const CorecurRecurrent*>(job), 1, threads);
     case 6: return turn_forward(static_cast<const CorecurTurn*>(job), threads), 0;
     case 7: return turn_backward(static_cast<const CorecurTurn*>(job), threads), 0;
+    case 8: return kernels.cross_entropy(static_cast<const CorecurSoftmax*>(job), threads), 0;
+    case 9: return kernels.cross_entropy_backward(static_cast<const CorecurSoftmax*>(job), threads), 0;
     default: return 1;
   }
 }

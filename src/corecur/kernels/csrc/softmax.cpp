@@ -135,6 +135,12 @@ void softmax_of(const CorecurSoftmax& job, Index n) {
     store(out + k, load(out + k, at_most(classes - k)) * share, at_most(classes - k));
 }
 
+float mean_of(const float* losses, Index positions) {
+  double total = 0;
+  for (Index n = 0; n < positions; ++n) total += losses[n];
+  return static_cast<float>(total / static_cast<double>(positions));
+}
+
 template <class Body>
 void over_positions(const CorecurSoftmax& job, int threads, Body&& body) {
   Index each = positions_of_task(job);
@@ -157,6 +163,7 @@ void cross_entropy(const CorecurSoftmax* job, int threads) {
   over_positions(*job, threads, [&](Index first, Index last) {
     for (Index n = first; n < last; n += LANES) losses_of(*job, n, n + LANES < last ? n + LANES : last);
   });
+  if (job->mean != nullptr) *job->mean = mean_of(job->losses, job->positions);
 }
 
 void cross_entropy_backward(const CorecurSoftmax* job, int threads) {

@@ -18,6 +18,7 @@ struct CorecurSoftmax {
   float* kept;                 // (P, 2): the largest score, and 1 / Σ_k e^(score - largest)
   const float* d_losses;       // (P), or one value for all
   std::int64_t d_stride;       // 1, or 0 for one value
+  float* mean;                 // of the losses of all positions, ignored ones among them; null where nobody asks
   std::int64_t* wrong;         // set to 1 where a label is neither a class nor to be ignored
 };
 
