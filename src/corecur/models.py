@@ -27,13 +27,13 @@ from corecur.engine.optimizers import find_optimizer
 from corecur.engine.outputs import find_losses, find_metrics, joined
 from corecur.engine.progress import ProgressBar
 from corecur.engine.rate_range import RateRange, find_rate
-from corecur.engine.trainer import Trainer
+from corecur.engine.trainer import Trainer, device_of
 from corecur.engine.trainer_for import trainer_for
 from corecur.errors import ConfigError, ShapeError
 from corecur.graph import Graph, as_input, unique_names
 from corecur.layers.layer import Layer
-from corecur.layers.recurrent import reset_states
 from corecur.layers.plain import is_plain
+from corecur.layers.recurrent import reset_states
 from corecur.layers.successive import run_layers
 from corecur.layers.symbolic import Shape, SymbolicTensor, call_symbolically, symbols_in
 
@@ -158,7 +158,7 @@ class Model(Layer):
         """
         self._compiled = {"optimizer": optimizer, "loss": loss, "metrics": metrics, "loss_weights": loss_weights}
         self._compiled["precision"] = precision
-        self._precision = runtime.find_precision(precision, self._device())
+        self._precision = runtime.find_precision(precision, device_of(self))
         self._optimizer = find_optimizer(optimizer)
         self._trainer = None
         outputs = len(self.output_symbols) or None
@@ -274,7 +274,7 @@ class Model(Layer):
     def predict(self, x: Any, *, batch_size: int = 256) -> Any:
         """The outputs for all samples: NumPy arrays for arrays and lists, tensors for tensors."""
         if self._is_complete() and is_one_batch(x, batch_size):
-            outputs = [output_of(self, x, device=self._device(), precision=self._precision)]
+            outputs = [output_of(self, x, device=device_of(self), precision=self._precision)]
         else:
             batches = self._batches(x, None, None, batch_size=batch_size)
             self._build_on(batches)
@@ -344,12 +344,8 @@ class Model(Layer):
 
         load_weights(self, Path(path))
 
-    def _device(self) -> torch.device:
-        tensor = next(self.parameters(), None)
-        return torch.device("cpu") if tensor is None else tensor.device
-
     def _batches(self, x: Any, y: Any, weights: Any, **options: Any) -> Batches:
-        return as_batches(x, y, weights, device=self._device(), **options)
+        return as_batches(x, y, weights, device=device_of(self), **options)
 
     def _validation(self, data: Any, batch_size: int) -> Batches | None:
         given = data if isinstance(data, (tuple, list)) and len(data) in (2, 3) else (data,)
@@ -485,9 +481,10 @@ class Sequential(Model):
             x = as_input(x, self._first.dtype)
         return run_layers(list(self._modules.values()), x)
 
-    def in_a_row(self) -> list[nn.Module] | None:
-        """Its layers, where a call is nothing but calling them one after the other."""
-        return list(self._modules.values()) if type(self) is Sequential and is_plain(self) else None
+    def in_a_row(self, x: Tensor) -> list[nn.Module] | None:
+        """Its layers, where a call is nothing but calling them one after the other; ``x`` is checked as in a call."""
+        self.check_input(x.shape)
+        return list(self.children()) if type(self) is Sequential and is_plain(self) else None
 
     @property
     def input_symbols(self) -> list[SymbolicTensor]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from corecur.errors import ConfigError
 from corecur.kernels.convolution import Block
 from corecur.kernels.native import KINDS
-from corecur.kernels.stretch import run_by_torch, run_stretch
+from corecur.kernels.stretch import learn, run_by_torch, run_stretch, run_to_softmax
 from corecur.kernels.stretch_parts import ConvolutionPart, DensePart, Part, RecurrentPart, TurnPart
 from tests.kernels.needs_kernels import needs_kernels
 from tests.kernels.threads import threads_of_torch
@@ -245,3 +246,95 @@ def test_tensors_with_gaps_are_as_good_as_whole_ones() -> None:
         return run_stretch(CONVOLUTIONS, torch.stack([x, x], 1)[:, 0], gaps)
 
     assert all(map(torch.equal, gradients(run, x, weights, torch.float32), expected))
+
+
+def learned_by_torch(
+    run: Run, x: Tensor, weights: Sequence[Tensor | None], labels: Tensor, smoothing: float, dtype: torch.dtype
+) -> list[Tensor]:
+    """The loss, the scores and the gradients, in float64."""
+    own = [None if w is None else w.detach().to(dtype).requires_grad_(w.requires_grad) for w in weights]
+    scores = run(x.to(dtype), own)
+    loss = F.cross_entropy(scores.flatten(0, -2), labels.flatten(), label_smoothing=smoothing)
+    loss.backward()
+    found = [loss.detach(), scores.detach(), *(t.grad for t in own if t is not None and t.grad is not None)]
+    return [t.double() for t in found]
+
+
+def learned(
+    parts: tuple[Part, ...], x: Tensor, weights: Sequence[Tensor | None], labels: Tensor, smoothing: float, turned: bool
+) -> list[Tensor]:
+    found = learn(parts, x, weights, labels, smoothing=smoothing, turned=turned)
+    return [t.double() for t in (found.loss, found.scores, *(g for g in found.gradients if g is not None))]
+
+
+@pytest.mark.parametrize("frozen", [set(), {0, 1}, {2, 5, 11}, {10}])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_learning_gives_the_loss_and_all_gradients(threads: int, smoothing: float, frozen: set[int]) -> None:
+    torch.manual_seed(threads)
+    weights, x = weights_of_convolutions(), torch.randn(21, 14, 14, 2)
+    for number in frozen:
+        tensor = weights[number]
+        assert tensor is not None
+        tensor.requires_grad_(False)
+    labels = torch.randint(3, (21,))
+    with threads_of_torch(threads):
+        ours, again = (learned(CONVOLUTIONS, x, weights, labels, smoothing, False) for _ in range(2))
+    stock, truth = (
+        learned_by_torch(by_torch(CONVOLUTIONS), x, weights, labels, smoothing, dtype)
+        for dtype in (torch.float32, torch.float64)
+    )
+    assert_as_exact(ours, stock, truth)
+    assert all(map(torch.equal, ours, again))
+
+
+@pytest.mark.parametrize("outputs", [True, False])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", list(MODULES))
+def test_learning_of_recurrences(kind: str, threads: int, outputs: bool) -> None:
+    torch.manual_seed(0)
+    parts, weights, modules = recurrent(kind, 9, 32, outputs=outputs)
+    x, labels = torch.randn(64, 20, 9), torch.randint(5, (64, 20) if outputs else (64,))
+
+    def by_torch_modules(dtype: torch.dtype) -> list[Tensor]:
+        first, second, dense = (copy.deepcopy(module).to(dtype) for module in modules)
+
+        def run(x: Tensor, _: Sequence[Tensor | None]) -> Tensor:
+            y: Tensor = second(first(x)[0])[0]
+            return dense(y if outputs else y[:, -1])  # type: ignore[no-any-return]
+
+        found = learned_by_torch(run, x, [], labels, 0.0, dtype)
+        parameters = (p for module in (first, second, dense) for p in module.parameters())
+        return [*found, *(p.grad.double() for p in parameters if p.grad is not None)]
+
+    with threads_of_torch(threads):
+        ours, again = (learned(parts, x, weights, labels, 0.0, outputs) for _ in range(2))
+    assert_as_exact(ours, *(by_torch_modules(dtype) for dtype in (torch.float32, torch.float64)))
+    assert all(map(torch.equal, ours, again))
+
+
+@pytest.mark.parametrize("label", [-1, 3, 2**40, -(2**63)])
+def test_learning_refuses_a_label_that_is_no_class(label: int) -> None:
+    weights, labels = weights_of_convolutions(), torch.tensor([0, 2, label, 1])
+    with pytest.raises(IndexError):
+        learn(CONVOLUTIONS, torch.randn(4, 14, 14, 2), weights, labels)
+
+
+def test_gradients_lie_as_their_weights_do() -> None:
+    weights, x, labels = weights_of_convolutions(), torch.randn(4, 14, 14, 2), torch.tensor([0, 2, 1, 1])
+    plain = learn(CONVOLUTIONS, x, weights, labels)
+    others = [None if w is None else w.detach().contiguous().requires_grad_() for w in weights]
+    found = learn(CONVOLUTIONS, x, others, labels)
+    for weight, gradient, expected in zip(others, found.gradients, plain.gradients, strict=True):
+        assert weight is not None and gradient is not None and expected is not None
+        assert gradient.stride() == weight.stride() and torch.equal(gradient, expected)
+
+
+@pytest.mark.parametrize("batch", [1, 5, 33])
+def test_a_softmax_may_end_an_answer(batch: int) -> None:
+    weights, x = weights_of_convolutions(), torch.randn(batch, 14, 14, 2)
+    shares, scores = run_to_softmax(CONVOLUTIONS, x, weights)
+    with torch.no_grad():
+        assert torch.equal(scores, run_stretch(CONVOLUTIONS, x, weights))
+    assert not shares.requires_grad and not scores.requires_grad
+    torch.testing.assert_close(shares, scores.double().softmax(-1).float(), rtol=1e-6, atol=1e-7)

@@ -122,8 +122,7 @@ class Trainer:
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        tensor = next(self.network.parameters(), None)
-        return torch.device("cpu") if tensor is None else tensor.device
+        return device_of(self.network)
 
     def fit(
         self,
@@ -432,6 +431,16 @@ class Trainer:
         weights = real_weights(output, batch.weights)
         for metric in self.metrics:
             metric.update(targets, output, weights)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's weights are; the CPU where it has none.
+
+    >>> device_of(nn.Flatten())
+    device(type='cpu')
+    """
+    tensor = next(network.parameters(), None)
+    return torch.device("cpu") if tensor is None else tensor.device
 
 
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:

@@ -74,9 +74,7 @@ def _run_softmax(scores: Tensor) -> Tensor:
     return out
 
 
-def _run_cross_entropy(
-    scores: Tensor, labels: Tensor, smoothing: float, ignored: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def _run_cross_entropy(scores: Tensor, labels: Tensor, smoothing: float, ignored: int) -> tuple[Tensor, Tensor, Tensor]:
     """The losses (P,) of scores (P, K), what the way back needs (P, 2), and the mean of all losses, a scalar;
     IndexError, as of torch, where a label is neither a class nor ``ignored``."""
     losses, kept, mean = scores.new_empty(scores.shape[0]), scores.new_empty(scores.shape[0], 2), scores.new_empty(())
@@ -106,8 +104,7 @@ def _run_cross_entropy_backward(
 
 _softmax = operation("softmax(Tensor scores) -> Tensor", _run_softmax, torch.empty_like)
 _cross_entropy = operation(
-    "cross_entropy(Tensor scores, Tensor labels, float smoothing, int ignored)"
-    " -> (Tensor, Tensor, Tensor)",
+    "cross_entropy(Tensor scores, Tensor labels, float smoothing, int ignored) -> (Tensor, Tensor, Tensor)",
     _run_cross_entropy,
     lambda scores, *_: (scores[:, 0].clone(), scores.new_empty(len(scores), 2), scores.new_empty(())),
 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -26,8 +27,8 @@ from corecur.kernels.program import Call, Place, Program
 from corecur.kernels.stretch_parts import Made, Part, Places, Shape
 
 #: The first addresses of a run: what the stretch reads and fills, two places for what lies between, room, and the same
-#: for the gradients; labels, the mean loss, and whether a label is no class. Those of all weights follow, and on the way
-#: back those of their gradients.
+#: for the gradients; labels, the mean loss, and whether a label is no class. Those of all weights follow, and on the
+#: way back those of their gradients.
 (
     _X, _Y, _BETWEEN, _OTHER, _ROOM, _D_Y, _D_X, _D_BETWEEN, _D_OTHER, _LABELS, _LOSS, _WRONG, _WEIGHTS,
 ) = range(13)  # fmt: skip
@@ -130,6 +131,15 @@ def _back(parts: tuple[Part, ...], shape: Shape, needs: tuple[bool, ...], shares
     return _Back(Program(calls, addresses=_WEIGHTS + 2 * count), sizes[0], sizes[1], room)
 
 
+@functools.lru_cache(maxsize=256)
+def _to_softmax(parts: tuple[Part, ...], shape: Shape, shares: int) -> Program:
+    """The way there, and a softmax of what the parts make, which fills the place of its gradient."""
+    there = _there(parts, shape, False, shares)
+    job = SoftmaxJob.of(positions=math.prod(there.shape[:-1]), classes=there.shape[-1])
+    call = Call("softmax", job, {"scores": Place(_Y, 4 * there.made.begin), "out": Place(_D_Y)}, shares)
+    return Program([*there.program.calls, call], addresses=_WEIGHTS + _count(parts))
+
+
 class _Learning(NamedTuple):
     """Both ways and the loss between them; the room in floats."""
 
@@ -176,17 +186,11 @@ def _laid(weight: Tensor | None) -> Tensor | None:
     return weight if weight.is_contiguous(memory_format=order) else weight.contiguous(memory_format=order)
 
 
-def _for_gradients(weights: Sequence[Tensor | None], needs: Sequence[bool]) -> list[Tensor | None]:
-    """Memory for the gradients of the weights that need one, in the order that ``_laid`` has."""
+def _for_gradients(laid: Sequence[Tensor | None], needs: Sequence[bool]) -> list[Tensor | None]:
+    """Memory for the gradients of the weights that need one, in the order in which the parts read them."""
     return [
-        torch.empty_like(
-            weight,
-            memory_format=torch.channels_last if weight.dim() == 4 else torch.contiguous_format,
-            requires_grad=False,
-        )
-        if needed and weight is not None
-        else None
-        for weight, needed in zip(weights, needs, strict=True)
+        torch.empty_like(weight) if needed and weight is not None else None
+        for weight, needed in zip(laid, needs, strict=True)
     ]
 
 
@@ -201,18 +205,20 @@ def _output(plan: _There, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _run(
-    parts: tuple[Part, ...], x: Tensor, laid: Sequence[Tensor | None], training: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The output, the memory it lies in, and what lies between."""
+    parts: tuple[Part, ...], x: Tensor, laid: Sequence[Tensor | None], training: bool, softmax: bool = False
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The output, the memory it lies in, what lies between, and the output's softmax or else itself."""
     plan = _there(parts, tuple(x.shape), training, threads())
+    program = _to_softmax(parts, tuple(x.shape), threads()) if softmax else plan.program
     y, memory = _output(plan, x)
+    shares = torch.empty_like(y) if softmax else y
     between, room = x.new_empty(plan.between + plan.other, dtype=torch.uint8), room_of(plan.room)
     at = between.data_ptr()
-    plan.program.run([
-        x.data_ptr(), memory.data_ptr(), at, at + plan.between, room.data_ptr(), None, None, None, None, *_NO_LOSS,
-        *map(_at, laid),
+    program.run([
+        x.data_ptr(), memory.data_ptr(), at, at + plan.between, room.data_ptr(), shares.data_ptr(), None, None, None,
+        *_NO_LOSS, *map(_at, laid),
     ])  # fmt: skip
-    return y, memory, between
+    return y, memory, between, shares
 
 
 class _Stretch(torch.autograd.Function):
@@ -221,7 +227,7 @@ class _Stretch(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, parts: tuple[Part, ...], turned: bool, x: Tensor, *weights: Tensor | None) -> Tensor:
         x = x.contiguous()
-        y, memory, between = _run(parts, x, list(map(_laid, weights)), True)
+        y, memory, between, _ = _run(parts, x, list(map(_laid, weights)), True)
         ctx.parts, ctx.turned = parts, turned
         kept = None
         if parts[-1].needs_output:
@@ -240,8 +246,8 @@ class _Stretch(torch.autograd.Function):
         d_y = (d_y.transpose(0, 1) if ctx.turned else d_y).contiguous()
         d_x, room = torch.empty_like(x) if needs[0] else None, room_of(plan.room)
         d_between = x.new_empty(plan.between + plan.other, dtype=torch.uint8)
-        found = _for_gradients(weights, needs[1:])
         laid = list(map(_laid, weights))  # held until the program has run
+        found = _for_gradients(laid, needs[1:])
         at = d_between.data_ptr()
         plan.program.run([
             x.data_ptr(), _at(y), between.data_ptr(), None, room.data_ptr(), d_y.data_ptr(), _at(d_x), at,
@@ -292,6 +298,19 @@ def run_stretch(
     return found
 
 
+def run_to_softmax(
+    parts: tuple[Part, ...], x: Tensor, weights: Sequence[Tensor | None], *, turned: bool = False
+) -> tuple[Tensor, Tensor]:
+    """What ``run_stretch`` makes, its softmax before it, and neither with a gradient.
+
+    >>> from corecur.kernels.stretch_parts import DensePart
+    >>> run_to_softmax((DensePart(2, "linear"),), torch.ones(1, 2), [torch.eye(2), None])
+    (tensor([[0.5000, 0.5000]]), tensor([[1., 1.]]))
+    """
+    y, _, _, shares = _run(parts, x.contiguous(), list(map(_laid, weights)), False, softmax=True)
+    return (shares.transpose(0, 1), y.transpose(0, 1)) if turned else (shares, y)
+
+
 class Learned(NamedTuple):
     """The mean loss, a scalar; the scores it was found from; and the gradient of each weight that requires one."""
 
@@ -327,7 +346,8 @@ def learn(
     (scores, y), loss, wrong = _output(plan.there, x), x.new_empty(()), ctypes.c_int64(0)
     between, back = plan.there.between, plan.back.between + plan.back.other
     memory, room = x.new_empty(between + back + _bytes(scores.numel()), dtype=torch.uint8), room_of(plan.room)
-    found, laid = _for_gradients(weights, needs), list(map(_laid, weights))
+    laid = list(map(_laid, weights))
+    found = _for_gradients(laid, needs)
     at = memory.data_ptr()
     plan.program.run([
         x.data_ptr(), y.data_ptr(), at, None, room.data_ptr(), at + between + back, None, at + between,
@@ -336,4 +356,7 @@ def learn(
     ])  # fmt: skip
     if wrong.value:
         raise IndexError("a label is out of range")
+    if not all(map(operator.is_, laid, weights)):  # a gradient lies as its weight does
+        pairs = zip(found, weights, strict=True)
+        found = [None if g is None or w is None else torch.empty_like(w).copy_(g) for g, w in pairs]
     return Learned(loss, scores.transpose(0, 1) if turned else scores, found)

@@ -32,15 +32,20 @@ def softmax(x: Tensor) -> Tensor:
     >>> y, y.logits
     (tensor([[0.5000, 0.5000]]), tensor([[0., 0.]]))
     """
-    return _with_logits(probabilities(x), x, of="softmax")
+    return with_logits(probabilities(x), x, of="softmax")
 
 
 def sigmoid(x: Tensor) -> Tensor:
     """The logistic function; the result carries its logits."""
-    return _with_logits(torch.sigmoid(x), x, of="sigmoid")
+    return with_logits(torch.sigmoid(x), x, of="sigmoid")
 
 
-def _with_logits(output: Tensor, logits: Tensor, *, of: str) -> Tensor:
+def with_logits(output: Tensor, logits: Tensor, *, of: str) -> Tensor:
+    """``output`` carrying the logits that the function ``of`` made it of: the tensor itself, which should be a new one.
+
+    >>> with_logits(torch.ones(1, 1), torch.zeros(1, 1), of="softmax").logits
+    tensor([[0.]])
+    """
     output.logits = logits  # type: ignore[attr-defined]
     output.logits_of = of  # type: ignore[attr-defined]
     return output

@@ -40,8 +40,7 @@ def native_activation(function: Function) -> str | None:
     >>> native_activation(torch.relu), native_activation(torch.erf)
     ('relu', None)
     """
-    names = ("linear", "relu", "tanh")
-    return next((name for name in names if find_activation(name) is function), None)
+    return _KNOWN.get(id(function))
 
 
 def _is_like(x: Tensor, tensor: Tensor | None) -> bool:
@@ -114,6 +113,8 @@ def _is_plain(tensor: Tensor | None) -> bool:
     return tensor is None or (is_plain(tensor) and tensor.layout is torch.strided)
 
 
+#: Activations that the kernels know, by the functions' identities: what is callable need not be hashable.
+_KNOWN = {id(find_activation(name)): name for name in ("linear", "relu", "tanh")}
 _NAMES: dict[Any, str] = {
     torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16", torch.float16: "float16",
 }  # fmt: skip

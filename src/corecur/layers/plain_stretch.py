@@ -22,10 +22,10 @@ from corecur.kernels.native import KINDS
 from corecur.kernels.native_softmax import time_first
 from corecur.kernels.products import is_plain as is_numbers
 from corecur.kernels.products import keeps_up
-from corecur.kernels.stretch import learn, run_stretch
+from corecur.kernels.stretch import learn, run_stretch, run_to_softmax
 from corecur.kernels.stretch_parts import ConvolutionPart, DensePart, Part, RecurrentPart, Shape, TurnPart
 from corecur.kernels.traced import traced_by
-from corecur.layers.activation import Function
+from corecur.layers.activation import Function, softmax, with_logits
 from corecur.layers.conv import Conv2D
 from corecur.layers.conv_block import native_activation, plain_block
 from corecur.layers.conv_chain import chain_of
@@ -83,6 +83,9 @@ def run_plainly(layers: Sequence[Any], x: Any) -> tuple[Any, int] | None:
     found = _found(layers, x)
     if found is None:
         return None
+    if found.after is softmax and not found.reached:
+        shares, y = run_to_softmax(tuple(found.parts), found.x, found.weights, turned=found.turned)
+        return with_logits(shares, y, of="softmax"), found.passed
     y = run_stretch(tuple(found.parts), found.x, found.weights, turned=found.turned)
     return (y if found.after is None else found.after(y)), found.passed
 
@@ -138,7 +141,7 @@ def _is_leaf(weight: Tensor) -> bool:
 
 def _is_differentiation_watched() -> bool:
     """Whether somebody wants to see each step of torch's way back, or what is saved for it."""
-    saving = torch._C._autograd._top_saved_tensors_default_hooks(False)  # type: ignore[attr-defined]
+    saving = torch._C._autograd._top_saved_tensors_default_hooks(False)
     return saving is not None or torch.is_anomaly_enabled()
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from corecur import runtime
 from corecur.engine.evaluating import evaluating
+from corecur.engine.trainer import device_of
 from corecur.errors import ConfigError
 from corecur.kernels.choose import Choice, asked_for, asking_for
 from corecur.kernels.native_generation import Choosing, Writer
@@ -77,7 +78,7 @@ class TokenStream:
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
-        self.device = _home(network)
+        self.device = device_of(network)
         self._carried = CarriedStates(network)
 
     @torch.no_grad()
@@ -165,12 +166,6 @@ def logits_of(output: Tensor) -> Tensor:
     return logits if isinstance(logits, Tensor) else output
 
 
-def _home(network: nn.Module) -> torch.device:
-    """Where the network is."""
-    parameter = next(network.parameters(), None)
-    return torch.device("cpu") if parameter is None else parameter.device
-
-
 @torch.no_grad()
 def token_losses(
     network: nn.Module, tokens: Tensor, *, precision: torch.dtype = torch.float32, context: int | None = None
@@ -190,7 +185,7 @@ def token_losses(
     rows = max(1, min(_MOST_ROWS, count // _ROW)) if context is None else max(1, math.ceil(count / context))
     length = math.ceil(count / rows) if context is None else context
     before = _BEFORE if context is None and rows > 1 else 0
-    device = _home(network)
+    device = device_of(network)
     padded = F.pad(tokens.long(), (before, rows * length - count))
     windows = padded.unfold(0, before + length + 1, length)[:rows].to(device)  # (R, before + length + 1)
     step = max(8, _TOKENS_AT_ONCE // rows)

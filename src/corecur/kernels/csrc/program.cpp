@@ -24,6 +24,7 @@ int run(std::int32_t function, const void* job, int threads) {
     case 7: return turn_backward(static_cast<const CorecurTurn*>(job), threads), 0;
     case 8: return kernels.cross_entropy(static_cast<const CorecurSoftmax*>(job), threads), 0;
     case 9: return kernels.cross_entropy_backward(static_cast<const CorecurSoftmax*>(job), threads), 0;
+    case 10: return kernels.softmax(static_cast<const CorecurSoftmax*>(job), threads), 0;
     default: return 1;
   }
 }
