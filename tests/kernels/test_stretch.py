@@ -16,7 +16,7 @@ from corecur.errors import ConfigError
 from corecur.kernels.convolution import Block
 from corecur.kernels.native import KINDS
 from corecur.kernels.stretch import learn, run_by_torch, run_stretch, run_to_softmax
-from corecur.kernels.stretch_parts import ConvolutionPart, DensePart, Part, RecurrentPart, TurnPart
+from corecur.kernels.stretch_parts import ConvolutionPart, DensePart, Part, RecurrentPart, TapsPart, TurnPart
 from tests.kernels.needs_kernels import needs_kernels
 from tests.kernels.threads import threads_of_torch
 
@@ -98,6 +98,58 @@ def test_no_gradient_where_none_is_wanted(frozen: set[int]) -> None:
         assert tensor is not None
         tensor.requires_grad_(False)
     found = gradients(lambda x, w: run_stretch(CONVOLUTIONS, x, w), x, weights, torch.float32)
+    left = [tensor for number, tensor in enumerate(whole[1:]) if number not in frozen]
+    assert len(found) == 1 + len(left)
+    assert all(map(torch.equal, found, [whole[0], *left]))
+
+
+#: Blocks place by place of the kernel, and the rows and columns they read.
+TAPS = {
+    "pooled maximum": (Block((3, 3), padding=(1, 1, 1, 1), activation="relu", pool="max"), 2, 2),
+    "no pooling": (Block((3, 3), padding=(1, 1, 1, 1), activation="relu"), 2, 3),
+    "averages that leave some out": (Block((3, 3), padding=(1, 1, 1, 1), activation="relu", pool="average"), 3, 5),
+    "strides, tanh": (Block((5, 3), (2, 1), padding=(2, 2, 1, 1), activation="tanh", pool="max"), 4, 3),
+    "dilation, places that meet nothing": (Block((5, 5), padding=(4, 4, 2, 2), dilation=(2, 1)), 2, 3),
+    "linear averages": (Block((3, 3), padding=(1, 1, 1, 1), pool="average"), 2, 2),
+}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("case", list(TAPS))
+@settings(max_examples=5, deadline=None, derandomize=True)
+@given(batch=st.integers(1, 20), channels=st.integers(1, 40), filters=st.integers(1, 40))
+def test_convolutions_place_by_place(
+    case: str, threads: int, bias: bool, batch: int, channels: int, filters: int
+) -> None:
+    torch.manual_seed(0)
+    block, height, width = TAPS[case]
+    parts: tuple[Part, ...] = (TapsPart(block, filters), TapsPart(Block((3, 3), padding=(1, 1, 1, 1)), 3))
+    shapes = [(filters, channels, *block.kernel), (3, filters, 3, 3)]
+    weights: list[Tensor | None] = []
+    for shape in shapes:
+        weight = torch.randn(shape).contiguous(memory_format=torch.channels_last) / (9 * shape[1]) ** 0.5
+        weights += [weight.requires_grad_(), torch.randn(shape[0], requires_grad=True) if bias else None]
+    x = torch.randn(batch, height, width, channels, requires_grad=True)
+    with threads_of_torch(threads):
+        ours, again = (gradients(lambda x, w: run_stretch(parts, x, w), x, weights, torch.float32) for _ in range(2))
+        with torch.no_grad():
+            assert torch.equal(run_stretch(parts, x, weights).double(), ours[0])
+    stock, truth = (gradients(by_torch(parts), x, weights, dtype) for dtype in (torch.float32, torch.float64))
+    assert_as_exact(ours, stock, truth)
+    assert all(map(torch.equal, ours, again))
+
+
+@pytest.mark.parametrize("frozen", [{0}, {1}, {2}, {0, 1}, {1, 2}])
+def test_place_by_place_no_gradient_where_none_is_wanted(frozen: set[int]) -> None:
+    part = TapsPart(TAPS["dilation, places that meet nothing"][0], 20)
+    x, bias = torch.randn(5, 2, 3, 8, requires_grad=True), torch.randn(20, requires_grad=True)
+    weight = torch.randn(20, 8, 5, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
+    whole = gradients(lambda x, w: run_stretch((part,), x, w), x, [weight, bias], torch.float32)
+    given_ = [x, weight, bias]
+    for number in frozen:
+        given_[number].requires_grad_(False)
+    found = gradients(lambda x, w: run_stretch((part,), x, w), x, [weight, bias], torch.float32)
     left = [tensor for number, tensor in enumerate(whole[1:]) if number not in frozen]
     assert len(found) == 1 + len(left)
     assert all(map(torch.equal, found, [whole[0], *left]))

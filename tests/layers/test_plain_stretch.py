@@ -39,6 +39,12 @@ def pictures(*more: Any, **options: Any) -> list[Any]:
     return [Conv2D(16, 3, activation="relu", input_shape=PICTURES, **options), MaxPooling2D(), *more]
 
 
+def deep() -> list[Any]:
+    """Ends in a convolution over 2 × 2 positions, which runs place by place."""
+    first, second = (Conv2D(256, 3, activation="relu", padding=padding) for padding in ("valid", "same"))
+    return pictures(first, MaxPooling2D(), second, MaxPooling2D(), Flatten(), Dense(3))
+
+
 def rows(kind: Any = LSTM, **options: Any) -> list[Any]:
     return [kind(32, return_sequences=True, input_shape=ROWS), kind(32, **options)]
 
@@ -57,6 +63,7 @@ class OwnLSTM(LSTM):
 # What stands in a row; how many layers of it run at once in training, and how many otherwise.
 STRETCHES: dict[str, tuple[list[Any], int, int]] = {
     "convolutions": (pictures(Conv2D(8, 3, activation="tanh"), Flatten(), Dense(4, "relu"), Dense(3)), 6, 6),
+    "a convolution place by place": (deep(), 8, 8),
     "softmax ends it": (pictures(Conv2D(8, 3), Flatten(), Dense(3, "softmax"), Dense(3)), 5, 5),
     "gelu ends it": (pictures(Flatten(), Dense(4, "gelu"), Dense(3)), 4, 4),
     "dropout in training": (pictures(Flatten(), Dense(4), Dropout(0.5), Dense(3)), 4, 6),

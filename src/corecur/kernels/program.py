@@ -16,7 +16,7 @@ from corecur.kernels.library import Struct, table
 FUNCTIONS = (
     "convolution_forward", "convolution_backward", "dense_forward", "dense_backward", "recurrent_forward",
     "recurrent_backward", "turn_forward", "turn_backward", "cross_entropy", "cross_entropy_backward",
-    "softmax",
+    "softmax", "taps_forward", "taps_backward",
 )  # fmt: skip
 
 

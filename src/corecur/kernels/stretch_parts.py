@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from corecur.kernels.convolution import ACTIVATIONS, Block, Job, chooses, prepared, run_stock, shares_of
+from corecur.kernels.convolution import ACTIVATIONS, POOLS, Block, Job, chooses, prepared, run_stock, shares_of
 from corecur.kernels.library import Struct
 from corecur.kernels.packed_rows import whole
 from corecur.kernels.program import Call, Place
@@ -33,6 +33,7 @@ from corecur.kernels.recurrence_ops import (
     sums_up_rows,
     tiles,
 )
+from corecur.kernels.tap_convolution import jobs_of
 
 Shape = tuple[int, ...]
 Places = Mapping[str, Place]
@@ -139,6 +140,78 @@ class ConvolutionPart:
         return None if weight is None else run_stock(x, weight, bias, self.block)
 
 
+class TapsJob(Job):
+    """``CorecurTaps`` of csrc/taps.hpp."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("count", "every")),
+        *((name, ctypes.c_void_p) for name in ("to_y", "to_x", "to_weight", "turned")),
+    ]
+
+
+@dataclass(frozen=True)
+class TapsPart:
+    """A convolution block place by place of its kernel: shapes as of ``ConvolutionPart``."""
+
+    block: Block
+    filters: int
+
+    weights = ("weight", "bias")
+    needs_output = True
+
+    def output(self, shape: Shape) -> Shape:
+        return (shape[0], *self.block.sizes(shape[1], shape[2])[2:], self.filters)
+
+    def made(self, shape: Shape, *, training: bool) -> Made:
+        return Made(math.prod(self.output(shape)))
+
+    def kept(self, shape: Shape) -> int:
+        return _FLOAT * _in_lines(math.prod(shape)) + (math.prod(self.output(shape)) if chooses(self.block) else 0)
+
+    def room(self, shape: Shape, threads: int, *, training: bool, back: bool) -> int:
+        batch, height, width, _ = shape
+        sums = batch * math.prod(self.block.sizes(height, width)[:2]) * self.filters
+        return _in_lines(sums) + (0 if training and not back else _in_lines(math.prod(shape)))
+
+    def forward(self, shape: Shape, places: Places, threads: int, *, training: bool) -> Call:
+        used = _taken(places, {**_CONVOLUTION, "kept": "turned"})
+        if training:
+            used |= self._chosen(shape, places)
+        else:
+            room = places["room"]
+            turned = self.room(shape, threads, training=True, back=False)  # behind the sums
+            used["turned"] = Place(room.address, room.offset + _FLOAT * turned)
+        return self._call("taps_forward", shape, used, threads, training=training)
+
+    def backward(self, shape: Shape, places: Places, threads: int) -> Call:
+        used = _taken(places, {**_CONVOLUTION, "kept": "turned"}) | self._chosen(shape, places)
+        return self._call("taps_backward", shape, used, threads, training=True)
+
+    def _chosen(self, shape: Shape, places: Places) -> dict[str, Place]:
+        """What pooling chose, behind the input."""
+        kept = places["kept"]
+        return {"chosen": Place(kept.address, kept.offset + _FLOAT * _in_lines(math.prod(shape)))}
+
+    def _call(self, function: str, shape: Shape, places: Places, threads: int, *, training: bool) -> Call:
+        batch, height, width, channels = shape
+        (top, _, left, _), sizes = self.block.padding, self.block.sizes(height, width)
+        ways = {way: jobs_of(self.block, (height, width, batch, channels), self.filters, way) for way in _WAYS}
+        job = TapsJob.of(
+            pool=POOLS[self.block.pool], activation=ACTIVATIONS[self.block.activation],
+            training=training and chooses(self.block), batch=batch, height=height, width=width, channels=channels,
+            filters=self.filters, kernel_height=self.block.kernel[0], kernel_width=self.block.kernel[1], top=top,
+            left=left, out_height=sizes[0], out_width=sizes[1], pooled_height=sizes[2], pooled_width=sizes[3],
+            count=len(ways["y"]), every=len(ways["y"]) == math.prod(self.block.kernel),
+            **{field: ctypes.addressof(ways[way]) for way, field in _WAYS.items()},
+        )  # fmt: skip
+        return Call(function, job, places, threads, ways)
+
+    def stock(self, x: Tensor, weights: Sequence[Tensor | None]) -> Tensor | None:
+        weight, bias = weights
+        return None if weight is None else run_stock(x, weight, bias, self.block)
+
+
+_WAYS = {"y": "to_y", "d x": "to_x", "d weight": "to_weight"}
 _COMMON = ("x", "y", "weight", "bias", "d_y", "d_x", "d_weight", "d_bias")
 _CONVOLUTION = {"kept": "chosen", "room": "room", **{name: name for name in _COMMON}}
 _DENSE = {"room": "d_z", **{name: name for name in _COMMON}}

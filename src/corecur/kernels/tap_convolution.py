@@ -72,7 +72,7 @@ def _strides(*sizes: int) -> tuple[int, ...]:
 
 
 @functools.lru_cache(maxsize=256)
-def _jobs(block: Block, shape: tuple[int, ...], filters: int, way: str) -> ctypes.Array[Product]:
+def jobs_of(block: Block, shape: tuple[int, ...], filters: int, way: str) -> ctypes.Array[Product]:
     """The products of all places of the kernel for x (H, W, B, C): for y, for d x or for d weight."""
     height, width, batch, channels = shape
     x_apart, y_apart = _strides(*shape), _strides(*block.sizes(height, width)[:2], batch, filters)
@@ -109,7 +109,7 @@ class _Taps(torch.autograd.Function):
         shape = (*block.sizes(height, width)[:2], batch, len(weight))
         y = x.new_zeros(shape) if bias is None else bias.expand(shape).clone(memory_format=torch.contiguous_format)
         if is_plain(x) and measured():
-            run_products(_jobs(block, x.shape, len(weight), "y"), x, weight, y)
+            run_products(jobs_of(block, x.shape, len(weight), "y"), x, weight, y)
         else:
             for i, j, to, of in taps(block, height, width):
                 _add_product(y[to], x[of].reshape(-1, channels), weight[:, i, j].t())
@@ -132,9 +132,9 @@ class _Taps(torch.autograd.Function):
             d_weight = torch.empty_like(weight) if every else torch.zeros_like(weight)
         if is_plain(x) and measured():
             if d_x is not None:
-                run_products(_jobs(block, x.shape, len(weight), "d x"), d_y, weight, d_x)
+                run_products(jobs_of(block, x.shape, len(weight), "d x"), d_y, weight, d_x)
             if d_weight is not None:
-                run_products(_jobs(block, x.shape, len(weight), "d weight"), d_y, x, d_weight)
+                run_products(jobs_of(block, x.shape, len(weight), "d weight"), d_y, x, d_weight)
         else:
             for i, j, to, of in places:
                 d = d_y[to].reshape(-1, len(weight))

@@ -17,13 +17,22 @@ import torch
 from torch import Tensor, nn
 
 from corecur.kernels.choose import decide
+from corecur.kernels.convolution import Block
 from corecur.kernels.library import threads
 from corecur.kernels.native import KINDS
 from corecur.kernels.native_softmax import time_first
 from corecur.kernels.products import is_plain as is_numbers
-from corecur.kernels.products import keeps_up
+from corecur.kernels.products import keeps_up, measured
 from corecur.kernels.stretch import learn, run_stretch, run_to_softmax
-from corecur.kernels.stretch_parts import ConvolutionPart, DensePart, Part, RecurrentPart, Shape, TurnPart
+from corecur.kernels.stretch_parts import (
+    ConvolutionPart,
+    DensePart,
+    Part,
+    RecurrentPart,
+    Shape,
+    TapsPart,
+    TurnPart,
+)
 from corecur.kernels.traced import traced_by
 from corecur.layers.activation import Function, softmax, with_logits
 from corecur.layers.conv import Conv2D
@@ -201,10 +210,19 @@ def _convolution(layers: Sequence[Any], found: _Stretch) -> int:
         torch.Size(shape), weight, bias, conv.geometry(shape), activation=chain.activation, pool=chain.pool,
         groups=conv.groups, training=found.trains((weight,)), to_input=found.reached,
     )  # fmt: skip
-    if block is None or block[1] not in ("winograd", "direct"):
+    part = None if block is None else _convolution_part(*block, conv.filters)
+    if part is None:
         return 0
-    found.add(ConvolutionPart(block[0], block[1] == "winograd", conv.filters), weight, bias)
+    found.add(part, weight, bias)
     return chain.layers
+
+
+def _convolution_part(block: Block, kernel: str, filters: int) -> Part | None:
+    """The part of a stretch that this kernel is, if any."""
+    if kernel in ("winograd", "direct"):
+        return ConvolutionPart(block, kernel == "winograd", filters)
+    averages = block.pool == "average" and block.activation == "tanh"  # need what stood before the pooling
+    return TapsPart(block, filters) if kernel == "taps" and measured() and not averages else None
 
 
 def _dense(layers: Sequence[Any], found: _Stretch) -> int:

@@ -13,8 +13,6 @@ namespace {
 using Job = CorecurDense;
 
 constexpr Index FEW_ROWS = 8;
-// Rows whose gradients are added up before they are added to the others, which rounds less.
-constexpr Index SUMMED = 64;
 // A load, a store and a comparison take about as long as this many multiplications; a tangent about four times that.
 constexpr Index COST = 8;
 
@@ -61,19 +59,6 @@ void over_all(const Job& job, float* to, int threads, Change&& change) {
       store(to + n, change(n, lanes), lanes);
     }
   });
-}
-
-void sum_rows(const float* d, Index rows, Index units, float* to) {
-  for (Index first = 0; first < units; first += LANES) {
-    const int lanes = at_most(units - first);
-    Vector total{};
-    for (Index row = 0; row < rows;) {
-      Vector some{};
-      for (const Index last = least(row + SUMMED, rows); row < last; ++row) some += load(d + row * units + first, lanes);
-      total += some;
-    }
-    store(to + first, total, lanes);
-  }
 }
 
 }  // namespace

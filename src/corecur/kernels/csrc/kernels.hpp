@@ -13,6 +13,7 @@
 #include "row_recurrent.hpp"
 #include "softmax.hpp"
 #include "stage.hpp"
+#include "taps.hpp"
 #include "turn.hpp"
 
 extern "C" {

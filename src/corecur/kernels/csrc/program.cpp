@@ -5,6 +5,8 @@
 namespace corecur::CORECUR_ISA {
 
 extern const CorecurKernels kernels;
+void taps_forward(const CorecurTaps*, int);
+void taps_backward(const CorecurTaps*, int);
 void turn_forward(const CorecurTurn*, int);
 void turn_backward(const CorecurTurn*, int);
 
@@ -25,6 +27,8 @@ int run(std::int32_t function, const void* job, int threads) {
     case 8: return kernels.cross_entropy(static_cast<const CorecurSoftmax*>(job), threads), 0;
     case 9: return kernels.cross_entropy_backward(static_cast<const CorecurSoftmax*>(job), threads), 0;
     case 10: return kernels.softmax(static_cast<const CorecurSoftmax*>(job), threads), 0;
+    case 11: return taps_forward(static_cast<const CorecurTaps*>(job), threads), 0;
+    case 12: return taps_backward(static_cast<const CorecurTaps*>(job), threads), 0;
     default: return 1;
   }
 }

@@ -92,6 +92,23 @@ CORECUR_INLINE Vector spread(const CorecurConvolution& job, Index at, int count,
   return total;
 }
 
+// Rows whose gradients are added up before they are added to the others, which rounds less.
+constexpr Index SUMMED = 64;
+
+// The gradient of a bias: to (U), the sum of all rows of d (R, U).
+CORECUR_INLINE void sum_rows(const float* d, Index rows, Index units, float* to) {
+  for (Index first = 0; first < units; first += LANES) {
+    const int lanes = at_most(units - first);
+    Vector total{};
+    for (Index row = 0; row < rows;) {
+      Vector some{};
+      for (const Index last = least(row + SUMMED, rows); row < last; ++row) some += load(d + row * units + first, lanes);
+      total += some;
+    }
+    store(to + first, total, lanes);
+  }
+}
+
 // Pieces of the job's room, one after the other, each on a line of its own.
 // Without memory behind it, `used` says how much it would take.
 struct Room {
