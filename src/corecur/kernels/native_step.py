@@ -35,8 +35,9 @@ STAGES = {
 }
 # A panel of packed weights has at most so many units, whatever the instruction set.
 _PANEL = 32
-# From so many steps on, the input's part of all steps at once is faster than that of one after the other.
-_STEPS_AT_ONCE = 4
+# From so many steps on, the input's part of several at once is faster than of one after the other; and of how many it
+# is computed at once, as csrc/stage.cpp has it.
+_STEPS_AT_ONCE = (4, 16)
 # Multiplications that are worth waking another thread (two cores with AVX-512, how many times as fast: two stages of 64
 # units and 28 steps 1.1 to 1.3, of 64 units and 16 steps 0.95 to 1.15).
 _WORTH_THREADS = 1 << 20
@@ -180,7 +181,7 @@ class Stage:
     def _results(
         self, x: Tensor, state: Sequence[Tensor], rows: int, steps: int
     ) -> tuple[Tensor, list[Tensor], Tensor | None]:
-        """Room for the outputs, for the last state, and for the input's part of all steps where that is worth it."""
+        """Room for the outputs, the last state and, where that is worth it, the input's part of several steps."""
         if x.ndim == 2:  # one step, and no view that costs as much as a tenth of it
             y = last = torch.empty_like(state[0])
         else:
@@ -188,7 +189,8 @@ class Stage:
             last = y.view(-1, self.units)
             last = last if steps == 1 else last[(steps - 1) * rows :]
         new = [last] if self.states == 1 else [last, torch.empty_like(last)]
-        room = x.new_empty((steps * rows, self.gates * self.units)) if steps >= _STEPS_AT_ONCE else None
+        least, most = _STEPS_AT_ONCE
+        room = x.new_empty((min(steps, most) * rows, self.gates * self.units)) if steps >= least else None
         return y, new, room
 
     @staticmethod

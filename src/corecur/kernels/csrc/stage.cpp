@@ -258,24 +258,32 @@ constexpr Kind KINDS[] = {kind_of<SimpleRnnStep<false>>(), kind_of<SimpleRnnStep
                           kind_of<GruStep>(), kind_of<Dense<LINEAR>>(), kind_of<Dense<RELU>>(),
                           kind_of<Dense<TANH>>(), kind_of<Dense<SIGMOID>>()};
 
-// The steps from `first` to before `last`, those before them done.
-void run_steps(const CorecurSteps& job, Index first, Index last) {
+// Steps whose input's part is computed at once: its weights are read once for all of them.
+constexpr Index STEPS_AT_ONCE = 16;
+
+// The steps from `first` to before `last`, those before them done; STEPS_AT_ONCE of them at most where there is room.
+void run_some(const CorecurSteps& job, Index first, Index last) {
   const Stage& stage = *job.stage;
   const Kind& kind = KINDS[stage.kind];
   const Index width = job.rows * stage.units, inputs = job.rows * stage.features;
   const Index gates = job.rows * kind.gates * stage.units;
-  if (job.gates) kind.run_input(stage, job.x + first * inputs, (last - first) * job.rows, job.gates + first * gates);
+  if (job.gates) kind.run_input(stage, job.x + first * inputs, (last - first) * job.rows, job.gates);
   for (Index t = first; t < last; ++t) {
     float* y = job.y + t * width;
     StageRows at{job.rows, nullptr, stage.bias, 0, nullptr, t ? y - width : job.h, t ? job.new_c : job.c, job.new_c, y};
     if (job.gates) {
       at.begin_stride = kind.gates * stage.units;
-      at.begin = job.gates + t * gates;
+      at.begin = job.gates + (t - first) * gates;
     } else {
       at.x = job.x + t * inputs;
     }
     kind.run(stage, at);
   }
+}
+
+void run_steps(const CorecurSteps& job, Index first, Index last) {
+  for (Index t = first; t < last; t += STEPS_AT_ONCE)
+    run_some(job, t, t + STEPS_AT_ONCE < last ? t + STEPS_AT_ONCE : last);
 }
 
 // Steps that a stage goes ahead of the next one: enough for an input's part at once, and to be worth a meeting.

@@ -26,7 +26,7 @@ struct CorecurSteps {
   const float* c;
   float* y;      // (T, R, H)
   float* new_c;  // (R, H): the cell after the last step
-  float* gates;  // (T · R, G) or null: room for the input's part of all steps, worth it for more than a few
+  float* gates;  // (16 · R, G), or of T steps where those are fewer: room for the input's part of some steps at once; or null
 };
 
 }
