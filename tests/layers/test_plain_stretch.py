@@ -21,6 +21,7 @@ from corecur.layers.gru import GRU
 from corecur.layers.layer import Layer
 from corecur.layers.lstm import LSTM
 from corecur.layers.masking import Masking
+from corecur.layers.masks import mask_of, with_mask
 from corecur.layers.norm import BatchNormalization, LayerNormalization
 from corecur.layers.plain_stretch import run_plainly
 from corecur.layers.pool import GlobalAveragePooling1D, MaxPooling2D
@@ -29,6 +30,7 @@ from corecur.layers.shape import Flatten
 from corecur.layers.simple_rnn import SimpleRNN
 from corecur.models import Input, Model, Sequential
 from tests.kernels.needs_kernels import needs_kernels
+from tests.kernels.threads import threads_of_torch
 
 pytestmark = needs_kernels
 
@@ -76,13 +78,13 @@ STRETCHES: dict[str, tuple[list[Any], int, int]] = {
     "LSTM": ([*rows(LSTM), Dense(3)], 3, 3),
     "GRU": ([*rows(GRU, return_sequences=True), Dense(3, "softmax")], 3, 3),
     "one and a dense layer": ([*rows()[:1], Dense(3)], 2, 2),
-    "dropout between": ([rows()[0], Dropout(0.5), *rows()[1:], Dense(3)], 0, 4),
-    "dropout inside": ([rows()[0], LSTM(32, dropout=0.5, recurrent_dropout=0.5), Dense(3)], 0, 3),
-    "zoneout": ([rows()[0], LSTM(32, zoneout=0.1), Dense(3)], 0, 0),
-    "backwards": ([rows()[0], LSTM(32, go_backwards=True), Dense(3)], 0, 0),
-    "a cell of another kind": ([rows()[0], OwnLSTM(32), Dense(3)], 0, 0),
+    "dropout between": ([rows()[0], Dropout(0.5), *rows()[1:], Dense(3)], 1, 4),
+    "dropout inside": ([rows()[0], LSTM(32, dropout=0.5, recurrent_dropout=0.5), Dense(3)], 1, 3),
+    "zoneout": ([rows()[0], LSTM(32, zoneout=0.1), Dense(3)], 1, 1),
+    "backwards": ([rows()[0], LSTM(32, go_backwards=True), Dense(3)], 1, 1),
+    "a cell of another kind": ([rows()[0], OwnLSTM(32), Dense(3)], 1, 1),
     "with the state": ([LSTM(32, return_sequences=True, stateful=True, input_shape=ROWS), Dense(3)], 0, 0),
-    "gates by another function": ([rows()[0], LSTM(32, recurrent_activation="tanh"), Dense(3)], 0, 0),
+    "gates by another function": ([rows()[0], LSTM(32, recurrent_activation="tanh"), Dense(3)], 1, 1),
     "no biases": ([GRU(32, use_bias=False, input_shape=ROWS), Dense(3, use_bias=False)], 2, 2),
 }
 
@@ -283,3 +285,89 @@ def test_layers_inside_layers_are_left_alone() -> None:
     model.add(GlobalAveragePooling1D())
     with contextlib.suppress(ShapeError):
         assert run_plainly(model.layers, batch(model)) is None
+
+
+#: Recurrences over rows with padding, and how many of them run at once in training.
+MASKED: dict[str, tuple[list[Any], int]] = {
+    "one, its outputs": ([LSTM(32, return_sequences=True)], 1),
+    "one, its last state": ([SimpleRNN(32)], 1),
+    "two": ([GRU(32, return_sequences=True), GRU(32)], 2),
+    "three kinds": ([SimpleRNN(32, return_sequences=True), GRU(32, return_sequences=True), LSTM(32)], 3),
+    "zeros in the padding": (
+        [LSTM(32, return_sequences=True), GRU(32, return_sequences=True, zero_output_for_mask=True)],
+        2,
+    ),
+    "no biases": ([GRU(32, return_sequences=True, use_bias=False), LSTM(32, return_sequences=True, use_bias=False)], 2),
+    "before a dense layer": ([LSTM(32, return_sequences=True), LSTM(32, return_sequences=True), Dense(3)], 2),
+    "before a backward one": ([LSTM(32, return_sequences=True), LSTM(32, go_backwards=True)], 1),
+    "dropout between": ([LSTM(32, return_sequences=True), Dropout(0.0), LSTM(32)], 1),
+    "zoneout": ([LSTM(32, return_sequences=True, zoneout=0.1)], 0),
+    "stateful": ([LSTM(32, return_sequences=True, stateful=True)], 0),
+}
+
+
+def padded(rows: int, seed: int = 1) -> tuple[Tensor, Tensor]:
+    """Inputs and a mask with gaps, padding on either side, a whole row and one without any real step."""
+    torch.manual_seed(seed)
+    x, mask = torch.randn(rows, STEPS, 8), torch.rand(rows, STEPS) < 0.7
+    mask[0], mask[1], mask[2, 9:], mask[3, :9] = True, False, False, False
+    x[~mask] = float("nan")  # nothing reads it
+    return x, mask
+
+
+def one_by_one(layers: list[Any], x: Tensor) -> Any:
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("name", list(MASKED))
+def test_rows_with_padding_give_what_the_layers_give_one_by_one(name: str, threads: int) -> None:
+    torch.manual_seed(0)
+    layers, expected = MASKED[name]
+    model = Sequential([type(layer).from_config(layer.get_config()) for layer in layers])
+    model(torch.randn(2, STEPS, 8))
+    x, mask = padded(61)
+    with threads_of_torch(threads):
+        found = run_plainly(model.layers, with_mask(x.clone(), mask))
+        assert (0 if found is None else found[1]) == expected
+        if not expected:
+            return
+        answered: list[list[Tensor]] = []
+        for call in (lambda m, x: m(x), lambda m, x: one_by_one(m.layers, x)):
+            one, given = copy.deepcopy(model), x.clone().requires_grad_()
+            y = call(one, with_mask(given * 1, mask.clone()))
+            (y * torch.linspace(0.5, 1.5, y.numel()).view(y.shape)).sum().backward()
+            assert given.grad is not None
+            answered.append([y.detach(), given.grad, *(p.grad for p in one.parameters() if p.grad is not None)])
+            seen = mask_of(y)
+            assert (seen is None) == (y.dim() == 2) and (seen is None or torch.equal(seen, mask))
+            with torch.no_grad():
+                torch.testing.assert_close(call(one, with_mask(x.clone(), mask.clone())), y.detach())
+    assert all(torch.isfinite(t).all() for t in answered[0])
+    for mine, other in zip(*answered, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6 * float(other.abs().max()))
+
+
+def test_batches_of_other_lengths_share_a_program() -> None:
+    torch.manual_seed(0)
+    model = Sequential([GRU(32, return_sequences=True), GRU(32)])
+    model(torch.randn(2, STEPS, 8))
+    for seed in range(6):
+        x, mask = padded(64, seed)
+        y = model(with_mask(x.clone(), mask))
+        torch.testing.assert_close(y, one_by_one(model.layers, with_mask(x.clone(), mask)))
+
+
+def test_a_row_alone_is_the_row_among_others() -> None:
+    torch.manual_seed(0)
+    model = Sequential([LSTM(32, return_sequences=True), LSTM(32)]).eval()
+    model(torch.randn(2, STEPS, 8))
+    x, mask = padded(64)
+    with torch.no_grad():
+        y = model(with_mask(x.clone(), mask))
+        for row in (0, 2, 3, 7):
+            alone = model(x[row][mask[row]][None])
+            torch.testing.assert_close(y[row : row + 1], alone, rtol=1e-5, atol=1e-6)
+    assert not y[1].any()

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from corecur.errors import ConfigError
 from corecur.kernels.traced import traced_by
 
 
@@ -27,14 +28,30 @@ class Ragged:
     places: Tensor
     #: (B · T): the packed row of each place, N where it is not real.
     returns: Tensor
-    #: (B · T): the row of the states that each place shows.
-    shows: Tensor
+    #: (B · T): the packed row that each place shows, N where it shows zeros.
+    seen: Tensor
     #: Places that show the last real step again, and the packed row of that step; None where all such show zeros.
     again: tuple[Tensor, Tensor] | None
     #: (N): the row of the states that holds the state before each packed row.
     before: Tensor
     #: (B): the row of the states that holds each row's last state, in the packed order of rows.
     ends: Tensor
+    #: (B): the same in the order of the batch, B + N where a row has no real step.
+    last: Tensor
+    #: (B): each row's place in the packed order of rows, B where it has no real step.
+    ranks: Tensor
+
+    @functools.cached_property
+    def shows(self) -> Tensor:
+        """(B · T): the row of the states that each place shows."""
+        return self.seen + len(self.order)
+
+
+#: What ``Packing.addresses`` gives, one after the other: addresses of tensors by their names, and four numbers.
+ADDRESSES = (
+    "sizes", "offsets", "places", "returns", "seen", "order", "last", "ranks", "again", "again_of", "real", "longest",
+    "states", "repeated",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,6 +65,24 @@ class Packing:
     offsets: Tensor
     #: None where every step is real.
     ragged: Ragged | None = None
+
+    @property
+    def real(self) -> int:
+        """N."""
+        return self.batch * self.steps if self.ragged is None else len(self.ragged.places)
+
+    @functools.cached_property
+    def addresses(self) -> list[int | None]:
+        """For a native program: addresses and numbers by ``ADDRESSES``, of the latter N, L, B + N, and of ``again``."""
+        ragged = self.ragged
+        if ragged is None:
+            raise ConfigError("a batch without padding has no packed rows")
+        tensors = (self.sizes, self.offsets, ragged.places, ragged.returns, ragged.seen, ragged.order, ragged.last)
+        again = ragged.again or ()
+        found = [t.data_ptr() for t in (*tensors, ragged.ranks, *again)]
+        repeated = len(again[0]) if again else 0
+        numbers = (self.real, len(self.sizes), self.batch + self.real, repeated or None)
+        return [*found, *[None] * (2 - len(again)), *numbers]
 
     def pack(self, x: Tensor) -> Tensor:
         """(B, T, …) -> (N, …)."""
@@ -165,8 +200,14 @@ def masked(mask: Tensor, *, repeats: bool = False) -> Packing:
     # Before the first step a row's state is its own among the first B; later it stands as far before as rows ran then.
     before = np.arange(batch, batch + total) - np.concatenate([[batch], sizes])[:-1].repeat(sizes)
     ends = np.where(lengths > 0, batch + starts[lengths - 1] + rows, rows)
-    shows = (row if repeats else returns) + batch
-    ragged = Ragged(tensor(order), tensor(places), tensor(returns), tensor(shows), again, tensor(before), tensor(ends))
+    last = np.empty_like(ends)
+    last[order] = np.where(lengths > 0, ends, batch + total)
+    ranks = np.where(so_far[:, -1] > 0, rank, batch)
+    seen = row if repeats else returns
+    ragged = Ragged(
+        tensor(order), tensor(places), tensor(returns), tensor(seen), again, tensor(before), tensor(ends), tensor(last),
+        tensor(ranks),
+    )  # fmt: skip
     return Packing(batch, steps, tensor(sizes), tensor(starts[:-1]), ragged)
 
 

@@ -16,12 +16,15 @@ from corecur.kernels.library import Struct, table
 FUNCTIONS = (
     "convolution_forward", "convolution_backward", "dense_forward", "dense_backward", "recurrent_forward",
     "recurrent_backward", "turn_forward", "turn_backward", "cross_entropy", "cross_entropy_backward",
-    "softmax", "taps_forward", "taps_backward",
+    "softmax", "taps_forward", "taps_backward", "gather",
 )  # fmt: skip
 
 
 class Place(NamedTuple):
-    """Where a pointer of a job points: so many bytes from one of the addresses that come with a run."""
+    """Where a pointer of a job points: so many bytes from one of the addresses that come with a run.
+
+    A field that holds a number of 64 bits can have a place too: what comes with the run is the number then.
+    """
 
     address: int
     offset: int = 0

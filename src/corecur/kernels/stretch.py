@@ -23,16 +23,19 @@ from corecur.kernels.convolution import room_of
 from corecur.kernels.library import threads
 from corecur.kernels.native import no_second_derivatives
 from corecur.kernels.native_softmax import NO_LABEL, SoftmaxJob
+from corecur.kernels.packed_rows import ADDRESSES, Packing
 from corecur.kernels.program import Call, Place, Program
 from corecur.kernels.stretch_parts import Made, Part, Places, Shape
 
 #: The first addresses of a run: what the stretch reads and fills, two places for what lies between, room, and the same
-#: for the gradients; labels, the mean loss, and whether a label is no class. Those of all weights follow, and on the
-#: way back those of their gradients.
+#: for the gradients; labels, the mean loss, and whether a label is no class. Those of a packing follow, those of all
+#: weights, and on the way back those of their gradients.
 (
-    _X, _Y, _BETWEEN, _OTHER, _ROOM, _D_Y, _D_X, _D_BETWEEN, _D_OTHER, _LABELS, _LOSS, _WRONG, _WEIGHTS,
+    _X, _Y, _BETWEEN, _OTHER, _ROOM, _D_Y, _D_X, _D_BETWEEN, _D_OTHER, _LABELS, _LOSS, _WRONG, _PACKED,
 ) = range(13)  # fmt: skip
-_NO_LOSS = (None,) * 3
+_WEIGHTS = _PACKED + len(ADDRESSES)
+_NO_LOSS, _NOT_PACKED = [None] * 3, [None] * len(ADDRESSES)
+_OF_PACKING = {name: Place(_PACKED + number) for number, name in enumerate(ADDRESSES)}
 #: Bytes to which every place in memory is rounded: a line of the cache.
 _LINE = 64
 
@@ -92,7 +95,7 @@ def _there(parts: tuple[Part, ...], shape: Shape, training: bool, shares: int) -
         else:
             y = Place((_BETWEEN, _OTHER)[turn])
             sizes[turn] = max(sizes[turn], _bytes(made.floats))
-        own |= {"x": x, "y": y, "room": Place(_ROOM)}
+        own |= {"x": x, "y": y, "room": Place(_ROOM)} | _OF_PACKING
         if training:
             own["kept"] = Place(_BETWEEN, sizes[0])
             sizes[0] += -(-part.kept(shape) // _LINE) * _LINE
@@ -178,6 +181,10 @@ def _at(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
+def _addresses_of(packing: Packing | None) -> Sequence[int | None]:
+    return _NOT_PACKED if packing is None else packing.addresses
+
+
 def _laid(weight: Tensor | None) -> Tensor | None:
     """The weight with its numbers in the order in which the parts read them: (F, k, k, C) of (F, C, k, k)."""
     if weight is None:
@@ -205,7 +212,13 @@ def _output(plan: _There, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _run(
-    parts: tuple[Part, ...], x: Tensor, laid: Sequence[Tensor | None], training: bool, softmax: bool = False
+    parts: tuple[Part, ...],
+    x: Tensor,
+    laid: Sequence[Tensor | None],
+    training: bool,
+    *,
+    softmax: bool = False,
+    packing: Packing | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The output, the memory it lies in, what lies between, and the output's softmax or else itself."""
     plan = _there(parts, tuple(x.shape), training, threads())
@@ -216,7 +229,7 @@ def _run(
     at = between.data_ptr()
     program.run([
         x.data_ptr(), memory.data_ptr(), at, at + plan.between, room.data_ptr(), shares.data_ptr(), None, None, None,
-        *_NO_LOSS, *map(_at, laid),
+        *_NO_LOSS, *_addresses_of(packing), *map(_at, laid),
     ])  # fmt: skip
     return y, memory, between, shares
 
@@ -225,10 +238,17 @@ class _Stretch(torch.autograd.Function):
     """What the parts make of x; with ``turned`` time is first inside, and the batch in what comes out."""
 
     @staticmethod
-    def forward(ctx: Any, parts: tuple[Part, ...], turned: bool, x: Tensor, *weights: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any,
+        parts: tuple[Part, ...],
+        turned: bool,
+        packing: Packing | None,
+        x: Tensor,
+        *weights: Tensor | None,
+    ) -> Tensor:
         x = x.contiguous()
-        y, memory, between, _ = _run(parts, x, list(map(_laid, weights)), True)
-        ctx.parts, ctx.turned = parts, turned
+        y, memory, between, _ = _run(parts, x, list(map(_laid, weights)), True, packing=packing)
+        ctx.parts, ctx.turned, ctx.packing = parts, turned, packing
         kept = None
         if parts[-1].needs_output:
             # What is given out as it is belongs to torch's graph; of all else the memory is kept, whoever else sees it.
@@ -238,10 +258,11 @@ class _Stretch(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, d_y: Tensor) -> Any:
-        parts, needs = ctx.parts, ctx.needs_input_grad[2:]
+        parts, needs = ctx.parts, ctx.needs_input_grad[3:]
         x, y, between, *weights = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return None, None, *_stock_gradients(parts, x, weights, d_y.transpose(0, 1) if ctx.turned else d_y, needs)
+            d_y = d_y.transpose(0, 1) if ctx.turned else d_y
+            return None, None, None, *_stock_gradients(parts, x, weights, d_y, needs)
         plan = _back(parts, tuple(x.shape), needs, threads())
         d_y = (d_y.transpose(0, 1) if ctx.turned else d_y).contiguous()
         d_x, room = torch.empty_like(x) if needs[0] else None, room_of(plan.room)
@@ -251,9 +272,9 @@ class _Stretch(torch.autograd.Function):
         at = d_between.data_ptr()
         plan.program.run([
             x.data_ptr(), _at(y), between.data_ptr(), None, room.data_ptr(), d_y.data_ptr(), _at(d_x), at,
-            at + plan.between, *_NO_LOSS, *map(_at, laid), *map(_at, found),
+            at + plan.between, *_NO_LOSS, *_addresses_of(ctx.packing), *map(_at, laid), *map(_at, found),
         ])  # fmt: skip
-        return None, None, d_x, *found
+        return None, None, None, d_x, *found
 
 
 def _stock_gradients(
@@ -279,11 +300,17 @@ def run_by_torch(parts: Sequence[Part], x: Tensor, weights: Sequence[Tensor | No
 
 
 def run_stretch(
-    parts: tuple[Part, ...], x: Tensor, weights: Sequence[Tensor | None], *, turned: bool = False
+    parts: tuple[Part, ...],
+    x: Tensor,
+    weights: Sequence[Tensor | None],
+    *,
+    turned: bool = False,
+    packing: Packing | None = None,
 ) -> Tensor:
     """What the parts make of ``x``, given the weights of each (or None), one after the other; all float32, on a CPU.
 
-    With ``turned`` what the last part makes is (T, B, …), and given as (B, T, …).
+    With ``turned`` what the last part makes is (T, B, …), and given as (B, T, …). ``packing`` is that of a batch with
+    padding, for parts that are packed.
 
     >>> from corecur.kernels.stretch_parts import DensePart
     >>> weights = [torch.eye(2), None, torch.ones(1, 2), torch.ones(1)]
@@ -292,9 +319,9 @@ def run_stretch(
     """
     needed = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *weights))
     if not needed:
-        y = _run(parts, x.contiguous(), list(map(_laid, weights)), False)[0]
+        y = _run(parts, x.contiguous(), list(map(_laid, weights)), False, packing=packing)[0]
         return y.transpose(0, 1) if turned else y
-    found: Tensor = _Stretch.apply(parts, turned, x, *weights)  # type: ignore[no-untyped-call]
+    found: Tensor = _Stretch.apply(parts, turned, packing, x, *weights)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -352,7 +379,7 @@ def learn(
     plan.program.run([
         x.data_ptr(), y.data_ptr(), at, None, room.data_ptr(), at + between + back, None, at + between,
         at + between + plan.back.between, labels.data_ptr(), loss.data_ptr(), ctypes.addressof(wrong),
-        *map(_at, laid), *map(_at, found),
+        *_NOT_PACKED, *map(_at, laid), *map(_at, found),
     ])  # fmt: skip
     if wrong.value:
         raise IndexError("a label is out of range")

@@ -331,20 +331,25 @@ def _one_by_one(at: Place, floats: Mapping[str, int]) -> dict[str, Place]:
 class RecurrentPart:
     """A recurrence from zeros over whole rows: x (T, B, C) -> (T, B, U), or without ``outputs`` its last state (B, U).
 
-    ``kind`` is a number of ``KINDS`` in native.py.
+    ``kind`` is a number of ``KINDS`` in native.py. With ``packed`` it is over the packed rows of a batch with padding,
+    and without ``outputs`` gives what ``LastPart`` reads.
     """
 
     kind: int
     units: int
     outputs: bool
+    packed: bool = False
 
     weights = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     needs_output = True
 
-    def takes(self, shape: Shape, threads: int, *, training: bool) -> bool:
-        """Whether the kernel multiplies inputs of this shape in its loop, and sums up the gradients of the weights."""
-        steps, batch, features = shape
-        real, kind, units = steps * batch, self.kind, self.units
+    def takes(self, shape: Shape, threads: int, *, training: bool, real: int | None = None) -> bool:
+        """Whether the kernel multiplies inputs of this shape in its loop, and sums up the gradients of the weights.
+
+        ``real`` are the rows of all steps together, of packed ones T the steps of the longest row.
+        """
+        (steps, batch, features), kind, units = shape, self.kind, self.units
+        real = steps * batch if real is None else real
         if units % 512 == 0 or not multiplies_inside(kind, real, steps, features, units, threads):
             return False  # of so many units the states' rows are kept apart, which the next part could not read
         whole_tiles = GATES[kind] * units % 32 == 0
@@ -358,7 +363,8 @@ class RecurrentPart:
         steps, batch, _ = shape
         if not (training or self.outputs):
             return Made(2 * batch * self.units)
-        begin = batch if self.outputs else steps * batch  # behind the first states, or the last ones alone
+        last = 0 if self.packed else steps * batch  # the last states alone
+        begin = batch if self.outputs else last
         return Made((batch + steps * batch + 1) * self.units, begin * self.units)
 
     def kept(self, shape: Shape) -> int:
@@ -399,7 +405,8 @@ class RecurrentPart:
         return columns + (16 if columns % 512 == 0 else 0)
 
     def forward(self, shape: Shape, places: Places, threads: int, *, training: bool) -> Call:
-        used = _taken(places, {"x": "x", "y": "h", "weight_ih": "weight_ih", "weight_hh": "weight"})
+        used = self._of_steps(places)
+        used |= _taken(places, {"x": "x", "y": "h", "weight_ih": "weight_ih", "weight_hh": "weight"})
         used |= _taken(places, {"bias_ih": "bias", "bias_hh": "bias_hh"})
         used |= self._in_room(shape, places, threads, training=training, back=False)
         if training:
@@ -407,7 +414,8 @@ class RecurrentPart:
         return self._call("recurrent_forward", shape, used, threads, training=training)
 
     def backward(self, shape: Shape, places: Places, threads: int) -> Call:
-        used = _taken(places, {"x": "x", "y": "h", "weight_ih": "weight_ih", "weight_hh": "weight", "d_x": "d_x"})
+        used = self._of_steps(places)
+        used |= _taken(places, {"x": "x", "y": "h", "weight_ih": "weight_ih", "weight_hh": "weight", "d_x": "d_x"})
         used |= _taken(places, {"d_y": "d_outputs" if self.outputs else "d_last_h"})
         used |= self._in_room(shape, places, threads, training=True, back=True) | self._in_kept(shape, places)
         gradients = {"d_weight_ih": "d_weight_ih", "d_weight_hh": "d_weight"}
@@ -416,13 +424,19 @@ class RecurrentPart:
 
     def _call(self, function: str, shape: Shape, places: Places, threads: int, *, training: bool) -> Call:
         steps, batch, features = shape
-        packing = whole(batch, steps)
         job = RecurrentJob.of(
-            kind=self.kind, training=training, rolling=not (training or self.outputs), steps=steps, batch=batch,
-            units=self.units, features=features, h_stride=self.units, d_stride=self._stride(), sizes=packing.sizes,
-            offsets=packing.offsets,
+            kind=self.kind, training=training, rolling=not (training or self.outputs), batch=batch, units=self.units,
+            features=features, h_stride=self.units, d_stride=self._stride(),
         )  # fmt: skip
+        if self.packed:
+            return Call(function, job, places, threads)
+        packing = whole(batch, steps)
+        job.steps, job.sizes, job.offsets = steps, packing.sizes.data_ptr(), packing.offsets.data_ptr()
         return Call(function, job, places, threads, packing)
+
+    def _of_steps(self, places: Places) -> dict[str, Place]:
+        """How many rows run at each step, where that comes with a run."""
+        return _taken(places, {"longest": "steps", "sizes": "sizes", "offsets": "offsets"}) if self.packed else {}
 
     def _in_room(self, shape: Shape, places: Places, threads: int, *, training: bool, back: bool) -> dict[str, Place]:
         return _one_by_one(places["room"], self._rooms(shape, threads, training=training, back=back))

@@ -13,7 +13,7 @@ from corecur.layers.gru import GRU
 from corecur.layers.layer import Layer
 from corecur.layers.lstm import LSTM
 from corecur.layers.masks import call_plain
-from corecur.layers.plain_stretch import LONGEST, run_plainly
+from corecur.layers.plain_stretch import LONGEST, pays_alone, run_plainly
 from corecur.layers.recurrent_stack import run_stack
 from corecur.layers.simple_rnn import SimpleRNN
 
@@ -40,7 +40,7 @@ def run_at_once(layers: Sequence[Any], x: Any) -> tuple[Any, int] | None:
     >>> run_at_once([nn.ReLU(), nn.ReLU()], None) is None
     True
     """
-    for run in _AT_ONCE.get(type(layers[0]), ()) if len(layers) > 1 else ():
+    for run in _AT_ONCE.get(type(layers[0]), ()) if len(layers) > 1 or pays_alone(x) else ():
         found = run(layers[:LONGEST], x)
         if found is not None:
             return found

@@ -5,6 +5,7 @@
 
 #include "convolution.hpp"
 #include "dense.hpp"
+#include "gather.hpp"
 #include "generate.hpp"
 #include "optimizer.hpp"
 #include "product.hpp"

@@ -5,6 +5,7 @@
 namespace corecur::CORECUR_ISA {
 
 extern const CorecurKernels kernels;
+void gather(const CorecurGather*, int);
 void taps_forward(const CorecurTaps*, int);
 void taps_backward(const CorecurTaps*, int);
 void turn_forward(const CorecurTurn*, int);
@@ -29,6 +30,7 @@ int run(std::int32_t function, const void* job, int threads) {
     case 10: return kernels.softmax(static_cast<const CorecurSoftmax*>(job), threads), 0;
     case 11: return taps_forward(static_cast<const CorecurTaps*>(job), threads), 0;
     case 12: return taps_backward(static_cast<const CorecurTaps*>(job), threads), 0;
+    case 13: return gather(static_cast<const CorecurGather*>(job), threads), 0;
     default: return 1;
   }
 }

@@ -5,7 +5,8 @@
 
 extern "C" {
 
-// Where a job's pointer points: so many bytes from one of the addresses that come with the run.
+// Where a job's pointer points: so many bytes from one of the addresses that come with the run; or a number that comes
+// with the run in an address's place.
 struct CorecurPlace {
   std::int32_t field, base;  // bytes into the job; which address
   std::int64_t offset;
