@@ -371,3 +371,15 @@ def test_a_row_alone_is_the_row_among_others() -> None:
             alone = model(x[row][mask[row]][None])
             torch.testing.assert_close(y[row : row + 1], alone, rtol=1e-5, atol=1e-6)
     assert not y[1].any()
+
+
+def test_a_copy_of_a_mask_has_rows_of_its_own() -> None:
+    torch.manual_seed(0)
+    model = Sequential([GRU(32, return_sequences=True), GRU(32)])
+    model(torch.randn(2, STEPS, 8))
+    x, mask = padded(64)
+    expected = model(with_mask(x.clone(), mask))
+    other = copy.deepcopy(mask)  # with what was found of it
+    del mask
+    _ = [torch.randint(9, (64 * STEPS,)) for _ in range(50)]  # over what was freed
+    torch.testing.assert_close(model(with_mask(x.clone(), other)), expected)

@@ -71,9 +71,12 @@ class Packing:
         """N."""
         return self.batch * self.steps if self.ragged is None else len(self.ragged.places)
 
-    @functools.cached_property
+    @property
     def addresses(self) -> list[int | None]:
-        """For a native program: addresses and numbers by ``ADDRESSES``, of the latter N, L, B + N, and of ``again``."""
+        """For a native program: addresses and numbers by ``ADDRESSES``, of the latter N, L, B + N, and of ``again``.
+
+        Looked up anew each time, as a copy of this has tensors of its own.
+        """
         ragged = self.ragged
         if ragged is None:
             raise ConfigError("a batch without padding has no packed rows")

@@ -98,12 +98,13 @@ def pays_alone(x: Any) -> bool:
     >>> pays_alone(torch.zeros(1, 4, 2))
     False
     """
-    return isinstance(x, Tensor) and (mask_of(x) is not None or len(x) >= _ROWS_ALONE * threads())
+    if torch.compiler.is_compiling() or not isinstance(x, Tensor) or x.dim() != 3:
+        return False
+    return mask_of(x) is not None or x.shape[0] >= _ROWS_ALONE * threads()
 
 
 def run_plainly(layers: Sequence[Any], x: Any) -> tuple[Any, int] | None:
-    """What the first layers of a row make of ``x``, and how many they are; None where none of
-    it can run so.
+    """What the first layers of a row make of ``x``, and how many they are; None where none of it can run so.
 
     >>> run_plainly([Dense(3), Dense(2)], torch.zeros(2, 4)) is None  # not built yet
     True
