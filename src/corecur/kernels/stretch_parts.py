@@ -99,12 +99,10 @@ def _taken(places: Places, names: Mapping[str, str]) -> dict[str, Place]:
     return {field: places[name] for name, field in names.items() if name in places}
 
 
-@dataclass(frozen=True)
-class ConvolutionPart:
-    """A convolution block: x (B, H, W, C), weight (F, C, k, k) that lies as (F, k, k, C) -> (B, P, Q, F)."""
+class _OfConvolution:
+    """What all ways to run a convolution block have in common."""
 
     block: Block
-    winograd: bool
     filters: int
 
     weights = ("weight", "bias")
@@ -115,6 +113,19 @@ class ConvolutionPart:
 
     def made(self, shape: Shape, *, training: bool) -> Made:
         return Made(math.prod(self.output(shape)))
+
+    def stock(self, x: Tensor, weights: Sequence[Tensor | None]) -> Tensor | None:
+        weight, bias = weights
+        return None if weight is None else run_stock(x, weight, bias, self.block)
+
+
+@dataclass(frozen=True)
+class ConvolutionPart(_OfConvolution):
+    """A convolution block: x (B, H, W, C), weight (F, C, k, k) that lies as (F, k, k, C) -> (B, P, Q, F)."""
+
+    block: Block
+    winograd: bool
+    filters: int
 
     def kept(self, shape: Shape) -> int:
         return math.prod(self.output(shape)) if chooses(self.block) else 0
@@ -135,10 +146,6 @@ class ConvolutionPart:
         job, floats, _ = prepared(torch.Size(shape), self.filters, self.block, self.winograd, training, back, shares)
         return job, floats, shares
 
-    def stock(self, x: Tensor, weights: Sequence[Tensor | None]) -> Tensor | None:
-        weight, bias = weights
-        return None if weight is None else run_stock(x, weight, bias, self.block)
-
 
 class TapsJob(Job):
     """``CorecurTaps`` of csrc/taps.hpp."""
@@ -150,20 +157,11 @@ class TapsJob(Job):
 
 
 @dataclass(frozen=True)
-class TapsPart:
+class TapsPart(_OfConvolution):
     """A convolution block place by place of its kernel: shapes as of ``ConvolutionPart``."""
 
     block: Block
     filters: int
-
-    weights = ("weight", "bias")
-    needs_output = True
-
-    def output(self, shape: Shape) -> Shape:
-        return (shape[0], *self.block.sizes(shape[1], shape[2])[2:], self.filters)
-
-    def made(self, shape: Shape, *, training: bool) -> Made:
-        return Made(math.prod(self.output(shape)))
 
     def kept(self, shape: Shape) -> int:
         return _FLOAT * _in_lines(math.prod(shape)) + (math.prod(self.output(shape)) if chooses(self.block) else 0)
@@ -205,10 +203,6 @@ class TapsPart:
             **{field: ctypes.addressof(ways[way]) for way, field in _WAYS.items()},
         )  # fmt: skip
         return Call(function, job, places, threads, ways)
-
-    def stock(self, x: Tensor, weights: Sequence[Tensor | None]) -> Tensor | None:
-        weight, bias = weights
-        return None if weight is None else run_stock(x, weight, bias, self.block)
 
 
 _WAYS = {"y": "to_y", "d x": "to_x", "d weight": "to_weight"}
