@@ -6,15 +6,11 @@ B batch, T time, N real steps of all rows together, C features or units.
 from __future__ import annotations
 
 import ctypes
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-from torch import Tensor
+from collections.abc import Mapping
 
 from corecur.kernels.library import Struct
 from corecur.kernels.program import Call
-from corecur.kernels.stretch_parts import Made, Part, Places, Shape
+from corecur.kernels.stretch_parts import Places, Reordering, Shape
 
 
 class GatherJob(Struct):
@@ -34,27 +30,7 @@ def _gather(places: Places, threads: int, width: int, names: Mapping[str, str], 
     return Call("gather", job, {field: places[name] for field, name in names.items()}, threads)
 
 
-@dataclass(frozen=True)
-class _Rows(Part):
-    """What parts have in common that bring the rows of a batch with padding into an order."""
-
-    weights: tuple[str, ...] = ()
-    needs_output = False
-
-    def made(self, shape: Shape, *, training: bool) -> Made:
-        return Made(math.prod(shape))
-
-    def kept(self, shape: Shape) -> int:
-        return 0
-
-    def room(self, shape: Shape, threads: int, *, training: bool, back: bool) -> int:
-        return 0
-
-    def stock(self, x: Tensor, weights: Sequence[Tensor | None]) -> Tensor | None:
-        return None
-
-
-class PackPart(_Rows):
+class PackPart(Reordering):
     """The real steps of x (B, T, C) in the packed order, (N, C) in room for (T, B, C)."""
 
     def output(self, shape: Shape) -> Shape:
@@ -71,7 +47,7 @@ class PackPart(_Rows):
         return _gather(places, threads, width, names, count=batch * steps)
 
 
-class SpreadPart(_Rows):
+class SpreadPart(Reordering):
     """Packed rows (N, C) in room for (T, B, C) as (B, T, C): after each real step, elsewhere what the packing shows."""
 
     def output(self, shape: Shape) -> Shape:
@@ -89,7 +65,7 @@ class SpreadPart(_Rows):
         return _gather(places, threads, width, names, limit=batch * steps)
 
 
-class LastPart(_Rows):
+class LastPart(Reordering):
     """The last states of a recurrence over packed rows in the order of the batch (B, C), zeros where none was real."""
 
     def output(self, shape: Shape) -> Shape:

@@ -278,14 +278,11 @@ class TurnJob(Struct):
 
 
 @dataclass(frozen=True)
-class TurnPart:
-    """The first two axes change places: x (B, T, C) -> (T, B, C), as recurrences read it."""
+class Reordering(Part):
+    """What parts have in common that bring rows into another order: no weights, and nothing kept."""
 
     weights: tuple[str, ...] = ()
     needs_output = False
-
-    def output(self, shape: Shape) -> Shape:
-        return (shape[1], shape[0], shape[2])
 
     def made(self, shape: Shape, *, training: bool) -> Made:
         return Made(math.prod(shape))
@@ -295,6 +292,16 @@ class TurnPart:
 
     def room(self, shape: Shape, threads: int, *, training: bool, back: bool) -> int:
         return 0
+
+    def stock(self, x: Tensor, weights: Sequence[Tensor | None]) -> Tensor | None:
+        return None
+
+
+class TurnPart(Reordering):
+    """The first two axes change places: x (B, T, C) -> (T, B, C), as recurrences read it."""
+
+    def output(self, shape: Shape) -> Shape:
+        return (shape[1], shape[0], shape[2])
 
     def forward(self, shape: Shape, places: Places, threads: int, *, training: bool) -> Call:
         return Call("turn_forward", TurnJob(*shape), _taken(places, {"x": "x", "y": "y"}), threads)
