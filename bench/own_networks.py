@@ -13,6 +13,7 @@ from bench.step_memory import peak_megabytes
 from corecur.engine.callback import Callback, Logs
 from corecur.engine.optimizers import Adam
 from corecur.kernels import last_path
+from corecur.kernels.room import release_room
 from corecur.layers import LAYERS
 from corecur.models import Sequential
 
@@ -94,7 +95,7 @@ class OwnNetwork(NetworkWork):
         path = last_path()
         kernel = {} if path is None else {"kernel": path.kernel}
         step = (lambda: self._fit(1)) if self.job.mode == "training" else self.answer
-        return {**self.told, **kernel, "peak MiB": peak_megabytes(step)}
+        return {**self.told, **kernel, "peak MiB": peak_megabytes(step, forget=release_room)}
 
 
 class Losses(Callback):

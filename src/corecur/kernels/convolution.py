@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from corecur.errors import ShapeError
 from corecur.kernels.library import Struct, table, threads
 from corecur.kernels.operation import operation
+from corecur.kernels.room import room_of
 
 #: Pooling and activation -> their numbers in csrc/window.hpp.
 POOLS = {"": 0, "max": 1, "average": 2}
@@ -80,15 +80,6 @@ def _at(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-class _Rooms(threading.local):
-    held: Tensor | None = None
-
-
-_rooms = _Rooms()
-#: Floats of room that a thread keeps from call to call, since fresh pages cost as much as the work in them.
-_KEPT = 8 * 2**20
-
-
 @functools.lru_cache(maxsize=1024)
 def prepared(
     shape: torch.Size, filters: int, block: Block, winograd: bool, training: bool, back: bool, shares: int
@@ -114,16 +105,6 @@ def shares_of(shape: torch.Size, filters: int, block: Block, most: int) -> int:
     rows, columns = block.sizes(shape[1], shape[2])[:2]
     work = shape[0] * rows * columns * shape[3] * filters * block.kernel[0] * block.kernel[1]
     return max(1, min(most, work // _WORTH_A_THREAD))
-
-
-def room_of(floats: int) -> Tensor:
-    """Memory to work in; the caller holds it until it is done."""
-    room = _rooms.held
-    if room is None or room.numel() < floats:
-        room = torch.empty(floats, dtype=torch.float32, device="cpu")
-        if floats <= _KEPT:
-            _rooms.held = room
-    return room
 
 
 def chooses(block: Block) -> bool:

@@ -17,7 +17,7 @@ import torch
 from corecur.errors import ConfigError, KernelNotice
 
 #: The struct and function layout this module is written for; ``corecur_version`` of csrc/library.cpp.
-VERSION = 7
+VERSION = 8
 #: Instruction sets, the best first; which of them the library has depends on the processor it was built for.
 ISAS = ("avx512", "avx2", "neon", "baseline")
 #: Kinds of processors that differ in what is faster on them: "intel" is served by MKL, which makes torch's products, as

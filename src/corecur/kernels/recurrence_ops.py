@@ -20,8 +20,8 @@ from corecur.kernels.library import Struct, processor, second_cache, table, thre
 from corecur.kernels.operation import operation
 from corecur.kernels.products import product
 
-#: The number of GRU, and those of kinds with a cell, in csrc/recurrent.cpp.
-GRU, WITH_CELL = 4, (2, 3)
+#: The numbers of simple recurrences, of GRU, and of kinds with a cell, in csrc/recurrent.cpp.
+SIMPLE, GRU, WITH_CELL = (0, 1), 4, (2, 3)
 #: Gates, and columns of the gradients of the gates, in units, by number.
 GATES = (1, 1, 4, 4, 3)
 D_GATES = (1, 1, 4, 4, 4)

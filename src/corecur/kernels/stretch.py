@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from corecur.kernels.convolution import room_of
 from corecur.kernels.library import threads
 from corecur.kernels.native import no_second_derivatives
 from corecur.kernels.native_softmax import NO_LABEL, SoftmaxJob
 from corecur.kernels.packed_rows import ADDRESSES, Packing
 from corecur.kernels.program import Call, Place, Program
+from corecur.kernels.room import room_of
 from corecur.kernels.stretch_parts import Made, Part, Places, Shape
 
 #: The first addresses of a run: what the stretch reads and fills, two places for what lies between, room, and the same
@@ -36,12 +36,12 @@ from corecur.kernels.stretch_parts import Made, Part, Places, Shape
 _WEIGHTS = _PACKED + len(ADDRESSES)
 _NO_LOSS, _NOT_PACKED = [None] * 3, [None] * len(ADDRESSES)
 _OF_PACKING = {name: Place(_PACKED + number) for number, name in enumerate(ADDRESSES)}
-#: Bytes to which every place in memory is rounded: a line of the cache.
-_LINE = 64
+#: Bytes to which every place in memory is rounded, a line of the cache; and those of a float.
+_LINE, _FLOAT = 64, 4
 
 
 def _bytes(floats: int) -> int:
-    return -(-floats * 4 // _LINE) * _LINE
+    return -(-floats * _FLOAT // _LINE) * _LINE
 
 
 class _There(NamedTuple):
@@ -103,7 +103,7 @@ def _there(parts: tuple[Part, ...], shape: Shape, training: bool, shares: int) -
         calls.append(part.forward(shape, own, shares, training=training))
         places.append(own)
         shapes.append(shape)
-        x, shape = Place(y.address, y.offset + 4 * made.begin), part.output(shape)
+        x, shape = Place(y.address, y.offset + _FLOAT * made.begin), part.output(shape)
     program = Program(calls, addresses=_WEIGHTS + _count(parts))
     return _There(program, made, shape, sizes[0], sizes[1], room, tuple(places), tuple(shapes))
 
@@ -139,7 +139,7 @@ def _to_softmax(parts: tuple[Part, ...], shape: Shape, shares: int) -> Program:
     """The way there, and a softmax of what the parts make, which fills the place of its gradient."""
     there = _there(parts, shape, False, shares)
     job = SoftmaxJob.of(positions=math.prod(there.shape[:-1]), classes=there.shape[-1])
-    call = Call("softmax", job, {"scores": Place(_Y, 4 * there.made.begin), "out": Place(_D_Y)}, shares)
+    call = Call("softmax", job, {"scores": Place(_Y, _FLOAT * there.made.begin), "out": Place(_D_Y)}, shares)
     return Program([*there.program.calls, call], addresses=_WEIGHTS + _count(parts))
 
 
@@ -164,7 +164,7 @@ def _learning(
         positions=positions, classes=classes, ignored=NO_LABEL, smoothing=smoothing, d_losses=ctypes.addressof(share),
         d_stride=0,
     )  # fmt: skip
-    places = {"scores": Place(_Y, 4 * there.made.begin), "labels": Place(_LABELS), "kept": Place(_ROOM)}
+    places = {"scores": Place(_Y, _FLOAT * there.made.begin), "labels": Place(_LABELS), "kept": Place(_ROOM)}
     losses = {"losses": Place(_ROOM, _bytes(2 * positions)), "mean": Place(_LOSS), "wrong": Place(_WRONG)}
     calls = [
         *there.program.calls,
@@ -173,7 +173,7 @@ def _learning(
         *back.program.calls,
     ]
     program = Program(calls, addresses=_WEIGHTS + 2 * _count(parts))
-    room = (_bytes(2 * positions) + _bytes(positions)) // 4
+    room = (_bytes(2 * positions) + _bytes(positions)) // _FLOAT
     return _Learning(program, there, back, max(there.room, back.room, room))
 
 
@@ -219,14 +219,16 @@ def _run(
     *,
     softmax: bool = False,
     packing: Packing | None = None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The output, the memory it lies in, what lies between, and the output's softmax or else itself."""
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """The output, the memory it lies in, what lies between if training, and the output's softmax or else itself."""
     plan = _there(parts, tuple(x.shape), training, threads())
     program = _to_softmax(parts, tuple(x.shape), threads()) if softmax else plan.program
     y, memory = _output(plan, x)
     shares = torch.empty_like(y) if softmax else y
-    between, room = x.new_empty(plan.between + plan.other, dtype=torch.uint8), room_of(plan.room)
-    at = between.data_ptr()
+    size, work = plan.between + plan.other, _bytes(plan.room)
+    between = x.new_empty(size, dtype=torch.uint8) if training else None  # else nobody reads it afterwards
+    room = room_of((work if training else work + size) // _FLOAT)
+    at = room.data_ptr() + work if between is None else between.data_ptr()
     program.run([
         x.data_ptr(), memory.data_ptr(), at, at + plan.between, room.data_ptr(), shares.data_ptr(), None, None, None,
         *_NO_LOSS, *_addresses_of(packing), *map(_at, laid),
@@ -372,10 +374,11 @@ def learn(
     plan = _learning(parts, tuple(x.shape), needs, smoothing, threads())
     (scores, y), loss, wrong = _output(plan.there, x), x.new_empty(()), ctypes.c_int64(0)
     between, back = plan.there.between, plan.back.between + plan.back.other
-    memory, room = x.new_empty(between + back + _bytes(scores.numel()), dtype=torch.uint8), room_of(plan.room)
+    work = _bytes(plan.room)
+    room = room_of((work + between + back + _bytes(scores.numel())) // _FLOAT)
     laid = list(map(_laid, weights))
     found = _for_gradients(laid, needs)
-    at = memory.data_ptr()
+    at = room.data_ptr() + work
     plan.program.run([
         x.data_ptr(), y.data_ptr(), at, None, room.data_ptr(), at + between + back, None, at + between,
         at + between + plan.back.between, labels.data_ptr(), loss.data_ptr(), ctypes.addressof(wrong),

@@ -25,6 +25,7 @@ from corecur.kernels.recurrence_ops import (
     D_GATES,
     GATES,
     GRU,
+    SIMPLE,
     SUMMED_ROWS,
     WITH_CELL,
     RecurrentJob,
@@ -376,7 +377,8 @@ class RecurrentPart:
         steps, batch, _ = shape
         real, units = steps * batch, self.units
         cells = (batch + real + 1) * units if self.kind in WITH_CELL else 0
-        return {"gates": GATES[self.kind] * real * units, "c": cells, "extra": real * units * (self.kind == GRU)}
+        gates = 0 if self.kind in SIMPLE else GATES[self.kind] * real * units  # of a simple one h says what it was
+        return {"gates": gates, "c": cells, "extra": real * units * (self.kind == GRU)}
 
     def room(self, shape: Shape, threads: int, *, training: bool, back: bool) -> int:
         return sum(map(_in_lines, self._rooms(shape, threads, training=training, back=back).values()))

@@ -76,7 +76,7 @@ extern "C" {
 #define CORECUR_PUBLIC __attribute__((visibility("default")))
 
 // Raised by one whenever a struct or a function changes: Python refuses another library.
-CORECUR_PUBLIC int corecur_version() { return 7; }
+CORECUR_PUBLIC int corecur_version() { return 8; }
 
 CORECUR_PUBLIC int corecur_table_size() { return static_cast<int>(sizeof(CorecurKernels)); }
 

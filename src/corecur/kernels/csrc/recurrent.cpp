@@ -38,7 +38,7 @@ struct Place {
   // Fetches what the gates will read or write, while the product before them runs: rows are too far apart for the
   // processor to see it coming.
   void fetch(int gates) const {
-    for (int gate = 0; gate < gates; ++gate) __builtin_prefetch(job.gates + (packed * gates + gate) * job.units + unit, 1);
+    for (int gate = 0; job.gates && gate < gates; ++gate) __builtin_prefetch(this->gate(gate, gates), 1);
   }
   // What stays of the old state: zeros without zoneout.
   Vector stays(const float* zoneout) const {
@@ -56,13 +56,15 @@ struct SimpleRnn {
 
   static CORECUR_INLINE void forward(const Place& at, const Vector* sums, Vector) {
     Vector h = RELU ? larger(sums[0], Vector{}) : tanh(sums[0]);
-    if (at.job.training) at.set(at.gate(0, 1), h);
-    if (at.job.zoneout_h) h = mix(h, at.of(at.old_h()), at.stays(at.job.zoneout_h));
+    if (at.job.zoneout_h) {  // without it the new state says what the gate was
+      if (at.job.training) at.set(at.gate(0, 1), h);
+      h = mix(h, at.of(at.old_h()), at.stays(at.job.zoneout_h));
+    }
     at.set(at.new_h(), h);
   }
 
   static CORECUR_INLINE Vector backward(const Place& at, Vector d) {
-    Vector h = at.of(at.gate(0, 1)), stays = at.stays(at.job.zoneout_h);
+    Vector h = at.of(at.job.zoneout_h ? at.gate(0, 1) : at.new_h()), stays = at.stays(at.job.zoneout_h);
     Vector d_new = d * (1.0f - stays);
     at.set(at.d_gate(0), RELU ? (h <= 0.0f ? Vector{} : d_new) : d_new * (1.0f - h * h));
     return stays * d;
@@ -254,7 +256,8 @@ inline void begin_states(const float* given, float* to, Index stride, Index unit
 }
 
 template <class Cell>
-void forward_rows(const Job& job, Share share) {
+void forward_rows(const Job& given, Share share) {
+  const Job job = given;  // no store can change it, so what it says stays in registers
   constexpr int EACH = Cell::VECTORS / Cell::GATES;
   const Index units = job.units, panels = ceiling(units, UNITS<Cell>);
   const Index depth = units + (job.x ? job.features : 0);
@@ -314,12 +317,13 @@ Columns columns_of(const Job& job) {
 }
 
 template <class Cell>
-void backward_rows(const Job& job, Share share, int number) {
+void backward_rows(const Job& given, Share share, int number) {
+  const Job job = given;
   const Index units = job.units, depth = Cell::BACK_GATES * units, width = job.d_stride;
   const Index panels = ceiling(units, BACK_VECTORS * LANES);
   begin_states(job.d_last_h, job.d_h, units, units, share);
   if (job.d_c) begin_states(job.d_last_c, job.d_c, units, units, share);
-  Gradients gradients(job, columns_of<Cell>(job), share, number);
+  Gradients gradients(given, columns_of<Cell>(given), share, number);
   Index later = 0;  // rows of the share that run at the step after
   const float* d_later = nullptr;
   // One more step than there are: its way back ends in the first state.

@@ -21,7 +21,7 @@ struct CorecurRecurrent {
   const float* bias_hh;         // (G) or null: of the recurrent part; where x is null, of GRU's n alone
   const float* first_h;         // (B, H): the states before the first step, or null for zeros
   const float* first_c;         // (B, H), or null for zeros
-  float* gates;                 // (N, G): the gates' values in training
+  float* gates;                 // (N, G): the gates' values in training; a simple recurrence needs none without zoneout
   float* h;  // (B + N + 1, H): the first state, the outputs, and zeros; rolling (2 B, H): the first, then the last
   float* c;  // the same for the cell, null where there is none; (B, H) without training: the first, then the last
   float* extra;                 // (N, H): GRU's recurrent part of n
