@@ -48,8 +48,8 @@ class RecurrentJob(Struct):
 
 
 def room_for_weights(units: int, kind: int, features: int = 0, *, back: bool) -> int:
-    """Floats that the packed weights take, whatever the instruction set."""
-    return (D_GATES[kind] if back else GATES[kind]) * (features + units) * -(-units // 64) * 64
+    """Floats that the packed weights take with the biases before them, whatever the instruction set."""
+    return (D_GATES[kind] if back else GATES[kind]) * (1 + features + units) * -(-units // 64) * 64
 
 
 def _rows_of(like: Tensor, count: int, width: int) -> Tensor:

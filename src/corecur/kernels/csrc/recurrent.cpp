@@ -164,14 +164,16 @@ constexpr int BACK_VECTORS = 2;
 template <class Cell>
 constexpr Index UNITS = Cell::VECTORS / Cell::GATES * LANES;  // of a panel
 
-// Each panel: the depth of the input's weights, where they are asked for, then that of the recurrent ones,
-// [k][gate][vector][lane] = weight[gate][unit][k].
+// Rows of a panel: the biases, the depth of the input's weights and that of the recurrent ones; the last alone where the
+// input's part is there already.
+Index packed_depth(const Job& job) { return job.units + (job.x ? 1 + job.features : 0); }
+
+// [row][gate][vector][lane], of weights = weight[gate][unit][k].
 template <class Cell>
 void pack_forward(const Job& job, Index panel) {
   constexpr int EACH = Cell::VECTORS / Cell::GATES;
   constexpr Index BLOCK = 64;  // of the depth: what is written stays in the first cache
-  const Index features = job.x ? job.features : 0;
-  float* to = job.packed + panel * (features + job.units) * Cell::VECTORS * LANES;
+  float* to = job.packed + panel * packed_depth(job) * Cell::VECTORS * LANES;
   auto pack = [&](const float* weight, Index depth) {
     for (Index start = 0; start < depth; start += BLOCK, to += BLOCK * Cell::VECTORS * LANES) {
       Index end = start + BLOCK < depth ? start + BLOCK : depth;
@@ -185,7 +187,18 @@ void pack_forward(const Job& job, Index panel) {
     }
     to -= ((depth + BLOCK - 1) / BLOCK * BLOCK - depth) * Cell::VECTORS * LANES;
   };
-  if (features > 0) pack(job.weight_ih, features);
+  if (job.x != nullptr) {
+    for (int gate = 0; gate < Cell::GATES; ++gate)
+      for (int v = 0; v < EACH; ++v, to += LANES) {
+        const Index unit = panel * UNITS<Cell> + v * LANES, left = job.units - unit;
+        Vector start{};
+        if (job.bias != nullptr && left > 0) start += load(job.bias + gate * job.units + unit, at_most(left));
+        if (job.bias_hh != nullptr && left > 0 && gate != Cell::APART)
+          start += load(job.bias_hh + gate * job.units + unit, at_most(left));
+        store(to, start);
+      }
+    pack(job.weight_ih, job.features);
+  }
   pack(job.weight, job.units);
 }
 
@@ -204,40 +217,65 @@ void pack_backward(const Job& job, Index panel) {
     }
 }
 
+// What the rows of one block are multiplied with, and where they lie.
+struct Factors {
+  const float *x, *seen;  // the rows' features and states
+  Index features, units, stride;
+};
+
+// The gates' sums of some rows and of the units of one panel; of the gate apart the state's part alone, the input's is put
+// aside.
+template <int ROWS, class Cell>
+void sum_gates(const Factors& of, const float* panel, float* sums, float* aside) {
+  constexpr int VECTORS = Cell::VECTORS, EACH = VECTORS / Cell::GATES, FIRST = Cell::APART * EACH;
+  Vector held[ROWS][VECTORS];
+#pragma GCC unroll 24
+  for (int row = 0; row < ROWS; ++row)
+#pragma GCC unroll 4
+    for (int v = 0; v < VECTORS; ++v) held[row][v] = load(panel + v * LANES);
+  panel += VECTORS * LANES;
+  add_products(of.x, of.features, panel, of.features, held);
+  if constexpr (Cell::APART >= 0) {
+#pragma GCC unroll 24
+    for (int row = 0; row < ROWS; ++row)
+#pragma GCC unroll 4
+      for (int v = 0; v < EACH; ++v) {
+        store(aside + (row * EACH + v) * LANES, held[row][FIRST + v]);
+        held[row][FIRST + v] = Vector{};
+      }
+  }
+  add_products(of.seen, of.stride, panel + of.features * VECTORS * LANES, of.units, held);
+  store_sums(held, sums);
+}
+
+template <class Cell>
+using SumGates = void (*)(const Factors&, const float*, float*, float*);
+
+template <class Cell, int... ROWS>
+constexpr SumGates<Cell> summing(int rows, std::integer_sequence<int, ROWS...>) {
+  constexpr SumGates<Cell> of[] = {sum_gates<ROWS + 1, Cell>...};
+  return of[rows - 1];
+}
+
 // The gates' sums of some rows and of the units of one panel, the input's part either multiplied here or found ready.
 template <class Cell>
 struct Sums {
   static constexpr int EACH = Cell::VECTORS / Cell::GATES;
   Tile tile;
-  Vector apart[ROWS_AT_ONCE<Cell::VECTORS>][EACH];
+  alignas(64) float apart[Cell::APART >= 0 ? ROWS_AT_ONCE<Cell::VECTORS> * EACH * LANES : 1];
 
   // `x` are the rows' features, or null.
-  Sums(const Job& job, Index rows, Index panel, const float* x, const float* seen, Index stride, const float* weights) {
-    if (x == nullptr) {
+  Sums(const Job& job, Index rows, const float* x, const float* seen, Index stride, const float* weights) {
+    if (x == nullptr)
       product<Cell::VECTORS>(rows, seen, stride, weights, job.units, tile);
-      return;
-    }
-    for (int v = 0; v < Cell::VECTORS; ++v) {
-      Index unit = panel * UNITS<Cell> + v % EACH * LANES, left = job.units - unit;
-      Vector start{};
-      if (job.bias != nullptr && left > 0) start += load(job.bias + v / EACH * job.units + unit, at_most(left));
-      if (job.bias_hh != nullptr && left > 0 && v / EACH != Cell::APART)
-        start += load(job.bias_hh + v / EACH * job.units + unit, at_most(left));
-      for (Index row = 0; row < rows; ++row) store(tile.sums + (row * Cell::VECTORS + v) * LANES, start);
-    }
-    add_product<Cell::VECTORS>(rows, x, job.features, weights, job.features, tile);
-    if constexpr (Cell::APART >= 0)
-      for (Index row = 0; row < rows; ++row)
-        for (int v = 0; v < EACH; ++v) {
-          apart[row][v] = tile.template at<Cell::VECTORS>(row, Cell::APART * EACH + v);
-          store(tile.sums + (row * Cell::VECTORS + Cell::APART * EACH + v) * LANES, Vector{});
-        }
-    add_product<Cell::VECTORS>(rows, seen, stride, weights + job.features * Cell::VECTORS * LANES, job.units, tile);
+    else
+      summing<Cell>(static_cast<int>(rows), std::make_integer_sequence<int, ROWS_AT_ONCE<Cell::VECTORS>>{})(
+          {x, seen, job.features, job.units, stride}, weights, tile.sums, apart);
   }
 
   // The sums of one row and one vector of units, as a cell takes them.
   CORECUR_INLINE Vector gather(const Place& at, Index row, int v, Vector (&own)[Cell::GATES]) const {
-    Vector aside = Cell::APART >= 0 && at.job.x != nullptr ? apart[row][v] : Vector{};
+    Vector aside = Cell::APART >= 0 && at.job.x != nullptr ? load(apart + (row * EACH + v) * LANES) : Vector{};
     for (int gate = 0; gate < Cell::GATES; ++gate) {
       own[gate] = tile.template at<Cell::VECTORS>(row, gate * EACH + v);
       if (at.job.x != nullptr) continue;
@@ -260,7 +298,7 @@ void forward_rows(const Job& given, Share share) {
   const Job job = given;  // no store can change it, so what it says stays in registers
   constexpr int EACH = Cell::VECTORS / Cell::GATES;
   const Index units = job.units, panels = ceiling(units, UNITS<Cell>);
-  const Index depth = units + (job.x ? job.features : 0);
+  const Index depth = packed_depth(job);
   begin_states(job.first_h, job.h, job.h_stride, units, share);
   if (job.c) begin_states(job.first_c, job.c, units, units, share);
   Index before = share.first;  // where h holds the state before the step
@@ -290,7 +328,7 @@ void forward_rows(const Job& given, Share share) {
           for (int v = 0; v < EACH; ++v)
             for (Index row = 0; row < count; ++row)
               Place{job, 0, packed + start + row, 0, 0, panel * UNITS<Cell> + v * LANES, 0, nullptr}.fetch(Cell::GATES);
-        Sums<Cell> sums(job, count, panel, x, seen + start * stride, stride, weights);
+        Sums<Cell> sums(job, count, x, seen + start * stride, stride, weights);
         for (int v = 0; v < EACH; ++v) {
           Index unit = panel * UNITS<Cell> + v * LANES;
           if (unit >= units) break;

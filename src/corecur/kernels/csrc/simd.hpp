@@ -161,13 +161,15 @@ CORECUR_INLINE void transpose(Vector (&square)[LANES]) {
   if constexpr (DISTANCE > 1) transpose<DISTANCE / 2>(square);
 }
 
-// e^x = scale · (1 + rest): scale a power of two, rest = e^r - 1 for |r| <= ln 2 / 2, and |x| <= 87.
+// What is no number stays so.
+CORECUR_INLINE Vector between(Vector x, float bound) { return larger(smaller(x, all(bound)), all(-bound)); }
+
+// e^x = scale · (1 + rest): scale a power of two, rest = e^r - 1 for |r| <= ln 2 / 2, where |x| <= 87.
 struct Power {
   Vector scale, rest;
 };
 
 CORECUR_INLINE Power power(Vector x) {
-  x = larger(smaller(x, all(87.0f)), all(-87.0f));
   const float magic = 12582912.0f;  // 1.5 · 2^23: adding it rounds to a whole number, which stands in the lowest bits
   Vector shifted = x * 1.44269504f + magic;
   Vector whole = shifted - magic;
@@ -185,7 +187,7 @@ CORECUR_INLINE Power power(Vector x) {
 // Within 1.1 units in the last place for |x| <= 87, as at ±87 beyond; what is no number stays so. The bounds here are
 // those of tests/kernels/test_library.py, and of all floats in tests/soak/test_kernels.py.
 CORECUR_INLINE Vector exponential(Vector x) {
-  Power p = power(x);
+  Power p = power(between(x, 87.0f));
   return p.scale * p.rest + p.scale;
 }
 
@@ -194,7 +196,7 @@ CORECUR_INLINE Vector sigmoid(Vector x) { return 1.0f / (exponential(-x) + 1.0f)
 
 // (e^2x - 1) / (e^2x + 1), within 3 units in the last place; ±1 at ±∞, denormals as they are.
 CORECUR_INLINE Vector tanh(Vector x) {
-  Power p = power(larger(smaller(x, all(10.0f)), all(-10.0f)) * 2.0f);
+  Power p = power(between(x, 10.0f) * 2.0f);
   Vector above = p.scale * p.rest;
   return (above + (p.scale - 1.0f)) / (above + (p.scale + 1.0f));
 }

@@ -23,14 +23,10 @@ struct Tile {
   }
 };
 
-// sums[r] += Σ_k a[r · stride + k] · panel[k]
+// held[r] += Σ_k a[r · stride + k] · panel[k]
 template <int ROWS, int VECTORS>
-void add_rows(const float* a, Index stride, const float* panel, Index depth, float* sums) {
-  Vector held[ROWS][VECTORS];
-#pragma GCC unroll 24
-  for (int row = 0; row < ROWS; ++row)
-#pragma GCC unroll 4
-    for (int v = 0; v < VECTORS; ++v) held[row][v] = load(sums + (row * VECTORS + v) * LANES);
+CORECUR_INLINE void add_products(const float* a, Index stride, const float* panel, Index depth,
+                                 Vector (&held)[ROWS][VECTORS]) {
   for (Index k = 0; k < depth; ++k) {
     Vector column[VECTORS];
 #pragma GCC unroll 4
@@ -43,32 +39,41 @@ void add_rows(const float* a, Index stride, const float* panel, Index depth, flo
     }
     panel += VECTORS * LANES;
   }
+}
+
+template <int ROWS, int VECTORS>
+CORECUR_INLINE void store_sums(const Vector (&held)[ROWS][VECTORS], float* sums) {
 #pragma GCC unroll 24
   for (int row = 0; row < ROWS; ++row)
 #pragma GCC unroll 4
     for (int v = 0; v < VECTORS; ++v) store(sums + (row * VECTORS + v) * LANES, held[row][v]);
 }
 
-using AddRows = void (*)(const float*, Index, const float*, Index, float*);
+// sums[r] = Σ_k a[r · stride + k] · panel[k]
+template <int ROWS, int VECTORS>
+void multiply_rows(const float* a, Index stride, const float* panel, Index depth, float* sums) {
+  Vector held[ROWS][VECTORS];
+#pragma GCC unroll 24
+  for (int row = 0; row < ROWS; ++row)
+#pragma GCC unroll 4
+    for (int v = 0; v < VECTORS; ++v) held[row][v] = Vector{};
+  add_products(a, stride, panel, depth, held);
+  store_sums(held, sums);
+}
+
+using MultiplyRows = void (*)(const float*, Index, const float*, Index, float*);
 
 template <int VECTORS, int... ROWS>
-constexpr AddRows adding(int rows, std::integer_sequence<int, ROWS...>) {
-  constexpr AddRows of[] = {add_rows<ROWS + 1, VECTORS>...};
+constexpr MultiplyRows multiplying(int rows, std::integer_sequence<int, ROWS...>) {
+  constexpr MultiplyRows of[] = {multiply_rows<ROWS + 1, VECTORS>...};
   return of[rows - 1];
 }
 
 // The same for any number of rows from 1 to ROWS_AT_ONCE.
 template <int VECTORS>
-CORECUR_INLINE void add_product(Index rows, const float* a, Index stride, const float* panel, Index depth, Tile& tile) {
-  adding<VECTORS>(static_cast<int>(rows), std::make_integer_sequence<int, ROWS_AT_ONCE<VECTORS>>{})(
-      a, stride, panel, depth, tile.sums);
-}
-
-// sums[r] = Σ_k a[r · stride + k] · panel[k]
-template <int VECTORS>
 CORECUR_INLINE void product(Index rows, const float* a, Index stride, const float* panel, Index depth, Tile& tile) {
-  for (Index n = 0; n < rows * VECTORS; ++n) store(tile.sums + n * LANES, Vector{});
-  add_product<VECTORS>(rows, a, stride, panel, depth, tile);
+  multiplying<VECTORS>(static_cast<int>(rows), std::make_integer_sequence<int, ROWS_AT_ONCE<VECTORS>>{})(
+      a, stride, panel, depth, tile.sums);
 }
 
 // body(first row, how many) for blocks of at most `most` rows, as even as they can be.
