@@ -254,9 +254,10 @@ struct Plan {
   Grid grid;
   Index chunk, v_stride, m_stride, c_width;
 
-  explicit Plan(const Job& job)
-      : job(job), grid(job), chunk(chunk_of(job)), v_stride(stride_of(job.channels)), m_stride(stride_of(job.filters)),
-        c_width(rounded(job.channels, LANES)) {}
+  // `most` are the windows of the largest share.
+  Plan(const Job& job, Index most)
+      : job(job), grid(job), chunk(least(chunk_of(job), most)), v_stride(stride_of(job.channels)),
+        m_stride(stride_of(job.filters)), c_width(rounded(job.channels, LANES)) {}
 
   Index packed(bool back) const {
     return PLACES * (back ? rounded(job.channels, LANES) * job.filters : rounded(job.filters, LANES) * job.channels);
@@ -445,21 +446,28 @@ int shares_of(const Job& job, int threads, bool back) {
   return most < wanted ? static_cast<int>(most) : wanted;
 }
 
+Plan plan_of(const Job& job, int shares, bool back) {
+  const Index windows = Grid(job).of_image();
+  if (shares == 0) return {job, 0};  // of an empty batch
+  return {job, back ? ceiling(job.batch, shares) * windows : ceiling(job.batch * windows, shares)};
+}
+
 }  // namespace
 
 std::int64_t winograd_room(const Job& job, int threads, bool back) {
-  Plan plan(job);
+  const int shares = shares_of(job, threads, back);
+  const Plan plan = plan_of(job, shares, back);
   Room room{nullptr};
   room.take(plan.packed(back));
-  for (int share = 0; share < shares_of(job, threads, back); ++share) plan.bench(room, back);
+  for (int share = 0; share < shares; ++share) plan.bench(room, back);
   return room.used;
 }
 
 void winograd_forward(const Job& job, int threads) {
-  Plan plan(job);
+  const int shares = shares_of(job, threads, false);
+  const Plan plan = plan_of(job, shares, false);
   Room room{job.room};
   float* packed = room.take(plan.packed(false));
-  const int shares = shares_of(job, threads, false);
   Bench benches[MOST_SHARES];
   for (int share = 0; share < shares; ++share) benches[share] = plan.bench(room, false);
   parallel(static_cast<int>(ceiling(job.filters, LANES)), threads, [&](int n) { pack_forward(job, packed, n); });
@@ -470,10 +478,10 @@ void winograd_forward(const Job& job, int threads) {
 }
 
 void winograd_backward(const Job& job, int threads) {
-  Plan plan(job);
+  const int shares = shares_of(job, threads, true);
+  const Plan plan = plan_of(job, shares, true);
   Room room{job.room};
   float* packed = room.take(plan.packed(true));
-  const int shares = shares_of(job, threads, true);
   Bench benches[MOST_SHARES];
   for (int share = 0; share < shares; ++share) benches[share] = plan.bench(room, true);
   if (job.d_x)
