@@ -19,6 +19,7 @@ from bench.step_blocks import run_block
 from bench.step_memory import peak_megabytes
 from bench.torch_operations import Operations
 from corecur.kernels import last_path
+from corecur.kernels.room import release_room
 from corecur.layers.bidirectional import Bidirectional
 from corecur.layers.gru import GRU
 from corecur.layers.lstm import LSTM
@@ -92,7 +93,8 @@ class TorchWork:
         """Which kernel ran, and the memory of a step."""
         with Operations() as seen, torch.set_grad_enabled(self.job.training):
             self.outputs()
-        memory = peak_megabytes(self.step)  # also the run that ``last_path`` tells of: unwatched, as those on the clock
+        # also the run that ``last_path`` tells of: unwatched, as those on the clock
+        memory = peak_megabytes(self.step, forget=release_room)
         return {"kernel": self.kernel(seen.recurrence), "peak MiB": memory}
 
     def kernel(self, engine: str) -> str:

@@ -165,7 +165,8 @@ def _forward_call(
     """Gives the gates' values (N, G), the states h (B + N + 1, H) and c as packed_rows.py has them, and GRU's q (N, H).
 
     Without training there are no gates, and of c the first rows alone, which are the last states in the packed order;
-    so of h where its outputs are not asked for.
+    so of h where its outputs are not asked for. Of a simple recurrence the gates are filled with zoneout alone: without
+    it the states say what they were.
     """
     batch, units, (real, features) = h.shape[0], weight_hh.shape[1], x.shape
     inside = multiplies_inside(kind, real, sizes.shape[0], features, units, shares)
