@@ -4,7 +4,7 @@ import math
 from statistics import NormalDist
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from corecur.engine.intervals import around, wilson, with_error
@@ -51,6 +51,9 @@ def test_refusals(successes: int, n: int, level: float) -> None:
 BOUNDS = st.sampled_from([(0.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)])
 
 
+@example((0.0, 1.0), 5e-324, 0.0)
+@example((0.0, math.inf), 2e-310, 100.0)
+@example((0.0, 1.0), 2.3e-308, 100.0)
 @given(BOUNDS, st.floats(0, 1), st.floats(0, 100))
 def test_no_interval_passes_a_bound(bounds: tuple[float, float], figure: float, half: float) -> None:
     low, high = around(figure, half, bounds)

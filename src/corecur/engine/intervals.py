@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from statistics import NormalDist
 
@@ -68,13 +69,16 @@ def with_error(
 
 
 def _scale(figure: float, bounds: tuple[float, float]) -> tuple[float, float, Callable[[float], float]]:
-    """Where a figure is on the unbounded scale, the scale's slope there, and the way back."""
+    """Where a figure is on the unbounded scale, the scale's slope there, and the way back.
+
+    A figure so near to 0 that the slope is no number of its own is at the bound.
+    """
     if bounds == (0, 1):
-        if not 0 < figure < 1:
+        if not sys.float_info.min <= figure < 1:
             return math.copysign(math.inf, figure - 0.5), math.inf, lambda value: value
         return math.log(figure / (1 - figure)), 1 / (figure * (1 - figure)), _logistic
     if bounds == (0, math.inf):
-        if figure <= 0:
+        if figure < sys.float_info.min:
             return -math.inf, math.inf, lambda value: value
         return math.log(figure), 1 / figure, _exponential
     return figure, 1.0, lambda value: value

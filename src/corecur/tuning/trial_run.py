@@ -100,7 +100,8 @@ class TrialWatch(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         interruption.hint(self.again)
         request = self.book.request
-        if "parameters" not in self.book.storage.get_trial(self.id).user_attrs:
+        if not {"parameters", "latency"} <= self.book.storage.get_trial(self.id).user_attrs.keys():
+            # neither is there, or the first alone: a search may be killed between the two
             found = self._measured()
             self.book.note(self.id, parameters=found.parameters, latency=found.latency)
         facts = self.book.storage.get_trial(self.id).user_attrs
