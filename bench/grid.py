@@ -52,7 +52,7 @@ def case(job: Job) -> Case:
         peak="FMA",
         floors=(Floor("torch.nn", (PEER,), LEAST),),
         rounds=1 if work > MANY else None,
-        warm_ups=1,
+        warm_ups=3,  # the system hands out a large cell's pages over the first steps, each time it is asked for more
         controlled=work <= VERY_MANY,
     )
 

@@ -35,7 +35,7 @@ def test_grid_has_every_size_once_and_skips_none() -> None:
     assert len({case.name for case in cases}) == len(cases) == 2 * 5 * 4 * 3
     assert {case.rounds for case in cases} == {None, 1}
     heavy = next(case for case in cases if case.name == "lstm 512 128 512")
-    assert not heavy.controlled and heavy.warm_ups == 1
+    assert not heavy.controlled and heavy.warm_ups == 3
     light = next(case for case in cases if case.name == "gru 32 1 28")
     assert light.controlled and light.rounds is None
 
