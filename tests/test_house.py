@@ -27,7 +27,7 @@ UNTRACKED = {"__pycache__", "runs", "build", "dist"}
 # Lowest first. A module imports from rows above its own in this table (lower levels) and from its own name only.
 LEVELS = (
     ("errors", "version"),
-    ("finding", "names", "run_lock"),
+    ("cores", "finding", "names", "run_lock"),
     ("interruption", "runtime", "bundle", "data", "kernels"),
     ("layers",),
     ("engine",),

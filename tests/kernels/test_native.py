@@ -122,8 +122,8 @@ def test_sums_over_many_steps_round_no_more(always_sums: None, kind: tuple[str, 
     [
         (LSTM(16), (32, 60, 8), "corecur::recurrences_gradients"),
         (LSTM(16, recurrent_dropout=0.5), (32, 60, 8), "corecur::recurrences_backward"),
-        (LSTM(16), (32, 2, 8), "corecur::recurrences_backward"),  # too few rows to repay the sums
-        (LSTM(16), (1, 600, 8), "corecur::recurrences_backward"),
+        (LSTM(16), (1, 600, 8), "corecur::recurrences_gradients"),  # so little that any other call would be more
+        (LSTM(64), (3, 600, 8), "corecur::recurrences_backward"),  # too few rows to repay the sums
         (LSTM(1100), (32, 9, 8), "corecur::recurrences_backward"),  # sums that no second cache holds
     ],
 )
@@ -227,7 +227,8 @@ def test_gradients_do_not_depend_on_which_are_asked_for(kind: tuple[str, str]) -
             leaf.requires_grad_(False)
         leaves(work)[chosen].requires_grad_()
         (alone,) = torch.autograd.grad(objective(work, *run_native(work)), [leaves(work)[chosen]])
-        torch.testing.assert_close(alone, whole[chosen], rtol=0, atol=0)
+        # To the input alone no weights' gradients are summed up on the way, and products round in another order.
+        torch.testing.assert_close(alone, whole[chosen], rtol=1e-5, atol=1e-6)
 
 
 @every_kind

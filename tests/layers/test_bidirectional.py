@@ -249,7 +249,7 @@ def test_both_directions_are_one_native_call_each_way(mask: torch.Tensor | None)
     with Calls() as calls:
         layer(x, mask=mask).sum().backward()
     kinds = [(function.name(), args[1]) for function, args in calls.seen]
-    assert kinds == [("corecur::recurrences", [2, 2]), ("corecur::recurrences_backward", [2, 2])]
+    assert kinds == [("corecur::recurrences", [2, 2]), ("corecur::recurrences_gradients", [2, 2])]
 
 
 @pytest.mark.parametrize("rows", [1, 3])

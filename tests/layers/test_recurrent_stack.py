@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from corecur.kernels.choose import asking_for
-from corecur.layers import GRU, LSTM, Dense, Dropout, GaussianNoise, Masking, SimpleRNN
+from corecur.layers import GRU, LSTM, Dense, Dropout, GaussianNoise, Masking, SimpleRNN, recurrent_stack
 from corecur.layers.recurrent import carrying_state
 from corecur.models import Input, Model, Sequential
 from tests.kernels.at_once import at_once
@@ -21,7 +21,9 @@ pytestmark = needs_kernels
 
 
 @pytest.fixture(autouse=True)
-def two_threads() -> Iterator[None]:
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """With a megabyte of second cache each."""
+    monkeypatch.setattr(recurrent_stack, "second_cache", lambda: 1 << 20)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -131,6 +133,15 @@ def test_where_layers_run_one_by_one(watch: Any, at_once: list[int]) -> None:
     at_once.clear()
     with torch.no_grad():
         watch(model, x)
+    assert at_once == []
+
+
+def test_layers_of_many_weights_run_one_by_one(at_once: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = built(*pair())
+    at_once.clear()
+    monkeypatch.setattr(recurrent_stack, "second_cache", lambda: 4 * 2 * 64 * 4 * 64 - 1)
+    with torch.no_grad():
+        model(torch.randn(1, 40, 5))
     assert at_once == []
 
 

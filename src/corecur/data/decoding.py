@@ -5,7 +5,6 @@ Shapes: N files, H height, W width, C channels.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from corecur.cores import usable_cores
 from corecur.data.memory import allocate, gather
 from corecur.data.pictures import Header, quiet_pillow, read_header, read_picture
 from corecur.errors import DataError
@@ -124,17 +124,6 @@ def count_steps(progress: Progress | None, total: int) -> Callable[[int], None] 
         progress(done, total)
 
     return step
-
-
-def usable_cores() -> int:
-    """The cores this process may run on.
-
-    >>> usable_cores() >= 1
-    True
-    """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def each(count: int, work: Callable[[int], None], step: Callable[[int], None] | None) -> None:

@@ -56,18 +56,12 @@ class Request:
     trained_rows: int = 0
 
 
-#: torch shares the units of an LSTM among its threads where we share the rows: with few rows for each, and recurrent
-#: weights that the caches of both cores hold together but not each of them alone, its way back and forth is the faster
-#: one (two cores of 2 MB each, 64 steps, how many times as fast as ours: 288 units and 8 rows 1.16, 448 and 1 row 1.8,
-#: 512 and 8 1.5, 16 1.1, 24 0.95, 768 and 1 1.1; 256 units and 8 rows 1.0; 1024 and 1 to 4 rows 0.9).
+#: On Intel's processors, where units shared by our own threads (``members`` in recurrence_ops.py) were not measured,
+#: torch's LSTM is taken with few rows for each thread and recurrent weights that the caches of both cores hold together
+#: but not each of them alone (two cores of 2 MB each, 64 steps, how many times as fast as ours with the rows shared:
+#: 288 units and 8 rows 1.16, 448 and 1 row 1.8, 512 and 8 1.5, 16 1.1, 24 0.95, 768 and 1 1.1; 256 units and 8 rows
+#: 1.0; 1024 and 1 to 4 rows 0.9).
 SPREAD_UNITS, SPREAD_ROWS = range(257, 1024), 8
-#: On AMD's Zen 5 (two cores of 1 MB each) so does one row alone from fewer units on (100 and 512 steps: 192 units 1.02,
-#: 224 1.15 to 1.2, 256 1.3), and any number of rows with many units (64 steps: 640 units and 24 to 64 rows 1.0, 768 and
-#: 16 to 128 rows 1.05, 1024 and 8 to 128 1.4 to 1.08, 1536 1.6 to 1.1). Zen 4 multiplies half as fast and reads weights
-#: as fast: there, and where nothing was measured, it is one row alone of so many units that is left to torch (28, 100
-#: and 400 steps: 192 units 0.87 to 1.04, 224 to 480 units 1.0 to 1.25, 512 0.7 to 1.1; 2 to 32 rows, or more units, 0.7
-#: to 0.95).
-ALONE_UNITS, MOST_ALONE, MANY_UNITS = 224, 512, 768
 
 
 @dataclass(frozen=True)
@@ -131,15 +125,10 @@ def _native_refuses(request: Request) -> str | None:
 
 def _torch_spreads(request: Request) -> bool:
     """Whether torch has an operation for the request that shares units where there are too few rows to share."""
-    cores, rows, units = threads(), request.trained_rows, request.units
-    if request.kind != "lstm" or cores == 1 or rows == 0 or _fused_refuses(request) is not None:
+    cores, rows = threads(), request.trained_rows
+    if processor() != "intel" or request.kind != "lstm" or cores == 1 or _fused_refuses(request) is not None:
         return False
-    few, kind = rows <= SPREAD_ROWS * cores, processor()
-    if kind == "zen 5":
-        return units >= (ALONE_UNITS if rows == 1 else SPREAD_UNITS.start if few else MANY_UNITS)
-    if kind == "intel":
-        return few and units in SPREAD_UNITS
-    return rows == 1 and ALONE_UNITS <= units <= MOST_ALONE
+    return 0 < rows <= SPREAD_ROWS * cores and request.units in SPREAD_UNITS
 
 
 def _run_native(work: Work) -> Result:

@@ -14,10 +14,11 @@ from typing import Any, Self
 
 import torch
 
+from corecur.cores import usable_cores
 from corecur.errors import ConfigError, KernelNotice
 
 #: The struct and function layout this module is written for; ``corecur_version`` of csrc/library.cpp.
-VERSION = 8
+VERSION = 9
 #: Instruction sets, the best first; which of them the library has depends on the processor it was built for.
 ISAS = ("avx512", "avx2", "neon", "baseline")
 #: Kinds of processors that differ in what is faster on them: "intel" is served by MKL, which makes torch's products, as
@@ -52,7 +53,9 @@ class Table(ctypes.Structure):
         ("stage_pack", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
         (
             "stage_steps",
-            ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, *[ctypes.c_void_p] * 6),
+            ctypes.CFUNCTYPE(
+                ctypes.c_int, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, *[ctypes.c_void_p] * 6, ctypes.c_int
+            ),
         ),
         (
             "stages_at_once",
@@ -136,6 +139,16 @@ def table() -> Table:
 def threads() -> int:
     """How many threads a native call may use: as many as torch's operations."""
     return torch.get_num_threads()
+
+
+@functools.cache
+def cores() -> int:
+    """How many cores this process may use, as they were when first asked for: asking takes as long as a small step.
+
+    >>> cores() >= 1
+    True
+    """
+    return usable_cores()
 
 
 def processor() -> str:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from corecur.errors import ConfigError, DataError
 from corecur.kernels.library import table, threads
-from corecur.kernels.native_step import STAGES, Stage, StageStruct, versions, weights_refusal
+from corecur.kernels.native_step import STAGES, Stage, StageStruct, members_of_step, versions, weights_refusal
 
 #: The most stages of a network; csrc/generate.cpp has the same.
 MOST_STAGES = 32
@@ -58,6 +58,7 @@ class _Job(ctypes.Structure):
         ("stages", ctypes.c_void_p),
         ("count", ctypes.c_int32),
         ("looked_up", ctypes.c_int32),
+        ("members", ctypes.c_int32),
         ("vectors", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("vocabulary", "batch", "prompt", "length")),
         *((name, ctypes.c_void_p) for name in ("prompts", "prompt_lengths", "h", "c", "banned", "uniforms")),
@@ -180,6 +181,10 @@ class Writer:
             self._run(read, uniforms.contiguous(), choosing, banned, state, tokens, written)
         return tokens, written
 
+    def _members(self, batch: int) -> int:
+        """How many threads share the units of each stage; 1 where they share the texts."""
+        return members_of_step(batch, max(stage.recurrent_weights for stage in self.stages))
+
     def _prompts(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """The prompts side by side (B, longest) and their lengths (B)."""
         lengths = torch.tensor([len(prompt) for prompt in prompts], dtype=torch.int64, device="cpu")
@@ -215,9 +220,10 @@ class Writer:
         room += room % 2  # pointers stand in it
         space = _new(batch * room)
         job = _Job(
-            ctypes.addressof(self._structs), len(self.stages), self._looked_up, self._vectors.data_ptr(),
-            self.vocabulary, batch, read[0].shape[1], length, read[0].data_ptr(), read[1].data_ptr(),
-            ctypes.addressof(h), ctypes.addressof(c), forbidden.data_ptr(), uniforms.data_ptr(), choosing.temperature,
-            choosing.top_p, choosing.top_k, tokens.data_ptr(), written.data_ptr(), space.data_ptr(), room,
+            ctypes.addressof(self._structs), len(self.stages), self._looked_up, self._members(batch),
+            self._vectors.data_ptr(), self.vocabulary, batch, read[0].shape[1], length, read[0].data_ptr(),
+            read[1].data_ptr(), ctypes.addressof(h), ctypes.addressof(c), forbidden.data_ptr(), uniforms.data_ptr(),
+            choosing.temperature, choosing.top_p, choosing.top_k, tokens.data_ptr(), written.data_ptr(),
+            space.data_ptr(), room,
         )  # fmt: skip
         table().generate(ctypes.byref(job), threads())

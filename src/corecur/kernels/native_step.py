@@ -20,7 +20,7 @@ from torch.autograd import forward_ad
 
 from corecur.errors import ConfigError, ShapeError
 from corecur.kernels.cell import RECURRENCES, Result, Work
-from corecur.kernels.library import Struct, native, table, threads
+from corecur.kernels.library import Struct, cores, native, second_cache, table, threads
 
 #: Kind and activation -> its number in csrc/stage.cpp.
 STAGES = {
@@ -41,8 +41,29 @@ _STEPS_AT_ONCE = (4, 16)
 # Multiplications that are worth waking another thread (two cores with AVX-512, how many times as fast: two stages of 64
 # units and 28 steps 1.1 to 1.3, of 64 units and 16 steps 0.95 to 1.15).
 _WORTH_THREADS = 1 << 20
+# Multiplications of a step that are worth meeting another thread after it (two cores of Zen 5 with 1 MB each, how many
+# times as fast: one row, LSTM of 64 units 1.29, 128 1.55, 256 2.5, 512 1.9; simple recurrences of 64 units 0.84).
+_WORTH_MEETING = 1 << 13
+# Up to how many times as many rows as threads, and from how many second caches of recurrent weights on, units are
+# better shared than rows (LSTM writing text: 128 units and 4 rows 1.14 to 1.37, 8 rows 0.76 to 0.92; 512 units and 8
+# rows 1.1).
+_WORTH_SHARING = ((2, 1 / 4), (4, 1.5))
 # Of more rows than this, a step is better shared out to several threads.
 _FEW_ROWS = 32
+
+
+def members_of_step(rows: int, weights: int) -> int:
+    """How many threads are to share the units of a recurrence of so many recurrent weights in each step of a few rows.
+
+    >>> members_of_step(1, 100)
+    1
+    """
+    most, caches = threads(), 4 * weights / second_cache()
+    if rows >= most and not any(rows <= most * times and caches >= least for times, least in _WORTH_SHARING):
+        return 1
+    if most > cores():  # they would wait for a core
+        return 1
+    return max(1, min(most, rows * weights // _WORTH_MEETING))
 
 
 class StageStruct(ctypes.Structure):
@@ -156,6 +177,15 @@ class Stage:
         self.struct.weight_ih = self.struct.weight_hh = None
         self._address = ctypes.addressof(self.struct)
 
+    def _members(self, rows: int, steps: int) -> int:
+        weights = self.recurrent_weights
+        return 1 if steps * rows * weights < _WORTH_THREADS else members_of_step(rows, weights)
+
+    @property
+    def recurrent_weights(self) -> int:
+        """How many multiplications the state takes at each step and row; 0 of a dense layer."""
+        return self.gates * self.units**2 if self.states else 0
+
     def steps(self, x: Tensor, state: Sequence[Tensor], rows: int, steps: int) -> tuple[Tensor, list[Tensor]]:
         """Outputs (…, H) and the last state for ``x`` (…, C), T · R steps of all rows, time first in memory.
 
@@ -175,6 +205,7 @@ class Stage:
             y.data_ptr(),
             new_c,
             None if room is None else room.data_ptr(),
+            1 if room is None else self._members(rows, steps),
         )
         return y, new
 

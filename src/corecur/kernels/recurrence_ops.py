@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from corecur.kernels.library import Struct, processor, second_cache, table, threads
+from corecur.kernels.library import Struct, cores, processor, second_cache, table, threads
 from corecur.kernels.operation import operation
 from corecur.kernels.products import product
 
@@ -34,6 +34,7 @@ class RecurrentJob(Struct):
         ("kind", ctypes.c_int32),
         ("training", ctypes.c_int32),
         ("rolling", ctypes.c_int32),
+        ("shared", ctypes.c_int32),
         *((name, ctypes.c_int64) for name in ("steps", "batch", "units", "features", "h_stride", "d_stride")),
         *(
             (name, ctypes.c_void_p)
@@ -67,6 +68,10 @@ def _kept(batch: int, real: int, training: bool, outputs: bool) -> tuple[int, in
     return (every if training or outputs else 2 * batch), (every if training else batch)
 
 
+#: Multiplications of all steps up to which everything is done in the loop over time, whatever the rows: a call of its
+#: own takes longer than what it saves (LSTM on two cores of Zen 5, whole training steps, times as fast: 32 units and 1
+#: row of 28 steps 1.65, of 512 1.23; 64 units and 8 rows of 28 1.38). And weights that few.
+_LITTLE, _LITTLE_WEIGHTS = 1 << 22, 1 << 17
 #: Rows that a thread sums up at once (csrc/gradients.hpp), and weights so few that it does so with few rows of a step.
 SUMMED_ROWS, _FEW_WEIGHTS = 128, 1 << 15
 #: How many times the weights' gradients must fit into a second cache on Intel's processors, where MKL's products are
@@ -79,6 +84,22 @@ _CACHES_PER_SUM = 4
 _ENOUGH_ROWS, _MANY_WEIGHTS, _ENOUGH_FOR_MANY = 4, 1 << 22, 9
 
 
+#: Threads share the units of all rows, and meet after each step, where the weights' gradients are too large for each
+#: thread to sum up its own, and where a thread would have no row, or few. Each then has so many multiplications to do
+#: in a step, fewer where it would have none, and all have so many in all steps. Measured with two cores of Zen 5 that
+#: have 1 MB each, whole training steps, times as fast as with the rows shared: LSTM 64 units and 1 row 1.13 to 1.18,
+#: 128 1.25 to 1.4, 256 to 1024 1.4 to 1.6, 1536 1.9; 64 and 2 or 4 rows 1.14 and 1.6, 192 to 1024 and 8 rows 1.1 to
+#: 1.13, 192 to 384 and 32 to 128 rows 1.02 to 1.09, 1024 and 32 to 128 1.05 to 1.13; GRU 256 units and 32 to 128 rows
+#: 1.08 to 1.11. Below: LSTM 32 units and 1 to 6 rows 0.8 to 0.87, where each thread sums up 0.9 to 1.0 (LSTM 96, GRU
+#: 128 to 192, simple recurrences to 384).
+_LEAST_ALONE, _LEAST_SHARE, _LEAST_IN_ALL, _FEW_ROWS = 1 << 13, 1 << 14, 1 << 18, 8
+#: Second caches that the recurrent weights fill where they are shared whatever the rows; and how many of each member's
+#: its part of the weights' gradients may fill to be summed up on the way, with few rows and with more (384 units 0.92
+#: to 0.97 with 2 to 8 rows, 1.05 from 32 on; 512 0.96).
+_CACHES, _CACHES_OF_FEW, _CACHES_OF_MORE = 8, 1.0, 2.5
+_UNITS_OF_PANEL = 32
+
+
 def tiles(columns: int) -> int:
     """Columns with those that whole tiles have beyond the last, whatever the instruction set."""
     return -(-columns // 32) * 32
@@ -89,9 +110,17 @@ def _weights(kind: int, features: int, units: int) -> int:
     return (features + units) * GATES[kind] * units
 
 
+def _is_little(weights: int, real: int) -> bool:
+    """Whether one thread does everything in its loop over time."""
+    return weights <= _LITTLE_WEIGHTS and real * weights <= _LITTLE
+
+
 def multiplies_inside(kind: int, real: int, steps: int, features: int, units: int, shares: int) -> bool:
     """Whether the input is multiplied in the loop over time, which has ``real`` rows in all of its steps together."""
-    many = _weights(kind, features, units) >= _MANY_WEIGHTS
+    weights = _weights(kind, features, units)
+    if _is_little(weights, real):
+        return True
+    many = weights >= _MANY_WEIGHTS
     return real >= (_ENOUGH_FOR_MANY if many else _ENOUGH_ROWS) * shares * steps
 
 
@@ -101,15 +130,51 @@ def sums_up(kind: int, x: Tensor, batch: int, units: int, count: int) -> bool:
     It is about one of ``count`` recurrences at the same time.
     """
     real, features = x.shape
-    return sums_up_rows(kind, real, features, batch, units, _shares(count))
+    return sums_up_rows(kind, real, features, batch, units, _shares(count)) or (
+        count == 1 and sums_up_units(kind, real, features, batch, units)
+    )
 
 
 def sums_up_rows(kind: int, real: int, features: int, batch: int, units: int, shares: int) -> bool:
     """The same of inputs (``real``, ``features``), whose rows so many threads share."""
-    weights = _weights(kind, features, units)
-    rows = _ENOUGH_ROWS if weights <= _FEW_WEIGHTS else 4 * _ENOUGH_ROWS
-    repays = batch >= rows * shares and real >= 2 * SUMMED_ROWS * shares
-    return repays and 4 * weights <= second_cache() // (_CACHES_PER_SUM if processor() == "intel" else 1)
+    if _is_little(_weights(kind, features, units), real):
+        return True
+    return _rows_repay_sums(kind, real, features, batch, units, shares)
+
+
+def _rows_repay_sums(kind: int, real: int, features: int, batch: int, units: int, shares: int) -> bool:
+    weights, intel = _weights(kind, features, units), processor() == "intel"
+    repay = batch >= _ENOUGH_ROWS * shares
+    if intel and weights > _FEW_WEIGHTS:
+        repay = batch >= 4 * _ENOUGH_ROWS * shares and real >= 2 * SUMMED_ROWS * shares
+    return repay and 4 * weights <= second_cache() // (_CACHES_PER_SUM if intel else 1)
+
+
+def members(kind: int, real: int, features: int, batch: int, units: int) -> int:
+    """How many threads share the units of all rows of one recurrence; 0 where they share the rows."""
+    products, most = GATES[kind] * units * units, threads()
+    least = _LEAST_ALONE if batch < most else _LEAST_SHARE
+    found = min(most, -(-units // _UNITS_OF_PANEL), batch * products // least)
+    if found < 2 or real * products <= _LEAST_IN_ALL or most > cores():
+        return 0
+    if batch < most:
+        return found if found > batch else 0
+    if found < most or _rows_repay_sums(kind, real, features, batch, units, most):
+        return 0
+    repays = batch <= _FEW_ROWS * most or 4 * products >= _CACHES * second_cache()
+    return found if repays or _fit(kind, features, batch, units, found) else 0
+
+
+def _fit(kind: int, features: int, batch: int, units: int, found: int) -> bool:
+    """Whether so many members' second caches hold the gradients of the weights well enough to sum them up there."""
+    caches = _CACHES_OF_FEW if batch <= _FEW_ROWS * found else _CACHES_OF_MORE
+    return 4 * _weights(kind, features, units) <= found * caches * second_cache()
+
+
+def sums_up_units(kind: int, real: int, features: int, batch: int, units: int) -> bool:
+    """Whether threads that share the units of one recurrence sum up the gradients of their weights as they go."""
+    found = members(kind, real, features, batch, units)
+    return found > 0 and _fit(kind, features, batch, units, found)
 
 
 class _Call(NamedTuple):
@@ -143,8 +208,21 @@ def in_groups(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [items] if count == size else [items[start : start + size] for start in range(0, count, size)]
 
 
+def _says(kind: int, zoneout_h: Tensor | None) -> bool:
+    """Whether the gates say anything that the states do not."""
+    return kind not in SIMPLE or zoneout_h is not None
+
+
+def _gates(kind: int, x: Tensor, units: int, training: bool, zoneout_h: Tensor | None) -> Tensor:
+    """Room for the gates' values (N, G), of which nothing but their number is kept where they say nothing."""
+    real, width = len(x), GATES[kind] * units
+    if training and not _says(kind, zoneout_h):
+        return x.new_zeros(1, 1).expand(real, width)
+    return x.new_empty(real if training else 0, width)
+
+
 def _forward_call(
-    shares: int,
+    count: int,
     training: bool,
     kind: int,
     outputs: bool,
@@ -165,28 +243,35 @@ def _forward_call(
     """Gives the gates' values (N, G), the states h (B + N + 1, H) and c as packed_rows.py has them, and GRU's q (N, H).
 
     Without training there are no gates, and of c the first rows alone, which are the last states in the packed order;
-    so of h where its outputs are not asked for. Of a simple recurrence the gates are filled with zoneout alone: without
-    it the states say what they were.
+    so of h where its outputs are not asked for. Of a simple recurrence there are gates with zoneout alone: without it
+    the states say what they were, and nothing but the number of rows is kept.
     """
     batch, units, (real, features) = h.shape[0], weight_hh.shape[1], x.shape
-    inside = multiplies_inside(kind, real, sizes.shape[0], features, units, shares)
-    if inside:
-        gates = x.new_empty(real if training else 0, GATES[kind] * units)
-    else:
+    alone = count == 1 and dropout is None
+    shared = members(kind, real, features, batch, units) if alone else 0
+    inside = multiplies_inside(kind, real, sizes.shape[0], features, units, _shares(count)) or (
+        alone and training and sums_up_units(kind, real, features, batch, units)
+    )
+    kept = gates = _gates(kind, x, units, training, zoneout_h)
+    if not inside:
         gates = product(x, weight_ih.t(), bias=_bias(kind, bias_ih, bias_hh, units))
+    elif shared and training and not _says(kind, zoneout_h):  # room for the input's part of some steps
+        gates = x.new_empty(real, units)
+    if training and _says(kind, zoneout_h):
+        kept = gates
     rows, cell_rows = _kept(batch, real, training, outputs)
     states, cells = _rows_of(x, rows, units), x.new_empty(0 if c is None else cell_rows, units)
     extra = x.new_empty(real if kind == GRU and training else 0, units)
     packed = x.new_empty(room_for_weights(units, kind, features if inside else 0, back=False))
     masked = None if dropout is None else x.new_empty(batch, units)
     job = RecurrentJob.of(
-        kind=kind, training=training, rolling=not (training or outputs), steps=sizes.shape[0], batch=batch, units=units,
-        features=features, h_stride=states.stride(0), sizes=sizes, offsets=offsets, x=x if inside else None,
-        weight_ih=weight_ih, bias=bias_ih, bias_hh=bias_hh, first_h=h, first_c=c, gates=gates, h=states, c=cells,
-        extra=extra, weight=weight_hh, peephole=peephole, dropout=dropout, zoneout_h=zoneout_h, zoneout_c=zoneout_c,
-        packed=packed, d_h=masked,
+        kind=kind, training=training, rolling=not (training or outputs), shared=shared, steps=sizes.shape[0],
+        batch=batch, units=units, features=features, h_stride=states.stride(0), sizes=sizes, offsets=offsets,
+        x=x if inside else None, weight_ih=weight_ih, bias=bias_ih, bias_hh=bias_hh, first_h=h, first_c=c, gates=gates,
+        h=states, c=cells, extra=extra, weight=weight_hh, peephole=peephole, dropout=dropout, zoneout_h=zoneout_h,
+        zoneout_c=zoneout_c, packed=packed, d_h=masked,
     )  # fmt: skip
-    return _Call(job, [gates, states, cells, extra], (packed, masked))
+    return _Call(job, [kept, states, cells, extra], (gates, packed, masked))
 
 
 def _bias(kind: int, bias_ih: Tensor | None, bias_hh: Tensor | None, units: int) -> Tensor | None:
@@ -205,6 +290,7 @@ def _first_gradients(kind: int, gates: Tensor, h: Tensor, units: int) -> tuple[i
 
 
 def _backward_call(
+    count: int,
     kind: int,
     gates: Tensor,
     h: Tensor,
@@ -224,10 +310,11 @@ def _backward_call(
     """Gives the gradients of the gates before their functions (N, D), and of the first state, from that of the last."""
     units, real = weight_hh.shape[1], gates.shape[0]
     batch, d_h, d_c = _first_gradients(kind, gates, h, units)
+    shared = members(kind, real, units, batch, units) if count == 1 and dropout is None else 0
     d_gates = _rows_of(gates, real, D_GATES[kind] * units)
     packed = gates.new_empty(room_for_weights(units, kind, back=True))
     job = RecurrentJob.of(
-        kind=kind, training=True, steps=sizes.shape[0], batch=batch, units=units, h_stride=h.stride(0),
+        kind=kind, training=True, shared=shared, steps=sizes.shape[0], batch=batch, units=units, h_stride=h.stride(0),
         d_stride=d_gates.stride(0), sizes=sizes, offsets=offsets, gates=gates, h=h, c=c, extra=extra, weight=weight_hh,
         peephole=peephole, dropout=dropout, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed,
         d_outputs=d_outputs, d_last_h=d_last_h, d_last_c=d_last_c, d_h=d_h, d_c=d_c, d_gates=d_gates,
@@ -236,6 +323,7 @@ def _backward_call(
 
 
 def _gradients_call(
+    count: int,
     kind: int,
     need_x: bool,
     gates: Tensor,
@@ -257,6 +345,7 @@ def _gradients_call(
     (width, units), (real, features) = weight_hh.shape, x.shape
     batch, d_h, d_c = _first_gradients(kind, gates, h, units)
     columns, apart = tiles(width), units if kind == GRU else 0
+    shared = members(kind, real, features, batch, units) if count == 1 else 0
     d_gates = _rows_of(gates, threads() * SUMMED_ROWS + 3 * batch, apart + columns)
     if width % 32:
         d_gates.zero_()  # tiles read beyond the last column
@@ -267,7 +356,7 @@ def _gradients_call(
     d_x[-1:] = 0
     d_w_ih, d_w_hh, d_bias = torch.empty_like(weight_ih), torch.empty_like(weight_hh), gates.new_empty(apart + width)
     job = RecurrentJob.of(
-        kind=kind, training=True, steps=sizes.shape[0], batch=batch, units=units, features=features,
+        kind=kind, training=True, shared=shared, steps=sizes.shape[0], batch=batch, units=units, features=features,
         h_stride=h.stride(0), d_stride=d_gates.stride(0), sizes=sizes, offsets=offsets, x=x, weight_ih=weight_ih,
         gates=gates, h=h, c=c, extra=extra, weight=weight_hh, zoneout_h=zoneout_h, zoneout_c=zoneout_c, packed=packed,
         d_outputs=d_outputs, d_last_h=d_last_h, d_last_c=d_last_c, d_h=d_h, d_c=d_c, d_gates=d_gates, sums=sums,
@@ -283,21 +372,21 @@ _FORWARD, _BACKWARD, _GRADIENTS = 13, 14, 14
 def _recurrences(
     tensors: Sequence[Tensor | None], kinds: Sequence[int], outputs: Sequence[bool], training: bool
 ) -> list[Tensor]:
-    shares, given = _shares(len(kinds)), zip(kinds, outputs, in_groups(tensors, _FORWARD), strict=True)
-    calls = [_forward_call(shares, training, kind, asked, *own) for kind, asked, own in given]
+    count, given = len(kinds), zip(kinds, outputs, in_groups(tensors, _FORWARD), strict=True)
+    calls = [_forward_call(count, training, kind, asked, *own) for kind, asked, own in given]
     return _run(table().recurrent_forward, calls)
 
 
 def _recurrences_backward(tensors: Sequence[Tensor | None], kinds: Sequence[int]) -> list[Tensor]:
     given = zip(kinds, in_groups(tensors, _BACKWARD), strict=True)
-    return _run(table().recurrent_backward, [_backward_call(kind, *own) for kind, own in given])
+    return _run(table().recurrent_backward, [_backward_call(len(kinds), kind, *own) for kind, own in given])
 
 
 def _recurrences_gradients(
     tensors: Sequence[Tensor | None], kinds: Sequence[int], need_x: Sequence[bool]
 ) -> list[Tensor]:
-    given = zip(kinds, need_x, in_groups(tensors, _GRADIENTS), strict=True)
-    return _run(table().recurrent_backward, [_gradients_call(kind, need, *own) for kind, need, own in given])
+    count, given = len(kinds), zip(kinds, need_x, in_groups(tensors, _GRADIENTS), strict=True)
+    return _run(table().recurrent_backward, [_gradients_call(count, kind, need, *own) for kind, need, own in given])
 
 
 def _forward_shapes(
@@ -305,9 +394,9 @@ def _forward_shapes(
 ) -> list[Tensor]:
     found: list[Tensor] = []
     for kind, asked, own in zip(kinds, outputs, in_groups(tensors, _FORWARD), strict=True):
-        x, weight_ih, _, h, c, weight_hh, *_ = own
+        x, _, _, h, c, weight_hh, _, _, _, zoneout_h, *_ = own
         units, real, (rows, cell_rows) = weight_hh.shape[1], len(x), _kept(len(h), len(x), training, asked)
-        gates = x.new_empty(real if training else 0, len(weight_ih))
+        gates = _gates(kind, x, units, training, zoneout_h)
         sizes = (0 if c is None else cell_rows, real if kind == GRU and training else 0)
         found += [gates, _rows_of(x, rows, units), *(x.new_empty(size, units) for size in sizes)]
     return found

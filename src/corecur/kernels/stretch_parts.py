@@ -29,9 +29,11 @@ from corecur.kernels.recurrence_ops import (
     SUMMED_ROWS,
     WITH_CELL,
     RecurrentJob,
+    members,
     multiplies_inside,
     room_for_weights,
     sums_up_rows,
+    sums_up_units,
     tiles,
 )
 from corecur.kernels.tap_convolution import jobs_of
@@ -352,10 +354,14 @@ class RecurrentPart:
         """
         (steps, batch, features), kind, units = shape, self.kind, self.units
         real = steps * batch if real is None else real
-        if units % 512 == 0 or not multiplies_inside(kind, real, steps, features, units, threads):
+        if units % 512 == 0:
             return False  # of so many units the states' rows are kept apart, which the next part could not read
-        whole_tiles = GATES[kind] * units % 32 == 0
-        return not training or (whole_tiles and sums_up_rows(kind, real, features, batch, units, threads))
+        if training and (GATES[kind] * units % 32 != 0):  # tiles are whole
+            return False
+        if training and sums_up_units(kind, real, features, batch, units):
+            return True
+        inside = multiplies_inside(kind, real, steps, features, units, threads)
+        return inside and (not training or sums_up_rows(kind, real, features, batch, units, threads))
 
     def output(self, shape: Shape) -> Shape:
         steps, batch, _ = shape
@@ -374,10 +380,12 @@ class RecurrentPart:
 
     def _kept(self, shape: Shape) -> dict[str, int]:
         """Floats of the gates' values, of the cells, and of GRU's part of n, by the job's names."""
-        steps, batch, _ = shape
+        steps, batch, features = shape
         real, units = steps * batch, self.units
         cells = (batch + real + 1) * units if self.kind in WITH_CELL else 0
-        gates = 0 if self.kind in SIMPLE else GATES[self.kind] * real * units  # of a simple one h says what it was
+        gates = GATES[self.kind] * real * units
+        if self.kind in SIMPLE and not members(self.kind, real, features, batch, units):
+            gates = 0  # h says what it was
         return {"gates": gates, "c": cells, "extra": real * units * (self.kind == GRU)}
 
     def room(self, shape: Shape, threads: int, *, training: bool, back: bool) -> int:
@@ -428,8 +436,9 @@ class RecurrentPart:
     def _call(self, function: str, shape: Shape, places: Places, threads: int, *, training: bool) -> Call:
         steps, batch, features = shape
         job = RecurrentJob.of(
-            kind=self.kind, training=training, rolling=not (training or self.outputs), batch=batch, units=self.units,
-            features=features, h_stride=self.units, d_stride=self._stride(),
+            kind=self.kind, training=training, rolling=not (training or self.outputs),
+            shared=members(self.kind, steps * batch, features, batch, self.units), batch=batch,
+            units=self.units, features=features, h_stride=self.units, d_stride=self._stride(),
         )  # fmt: skip
         if self.packed:
             return Call(function, job, places, threads)

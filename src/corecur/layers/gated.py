@@ -201,11 +201,12 @@ class Gated(Layer):
 
     def weights(self) -> dict[str, Tensor]:
         """The weights under their names in ``torch.nn`` without the layer's number; biases where there are some."""
-        home, ending, found = self._home or self, self._ending, {}
-        for name in self._weight_names:
-            weight = home._parameters.get(name + ending)  # torch's own way to it takes several times as long
-            found[name] = getattr(home, name + ending) if weight is None else weight
-        return found
+        return {name: self._weight(name) for name in self._weight_names}
+
+    def _weight(self, name: str) -> Tensor:
+        home, stored = self._home or self, name + self._ending
+        weight = home._parameters.get(stored)  # torch's own way to it takes several times as long
+        return getattr(home, stored) if weight is None else weight
 
     def build(self, input_shape: Shape) -> None:
         shapes = self.recurrence.shapes(features=int(input_shape[-1] or 0), units=self.units, outputs=self._outputs)
@@ -236,7 +237,7 @@ class Gated(Layer):
         ``single`` says that it is about one row, or one step of a few, without gradients; ``trained_rows`` are those of
         a training step whose rows are of one length.
         """
-        weight = self.weights()["weight_ih"] if self.built else torch.empty(0)
+        weight = self._weight("weight_ih") if self.built else torch.empty(0)
         device = weight.device.type
         return _request(
             self._kind,

@@ -52,9 +52,6 @@ from corecur.layers.simple_rnn import SimpleRNN
 
 #: The longest stretch, in layers.
 LONGEST = 32
-#: Rows for each thread from which one recurrence alone is read as a stretch (two cores of Zen 4, 32 and 128 units, 28
-#: steps: 16 rows 1.23 to 1.3 and 1.04 to 1.08 times as fast, 64 rows 1.09 to 1.11 and 1.02 to 1.05).
-_ROWS_ALONE = 16
 _RECURRENT = (SimpleRNN, LSTM, GRU)
 _ONLY_IN_TRAINING = (Dropout, SpatialDropout1D, SpatialDropout2D, GaussianDropout, GaussianNoise)
 
@@ -93,14 +90,14 @@ class _Stretch:
 
 
 def pays_alone(x: Any) -> bool:
-    """Whether one layer is worth being read as a stretch: with padding, or so many rows that it will be one.
+    """Whether one layer is worth being read as a stretch.
 
-    >>> pays_alone(torch.zeros(1, 4, 2))
-    False
+    >>> pays_alone(torch.zeros(1, 4, 2)), pays_alone(torch.zeros(4, 2))
+    (True, False)
     """
     if torch.compiler.is_compiling() or not isinstance(x, Tensor) or x.dim() != 3:
         return False
-    return mask_of(x) is not None or x.shape[0] >= _ROWS_ALONE * threads()
+    return x.shape[0] > 1 or torch.is_grad_enabled() or mask_of(x) is not None
 
 
 def run_plainly(layers: Sequence[Any], x: Any) -> tuple[Any, int] | None:
@@ -310,6 +307,8 @@ def _recurrence(layers: Sequence[Any], found: _Stretch) -> int:
         return 0
     packing = found.packing
     steps, batch, features = found.shape
+    if batch == 1 and not found.grad and packing is None:  # it keeps its weights packed then
+        return 0
     layer.check_input((batch, steps, features))
     kind, named = KINDS.get((layer._kind, layer._phi_name)), layer.weights()
     if kind is None or "weight_ci" in named:

@@ -1,5 +1,6 @@
 // Text by a network of stages, token after token, in one call: the rows are split over threads, and each thread reads,
-// runs all stages and chooses, so that nothing waits for another thread.
+// runs all stages and chooses, so that nothing waits for another thread. Or, of few rows and many weights, threads share
+// the units of each stage and meet after it; one of them reads and chooses.
 //
 // A choice is that of learners/sampling.py: the weights of all tokens in their order are summed up in double precision,
 // and the first one at which the sum passes a given share of the whole is taken.
@@ -109,9 +110,10 @@ void copy(float* to, const float* from, Index count) {
   if (count > 0) std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(float));
 }
 
-// What one thread does: some rows, from the first token to the last.
+// What one thread does, or what one of several that share the units does: some rows, from the first token to the last.
 struct Desk {
   const Job& job;
+  const Member& member;
   Index first, count;  // the rows
   float* room;
   const float** begins;  // for each row what the first stage begins with, where that is looked up
@@ -120,20 +122,23 @@ struct Desk {
   float* weights;        // (rows, V), as the next
   std::int32_t* order;
 
-  Desk(const Job& given, Index from, Index rows)
-      : job(given), first(from), count(rows), room(given.room + from * given.room_of_row) {
+  Desk(const Job& given, Index from, Index rows, const Member& member)
+      : job(given), member(member), first(from), count(rows), room(given.room + from * given.room_of_row) {
     begins = reinterpret_cast<const float**>(take(2));
     vectors = job.looked_up ? nullptr : take(job.stages[0].features);
     for (int s = 0; s < job.count; ++s) {
       const Index units = job.stages[s].units;
       now[s] = take(units), next[s] = job.h[s] ? take(units) : now[s];
       cell[s] = job.c[s] ? take(units) : nullptr;
-      if (job.h[s]) copy(now[s], job.h[s] + first * units, count * units);
-      if (job.c[s]) copy(cell[s], job.c[s] + first * units, count * units);
+      if (job.h[s] && leads()) copy(now[s], job.h[s] + first * units, count * units);
+      if (job.c[s] && leads()) copy(cell[s], job.c[s] + first * units, count * units);
     }
     weights = take(job.vocabulary);
     order = reinterpret_cast<std::int32_t*>(take(job.vocabulary));
   }
+
+  // Whether this is the one that reads and chooses.
+  bool leads() const { return member.number == 0; }
 
   float* take(Index floats) {
     float* at = room;
@@ -172,7 +177,8 @@ struct Desk {
     for (int s = 0; s < job.count; ++s) {
       const CorecurStage& stage = job.stages[s];
       const bool given = s == 0 && job.looked_up;
-      run_stage(stage, {count, given ? begins : nullptr, stage.bias, 0, x, now[s], cell[s], cell[s], next[s]});
+      run_stage(stage, {count, given ? begins : nullptr, stage.bias, 0, x, now[s], cell[s], cell[s], next[s]}, member);
+      member.meet();
       float* fresh = next[s];
       next[s] = now[s], now[s] = fresh;
       x = fresh;
@@ -201,20 +207,29 @@ struct Desk {
   }
 };
 
+void write(const Job& job, Index first, Index end, const Member& member) {
+  if (first >= end) return;
+  Desk desk(job, first, end - first, member);
+  for (Index row = first; row < end && desk.leads(); ++row) job.written[row] = 0;
+  for (Index t = 0, steps = desk.steps(); t < steps; ++t) {
+    if (desk.leads()) desk.read(t);
+    member.meet();
+    const float* logits = desk.run();
+    if (desk.leads()) desk.write(t, logits);
+  }
+}
+
 }  // namespace
 
 int generate(const CorecurGenerate* job, int threads) {
+  if (job->members > 1) {
+    together(job->members < threads ? job->members : threads,
+             [&](const Member& member) { write(*job, 0, job->batch, member); });
+    return 0;
+  }
   const int shares = job->batch < threads ? static_cast<int>(job->batch) : threads;
-  parallel(shares, threads, [&](int share) {
-    Index first = job->batch * share / shares, end = job->batch * (share + 1) / shares;
-    if (first >= end) return;
-    Desk desk(*job, first, end - first);
-    for (Index row = first; row < end; ++row) job->written[row] = 0;
-    for (Index t = 0, steps = desk.steps(); t < steps; ++t) {
-      desk.read(t);
-      desk.write(t, desk.run());
-    }
-  });
+  parallel(shares, threads,
+           [&](int share) { write(*job, job->batch * share / shares, job->batch * (share + 1) / shares, Member{}); });
   return 0;
 }
 

@@ -13,6 +13,7 @@ struct CorecurGenerate {
   const CorecurStage* stages;
   std::int32_t count;
   std::int32_t looked_up;        // whether `vectors` holds the first stage's gates for each token, bias included
+  std::int32_t members;          // how many threads share the units of each stage; 1: they share the rows
   const float* vectors;          // (V, C), or (V, G)
   std::int64_t vocabulary;       // V, the units of the last stage
   std::int64_t batch, prompt, length;

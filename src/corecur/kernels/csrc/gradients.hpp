@@ -15,6 +15,7 @@ namespace corecur::CORECUR_ISA {
 // Rows that are summed up at once: enough for the sums to be worth their way from the second cache and back, and few
 // enough to stay in it. kernels/native.py makes room for them.
 constexpr Index SUMMED_ROWS = 128;
+constexpr Index FEW_ROWS = 24;  // of a step
 constexpr int INPUT_VECTORS = 2;
 
 // How the gates' gradients stand in a row: from `input` on those of the input's weights; from 0 on those of the
@@ -41,11 +42,11 @@ struct ThreadSums {
   }
 };
 
-// One thread's way back over some rows.
+// One thread's way back over some rows; or over all of them, of some columns, where threads share the units.
 class Gradients {
  public:
-  Gradients(const CorecurRecurrent& job, const Columns& columns, Share share, Index number)
-      : job(job), columns(columns), number(number), first(number * SUMMED_ROWS + 3 * share.first) {}
+  Gradients(const CorecurRecurrent& job, const Columns& columns, Share share, Index number, const Member& member)
+      : job(job), columns(columns), member(member), number(number), first(number * SUMMED_ROWS + 3 * share.first) {}
 
   // Where the gates' gradients of the next step go; those of the step after it stay where they are.
   float* place(Index rows) {
@@ -53,12 +54,15 @@ class Gradients {
     return here();
   }
 
-  // They are there: of rows from `packed` among all N, whose states lay at `before`.
+  // They are there, those of all members: of rows from `packed` among all N, whose states lay at `before`.
   void add(Index packed, Index before, Index rows) {
     const float* d_gates = here();
     of_input[steps] = {job.x + packed * job.features, d_gates + columns.input, rows};
     of_state[steps++] = {job.h + before * job.h_stride, d_gates, rows};
-    if (job.d_x != nullptr) multiply_input(d_gates + columns.input, packed, rows);
+    if (later())
+      for (Index row = 0; row < rows; ++row) to[count + row] = packed + row;
+    else if (job.d_x != nullptr)
+      multiply_input(d_gates + columns.input, rows, [packed](Index row) { return packed + row; });
     last = next, next += rows, count += rows;
     if (count >= SUMMED_ROWS) sum_up();
   }
@@ -70,12 +74,18 @@ class Gradients {
  private:
   float* here() const { return job.d_gates + (first + next) * job.d_stride; }
 
+  // Whether the gradients of the input come with the sums: where a step has so few rows that its weights are not worth
+  // the way from the second cache, and other threads have a part of it.
+  bool later() const { return job.d_x != nullptr && member.count > 1 && job.batch < FEW_ROWS; }
+
   void sum_up() {
+    if (later()) multiply_input(of_state[0].b + columns.input, count, [this](Index row) { return to[row]; });
     const ThreadSums sums(job, columns, number);
     const Index width = columns.width(), room = columns.room();
-    outer_products(of_input, steps, {job.features, job.d_stride, room}, job.features, width, sums.input, fresh);
-    outer_products(of_state, steps, {job.h_stride, job.d_stride, room}, job.units, width, sums.recurrent, fresh);
-    for (Index column = 0; column < columns.all(); column += LANES) {
+    const Share own = part(width, OUTER_COLUMNS), own_bias = part(columns.all(), LANES);
+    outer_products(of_input, steps, {job.features, job.d_stride, room}, job.features, own, sums.input, fresh);
+    outer_products(of_state, steps, {job.h_stride, job.d_stride, room}, job.units, own, sums.recurrent, fresh);
+    for (Index column = own_bias.first; column < own_bias.last; column += LANES) {
       const int lanes = at_most(columns.all() - column);
       Vector total{};
       for (int step = 0; step < steps; ++step)
@@ -84,12 +94,22 @@ class Gradients {
       store(sums.bias + column, fresh ? total : load(sums.bias + column, lanes) + total, lanes);
     }
     fresh = false, steps = 0, count = 0;
+    member.meet();  // before the next step's gradients take the place of these
   }
 
-  void multiply_input(const float* d_gates, Index packed, Index rows) const {
+  // This member's part of some columns, in whole tiles of `each`.
+  Share part(Index all, Index each) const {
+    const Index tiles = ceiling(all, each), last = member.last(tiles) * each;
+    return {member.first(tiles) * each, last < all ? last : all};
+  }
+
+  // `place` says where among all N each row is.
+  template <class Place>
+  void multiply_input(const float* d_gates, Index rows, Place&& place) const {
     constexpr Index EACH = INPUT_VECTORS * LANES;
     const Index depth = columns.width();
-    for (Index panel = 0; panel * EACH < job.features; ++panel)
+    const Index panels = ceiling(job.features, EACH), last = member.last(panels);
+    for (Index panel = member.first(panels); panel < last; ++panel)
       in_blocks(rows, ROWS_AT_ONCE<INPUT_VECTORS>, [&](Index start, Index block) {
         Tile tile;
         product<INPUT_VECTORS>(block, d_gates + start * job.d_stride, job.d_stride, job.packed_ih + panel * depth * EACH,
@@ -98,7 +118,7 @@ class Gradients {
           const Index column = panel * EACH + v * LANES;
           if (column >= job.features) break;
           for (Index row = 0; row < block; ++row)
-            store(job.d_x + (packed + start + row) * job.features + column, tile.template at<INPUT_VECTORS>(row, v),
+            store(job.d_x + place(start + row) * job.features + column, tile.template at<INPUT_VECTORS>(row, v),
                   at_most(job.features - column));
         }
       });
@@ -106,8 +126,10 @@ class Gradients {
 
   const CorecurRecurrent& job;
   const Columns columns;
+  const Member member;
   const Index number, first;  // of the thread, and of its rows of gates' gradients
   Pieces of_input[SUMMED_ROWS], of_state[SUMMED_ROWS];  // each step has a row at least
+  Index to[SUMMED_ROWS + FEW_ROWS];                      // where the rows of the input's gradients go
   int steps = 0;
   Index last = 0, next = 0, count = 0;  // rows: where the last step lies, where the next may go, and how many to sum up
   bool fresh = true;
@@ -138,10 +160,11 @@ inline void collect(const CorecurRecurrent& job, const Columns& columns, int sha
   auto turn = [&](float* ThreadSums::*part, Index width, float* weights, auto&& row_of) {
     for (Index i = 0; i < width; i += LANES) {
       const int rows = at_most(width - i);
-      Vector block[LANES];
-      for (int row = 0; row < rows; ++row) block[row] = total(part, (i + row) * columns.room() + first, LANES);
-      for (int lane = 0; lane < count; ++lane)
-        for (int row = 0; row < rows; ++row) weights[row_of(first + lane) * width + i + row] = block[row][lane];
+      Vector square[LANES];
+      for (int row = 0; row < LANES; ++row)
+        square[row] = row < rows ? total(part, (i + row) * columns.room() + first, LANES) : Vector{};
+      transpose(square);
+      for (int lane = 0; lane < count; ++lane) store(weights + row_of(first + lane) * width + i, square[lane], rows);
     }
   };
   turn(&ThreadSums::input, job.features, job.d_weight_ih, [](Index column) { return column; });

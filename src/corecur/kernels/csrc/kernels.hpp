@@ -35,9 +35,9 @@ struct CorecurKernels {
   double (*gradients_clip)(float* const* gradients, const std::int64_t* begins, std::int64_t tensors, int clip,
                            float most, double* squares, int threads);
   int (*stage_pack)(const CorecurStage* stage, int threads);
-  // As the fields of CorecurSteps are: one stage costs no struct.
+  // As the fields of CorecurSteps are: one stage costs no struct. So many threads share the units.
   int (*stage_steps)(const CorecurStage* stage, std::int64_t rows, std::int64_t steps, const float* x, const float* h,
-                     const float* c, float* y, float* new_c, float* gates);
+                     const float* c, float* y, float* new_c, float* gates, int threads);
   // Several stages at the same time; with `stacked` each reads what the one before it gives.
   int (*stages_at_once)(const CorecurSteps* jobs, int count, int stacked, int threads);
   int (*generate)(const CorecurGenerate* job, int threads);

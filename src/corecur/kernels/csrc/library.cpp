@@ -2,6 +2,7 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#include <sched.h>
 
 #include <cstddef>
 #include <cstring>
@@ -43,6 +44,16 @@ void some_of(void* given) {
   for (int task = number_of_thread(); task < tasks.count; task += step) tasks.body(tasks.data, task);
 }
 
+struct Team {
+  void (*body)(void*, int, int);
+  void* data;
+};
+
+void one_of(void* given) {
+  const Team& team = *static_cast<Team*>(given);
+  team.body(team.data, number_of_thread(), number_of_threads());
+}
+
 bool has([[maybe_unused]] const char* isa) {
 #if defined(__x86_64__)
   if (!std::strcmp(isa, "avx512"))
@@ -69,6 +80,26 @@ void in_parallel(int tasks, int threads, void (*body)(void*, int), void* data) {
   }
 }
 
+void in_team(int threads, void (*body)(void*, int, int), void* data) {
+  if (threads > 1 && open_region != nullptr) {
+    Team given{body, data};
+    open_region(one_of, &given, static_cast<unsigned>(threads), 0);
+  } else {
+    body(data, 0, 1);
+  }
+}
+
+void pause_for(int times) {
+  constexpr int PATIENCE = 512;  // ten microseconds or so
+  if (times >= PATIENCE) {
+    sched_yield();
+    return;
+  }
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
 }  // namespace corecur
 
 extern "C" {
@@ -76,7 +107,7 @@ extern "C" {
 #define CORECUR_PUBLIC __attribute__((visibility("default")))
 
 // Raised by one whenever a struct or a function changes: Python refuses another library.
-CORECUR_PUBLIC int corecur_version() { return 8; }
+CORECUR_PUBLIC int corecur_version() { return 9; }
 
 CORECUR_PUBLIC int corecur_table_size() { return static_cast<int>(sizeof(CorecurKernels)); }
 

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "share.hpp"
 #include "tile.hpp"
 
 namespace corecur::CORECUR_ISA {
@@ -63,11 +64,11 @@ constexpr AddOuter adding_outer(Index rows, std::integer_sequence<int, ROWS...>)
 constexpr int OUTER_VECTORS = 2;
 constexpr Index OUTER_ROWS = ROWS_AT_ONCE<OUTER_VECTORS>, OUTER_COLUMNS = OUTER_VECTORS * LANES;
 
-// The same for `width` columns of a and `columns` of b, of which whole tiles are read: rows of b and of the sums have
-// room for them.
-inline void outer_products(const Pieces* pieces, int count, const Strides& strides, Index width, Index columns, float* sums,
+// The same for `width` columns of a and some of b, of which whole tiles are read: rows of b and of the sums have room for
+// them.
+inline void outer_products(const Pieces* pieces, int count, const Strides& strides, Index width, Share columns, float* sums,
                            bool fresh) {
-  for (Index j = 0; j < columns; j += OUTER_COLUMNS)
+  for (Index j = columns.first; j < columns.last; j += OUTER_COLUMNS)
     in_blocks(width, OUTER_ROWS, [&](Index i, Index rows) {
       adding_outer<OUTER_VECTORS>(rows, std::make_integer_sequence<int, OUTER_ROWS>{})(pieces, count, strides, i, j, sums,
                                                                                       fresh);

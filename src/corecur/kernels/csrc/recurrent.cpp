@@ -1,6 +1,7 @@
 // Recurrences over a whole sequence, forward and backward, for cells whose gates need nothing but their own unit.
 //
-// The batch is split over threads, so that no step waits for another thread. Of each step, a tile of rows times one
+// The batch is split over threads, so that no step waits for another thread; or, where rows are few and weights many, the
+// units are, and the threads meet after each step. Of each step, a tile of rows times one
 // panel of the recurrent weights stays in registers; a panel holds all gates of a few units, and so the gates and the
 // new state of these units follow at once.
 #include <numeric>
@@ -172,20 +173,21 @@ Index packed_depth(const Job& job) { return job.units + (job.x ? 1 + job.feature
 template <class Cell>
 void pack_forward(const Job& job, Index panel) {
   constexpr int EACH = Cell::VECTORS / Cell::GATES;
-  constexpr Index BLOCK = 64;  // of the depth: what is written stays in the first cache
-  float* to = job.packed + panel * packed_depth(job) * Cell::VECTORS * LANES;
+  constexpr Index WIDTH = Cell::VECTORS * LANES;
+  float* to = job.packed + panel * packed_depth(job) * WIDTH;
   auto pack = [&](const float* weight, Index depth) {
-    for (Index start = 0; start < depth; start += BLOCK, to += BLOCK * Cell::VECTORS * LANES) {
-      Index end = start + BLOCK < depth ? start + BLOCK : depth;
-      for (int gate = 0; gate < Cell::GATES; ++gate)
-        for (int column = 0; column < EACH * LANES; ++column) {
-          Index unit = panel * UNITS<Cell> + column;
-          float* into = to + gate * EACH * LANES + column;
-          const float* from = weight + (gate * job.units + unit) * depth;
-          for (Index k = start; k < end; ++k, into += Cell::VECTORS * LANES) *into = unit < job.units ? from[k] : 0.0f;
-        }
+    for (Index k = 0; k < depth; k += LANES) {  // what is written stays in the first cache
+      const int count = at_most(depth - k);
+      for (int vector = 0; vector < Cell::VECTORS; ++vector) {
+        const Index unit = panel * UNITS<Cell> + vector % EACH * LANES;
+        const float* from = weight + (vector / EACH * job.units + unit) * depth + k;
+        Vector square[LANES];
+        for (int row = 0; row < LANES; ++row) square[row] = unit + row < job.units ? load(from + row * depth, count) : Vector{};
+        transpose(square);
+        for (int row = 0; row < count; ++row) store(to + (k + row) * WIDTH + vector * LANES, square[row]);
+      }
     }
-    to -= ((depth + BLOCK - 1) / BLOCK * BLOCK - depth) * Cell::VECTORS * LANES;
+    to += depth * WIDTH;
   };
   if (job.x != nullptr) {
     for (int gate = 0; gate < Cell::GATES; ++gate)
@@ -273,6 +275,11 @@ struct Sums {
           {x, seen, job.features, job.units, stride}, weights, tile.sums, apart);
   }
 
+  // Of one row and several panels, each of which takes the place of a row.
+  Sums(const float* seen, const float* weights, Index apart, Index depth) {
+    row_product<Cell::VECTORS>(seen, weights, apart, depth, tile);
+  }
+
   // The sums of one row and one vector of units, as a cell takes them.
   CORECUR_INLINE Vector gather(const Place& at, Index row, int v, Vector (&own)[Cell::GATES]) const {
     Vector aside = Cell::APART >= 0 && at.job.x != nullptr ? load(apart + (row * EACH + v) * LANES) : Vector{};
@@ -286,6 +293,11 @@ struct Sums {
   }
 };
 
+inline Share part_of(Share share, const Member& member) {
+  const Index rows = share.last - share.first;
+  return {share.first + member.first(rows), share.first + member.last(rows)};
+}
+
 // Some rows' states as they are given, or zeros.
 inline void begin_states(const float* given, float* to, Index stride, Index units, Share share) {
   const std::size_t size = sizeof(float) * static_cast<std::size_t>(units);
@@ -293,21 +305,74 @@ inline void begin_states(const float* given, float* to, Index stride, Index unit
     given ? std::memcpy(to + row * stride, given + row * units, size) : std::memset(to + row * stride, 0, size);
 }
 
+// The panels of a step, from the first to the last and in the next step from the last to the first: what was used last is
+// in the second cache still, which does not hold all of them.
+struct PanelOrder {
+  Share panels;
+  Index step;
+
+  Index left() const { return panels.last - panels.first; }
+  // The first of so many panels that come next.
+  Index next(Index count) {
+    if (step % 2 != 0) return panels.last -= count;
+    panels.first += count;
+    return panels.first - count;
+  }
+};
+
+// Rows of several steps whose input is multiplied at once where threads share the units: so many that its weights are
+// not read for each step, and so few that the second cache has them still when their steps come.
+constexpr Index ROWS_AHEAD = 24;
+
+// The input's part of the gates of some rows among all N, for the units of one panel whose packed weights begin here.
 template <class Cell>
-void forward_rows(const Job& given, Share share) {
-  const Job job = given;  // no store can change it, so what it says stays in registers
-  constexpr int EACH = Cell::VECTORS / Cell::GATES;
+void multiply_ahead(const Job& job, const float* x, Share rows, Index panel, const float* weights) {
+  constexpr int VECTORS = Cell::VECTORS, EACH = VECTORS / Cell::GATES;
+  in_blocks(rows.last - rows.first, ROWS_AT_ONCE<VECTORS>, [&](Index start, Index count) {
+    const Index first = rows.first + start;
+    Tile tile;
+    product<VECTORS>(count, x + first * job.features, job.features, weights + VECTORS * LANES, job.features, tile);
+    for (int v = 0; v < VECTORS; ++v) {
+      const Index unit = panel * UNITS<Cell> + v % EACH * LANES;
+      if (unit >= job.units) continue;
+      const Vector bias = load(weights + v * LANES);
+      for (Index row = 0; row < count; ++row) {
+        const Place at{job, 0, first + row, 0, 0, unit, at_most(job.units - unit), nullptr};
+        at.set(at.gate(v / EACH, Cell::GATES), bias + tile.template at<VECTORS>(row, v));
+      }
+    }
+  });
+}
+
+template <class Cell>
+void forward_rows(const Job& given, Share share, const Member& member) {
+  Job copy = given;
+  const bool ahead = given.x != nullptr && given.shared > 0 && given.training;
+  if (ahead) copy.x = nullptr;  // of a step: its gates hold the input's part then
+  const Job job = copy;  // no store can change it, so what it says stays in registers
+  constexpr int EACH = Cell::VECTORS / Cell::GATES, TOGETHER = PANELS_AT_ONCE<Cell::VECTORS>;
   const Index units = job.units, panels = ceiling(units, UNITS<Cell>);
-  const Index depth = packed_depth(job);
-  begin_states(job.first_h, job.h, job.h_stride, units, share);
-  if (job.c) begin_states(job.first_c, job.c, units, units, share);
+  const Index size = packed_depth(given) * Cell::VECTORS * LANES;  // of a panel
+  const float* weights = job.packed + (ahead ? (1 + job.features) * Cell::VECTORS * LANES : 0);
+  const Share begun = part_of(share, member), own = {member.first(panels), member.last(panels)};
+  begin_states(job.first_h, job.h, job.h_stride, units, begun);
+  if (job.c) begin_states(job.first_c, job.c, units, units, begun);
+  member.meet();
   Index before = share.first;  // where h holds the state before the step
   auto running = [&](Index t) {
     const Index rows = t < job.steps ? (job.sizes[t] < share.last ? job.sizes[t] : share.last) - share.first : 0;
     return rows > 0 ? rows : 0;
   };
+  Index there = 0;  // rows among all N whose input's part is there
   for (Index t = 0; running(t) > 0; ++t) {
     const Index rows = running(t);
+    if (ahead && job.offsets[t] == there) {
+      Index until = there;
+      for (Index step = t; step < job.steps && until - there < ROWS_AHEAD; ++step) until += job.sizes[step];
+      for (Index panel = own.first; panel < own.last; ++panel)
+        multiply_ahead<Cell>(job, given.x, {there, until}, panel, job.packed + panel * size);
+      there = until;
+    }
     const float* seen = job.h + before * job.h_stride;
     if (job.dropout) {
       const float* kept = job.dropout + share.first * units;
@@ -320,32 +385,39 @@ void forward_rows(const Job& given, Share share) {
     const Index stride = job.dropout ? units : job.h_stride;
     const Index packed = job.offsets[t] + share.first;
     const Index after = share.first + (job.rolling ? (before < job.batch ? job.batch : 0) : job.batch + job.offsets[t]);
-    for (Index panel = 0; panel < panels; ++panel) {
-      const float* weights = job.packed + panel * depth * Cell::VECTORS * LANES;
+    auto finish = [&](Index panel, int v, Index n, const Sums<Cell>& sums, Index place) __attribute__((always_inline)) {
+      const Index unit = panel * UNITS<Cell> + v * LANES;
+      Place at{job, share.first + n, packed + n, before + n, after + n, unit, at_most(units - unit), nullptr};
+      Vector of_gates[Cell::GATES];
+      Vector apart = sums.gather(at, place, v, of_gates);
+      Cell::forward(at, of_gates, apart);
+    };
+    PanelOrder order{own, t};
+    while (rows == 1 && job.x == nullptr && order.left() >= TOGETHER) {
+      const Index panel = order.next(TOGETHER);
+      Sums<Cell> sums(seen, weights + panel * size, size, units);
+      for (Index p = 0; p < TOGETHER; ++p)
+        for (int v = 0; v < EACH && (panel + p) * UNITS<Cell> + v * LANES < units; ++v) finish(panel + p, v, 0, sums, p);
+    }
+    while (order.left() > 0) {
+      const Index panel = order.next(1);
       in_blocks(rows, ROWS_AT_ONCE<Cell::VECTORS>, [&](Index start, Index count) {
         const float* x = job.x ? job.x + (packed + start) * job.features : nullptr;
         if (job.training || x == nullptr)
           for (int v = 0; v < EACH; ++v)
             for (Index row = 0; row < count; ++row)
               Place{job, 0, packed + start + row, 0, 0, panel * UNITS<Cell> + v * LANES, 0, nullptr}.fetch(Cell::GATES);
-        Sums<Cell> sums(job, count, x, seen + start * stride, stride, weights);
-        for (int v = 0; v < EACH; ++v) {
-          Index unit = panel * UNITS<Cell> + v * LANES;
-          if (unit >= units) break;
-          for (Index row = 0; row < count; ++row) {
-            Index n = start + row;
-            Place at{job, share.first + n, packed + n, before + n, after + n, unit, at_most(units - unit), nullptr};
-            Vector own[Cell::GATES];
-            Vector apart = sums.gather(at, row, v, own);
-            Cell::forward(at, own, apart);
-          }
-        }
+        Sums<Cell> sums(job, count, x, seen + start * stride, stride, weights + panel * size);
+        for (int v = 0; v < EACH && panel * UNITS<Cell> + v * LANES < units; ++v)
+          for (Index row = 0; row < count; ++row) finish(panel, v, start + row, sums, row);
       });
     }
     before = after;
+    member.meet();
     for (Index n = running(t + 1); job.rolling && before >= job.batch && n < rows; ++n)  // the last states stand first
-      std::memcpy(job.h + (share.first + n) * job.h_stride, job.h + (before + n) * job.h_stride,
-                  sizeof(float) * static_cast<std::size_t>(units));
+      if (n % member.count == member.number)
+        std::memcpy(job.h + (share.first + n) * job.h_stride, job.h + (before + n) * job.h_stride,
+                    sizeof(float) * static_cast<std::size_t>(units));
   }
 }
 
@@ -355,13 +427,16 @@ Columns columns_of(const Job& job) {
 }
 
 template <class Cell>
-void backward_rows(const Job& given, Share share, int number) {
+void backward_rows(const Job& given, Share share, int number, const Member& member) {
   const Job job = given;
+  constexpr Index EACH = BACK_VECTORS * LANES, TOGETHER = PANELS_AT_ONCE<BACK_VECTORS>;
   const Index units = job.units, depth = Cell::BACK_GATES * units, width = job.d_stride;
-  const Index panels = ceiling(units, BACK_VECTORS * LANES);
-  begin_states(job.d_last_h, job.d_h, units, units, share);
-  if (job.d_c) begin_states(job.d_last_c, job.d_c, units, units, share);
-  Gradients gradients(given, columns_of<Cell>(given), share, number);
+  const Index panels = ceiling(units, EACH);
+  const Share begun = part_of(share, member), own = {member.first(panels), member.last(panels)};
+  begin_states(job.d_last_h, job.d_h, units, units, begun);
+  if (job.d_c) begin_states(job.d_last_c, job.d_c, units, units, begun);
+  member.meet();
+  Gradients gradients(given, columns_of<Cell>(given), share, number, member);
   Index later = 0;  // rows of the share that run at the step after
   const float* d_later = nullptr;
   // One more step than there are: its way back ends in the first state.
@@ -371,41 +446,49 @@ void backward_rows(const Job& given, Share share, int number) {
     const Index packed = t < 0 ? 0 : job.offsets[t] + share.first;
     const Index before = t == 0 ? share.first : t < 0 ? 0 : job.batch + job.offsets[t - 1] + share.first;
     float* d_here = t < 0 ? job.d_gates : job.sums ? gradients.place(rows) : job.d_gates + packed * width;
-    for (Index panel = 0; panel < panels; ++panel) {
-      const float* weights = job.packed + panel * depth * BACK_VECTORS * LANES;
-      auto finish = [&](Index n, Index unit, Vector through) __attribute__((always_inline)) {
-        Place at{job, share.first + n, packed + n, before + n, job.batch + packed + n,
-                 unit, at_most(units - unit), d_here + n * width};
-        float* d_h = job.d_h + at.row * units + unit;
-        if (job.dropout) through *= at.of(job.dropout + at.row * units + unit);
-        Vector d = at.of(d_h) + through;
-        if (t < 0) return at.set(d_h, d);
-        if (job.d_outputs) d += at.of(job.d_outputs + at.packed * units + unit);
-        at.set(d_h, Cell::backward(at, d));
-      };
+    auto finish = [&](Index n, Index unit, Vector through) __attribute__((always_inline)) {
+      Place at{job, share.first + n, packed + n, before + n, job.batch + packed + n,
+               unit, at_most(units - unit), d_here + n * width};
+      float* d_h = job.d_h + at.row * units + unit;
+      if (job.dropout) through *= at.of(job.dropout + at.row * units + unit);
+      Vector d = at.of(d_h) + through;
+      if (t < 0) return at.set(d_h, d);
+      if (job.d_outputs) d += at.of(job.d_outputs + at.packed * units + unit);
+      at.set(d_h, Cell::backward(at, d));
+    };
+    auto finish_ended = [&](Index panel) {  // rows that end here
+      for (Index n = later; n < rows; ++n)
+        for (Index unit = panel * EACH; unit < (panel + 1) * EACH && unit < units; unit += LANES) finish(n, unit, Vector{});
+    };
+    PanelOrder order{own, t};
+    while (later == 1 && order.left() >= TOGETHER) {
+      const Index panel = order.next(TOGETHER);
+      Tile tile;
+      row_product<BACK_VECTORS>(d_later, job.packed + panel * depth * EACH, depth * EACH, depth, tile);
+      for (Index unit = panel * EACH, p = 0; unit < units && p < TOGETHER * BACK_VECTORS; unit += LANES, ++p)
+        finish(0, unit, load(tile.sums + p * LANES));
+      for (Index p = 0; p < TOGETHER; ++p) finish_ended(panel + p);
+    }
+    while (order.left() > 0) {
+      const Index panel = order.next(1);
       in_blocks(later, ROWS_AT_ONCE<BACK_VECTORS>, [&](Index start, Index count) {
         for (Index row = 0; t >= 0 && row < count; ++row)
           for (int v = 0; v < BACK_VECTORS; ++v) {
-            const Index unit = (panel * BACK_VECTORS + v) * LANES, n = start + row;
+            const Index unit = panel * EACH + v * LANES, n = start + row;
             Place{job, 0, packed + n, 0, 0, unit, 0, nullptr}.fetch(Cell::GATES);
             if (job.c) __builtin_prefetch(job.c + (before + n) * units + unit);
             if (job.d_outputs) __builtin_prefetch(job.d_outputs + (packed + n) * units + unit);
             if (Cell::APART >= 0) __builtin_prefetch(job.extra + (packed + n) * units + unit);
           }
         Tile tile;
-        product<BACK_VECTORS>(count, d_later + start * width, width, weights, depth, tile);
-        for (int v = 0; v < BACK_VECTORS; ++v) {
-          Index unit = (panel * BACK_VECTORS + v) * LANES;
-          if (unit >= units) break;
-          for (Index row = 0; row < count; ++row) finish(start + row, unit, tile.at<BACK_VECTORS>(row, v));
-        }
+        product<BACK_VECTORS>(count, d_later + start * width, width, job.packed + panel * depth * EACH, depth, tile);
+        for (int v = 0; v < BACK_VECTORS && panel * EACH + v * LANES < units; ++v)
+          for (Index row = 0; row < count; ++row)
+            finish(start + row, panel * EACH + v * LANES, tile.at<BACK_VECTORS>(row, v));
       });
-      for (Index n = later; n < rows; ++n)  // rows that end here
-        for (int v = 0; v < BACK_VECTORS; ++v) {
-          Index unit = (panel * BACK_VECTORS + v) * LANES;
-          if (unit < units) finish(n, unit, Vector{});
-        }
+      finish_ended(panel);
     }
+    member.meet();
     if (job.sums && t >= 0) gradients.add(packed, before, rows);
     later = rows, d_later = d_here;
   }
@@ -417,8 +500,8 @@ struct Kind {
   Index gates;
   void (*pack_forward)(const Job&, Index);
   void (*pack_backward)(const Job&, Index);
-  void (*forward)(const Job&, Share);
-  void (*backward)(const Job&, Share, int);
+  void (*forward)(const Job&, Share, const Member&);
+  void (*backward)(const Job&, Share, int, const Member&);
   Columns (*columns)(const Job&);
 };
 
@@ -456,7 +539,9 @@ int over_sequence(const CorecurRecurrent* jobs, int count, int threads) {
     const Index depth = job.units + (job.x ? job.features : 0);
     for (Index t = 0; t < job.steps; ++t) multiplications += job.sizes[t] * depth * job.units * KINDS[job.kind].gates;
   }
-  threads = threads_for(multiplications, threads);
+  const bool shared = count == 1 && jobs->shared > 0;  // where they are, Python found that it repays them
+  // In training the other threads are awake still from the step before.
+  if (!shared) threads = threads_for((count > 0 && jobs->training ? 4 : 1) * multiplications, threads);
   for (int n = 0; n < count; ++n) {
     const Job& job = jobs[n];
     const Kind& kind = KINDS[job.kind];
@@ -465,23 +550,29 @@ int over_sequence(const CorecurRecurrent* jobs, int count, int threads) {
              [&](int panel) { (BACKWARD ? kind.pack_backward : kind.pack_forward)(job, panel); });
   }
   for (int n = 0; !BACKWARD && n < count; ++n) end_states(jobs[n]);
-  const int shares = shares_of(jobs, count, threads);
+  const int shares = shared ? 1 : shares_of(jobs, count, threads);
   for (int n = 0; BACKWARD && n < count; ++n) {
     const Job& job = jobs[n];
     if (job.sums == nullptr || job.d_x == nullptr) continue;
     parallel(static_cast<int>(ceiling(job.features, INPUT_VECTORS * LANES)), threads,
              [&](int panel) { pack_input(job, KINDS[job.kind].columns(job), panel); });
   }
-  parallel(count * shares, threads, [&](int task) {
-    const Job& job = jobs[task / shares];
-    Index first[MOST_THREADS + 1];
-    divide(job, shares, first);
-    Share share{first[task % shares], first[task % shares + 1]};
+  auto run = [&](const Job& job, Share share, int number, const Member& member) {
     if constexpr (BACKWARD)
-      KINDS[job.kind].backward(job, share, task % shares);
+      KINDS[job.kind].backward(job, share, number, member);
     else
-      KINDS[job.kind].forward(job, share);
-  });
+      KINDS[job.kind].forward(job, share, member);
+  };
+  if (shared)
+    together(jobs->shared < threads ? jobs->shared : threads,
+             [&](const Member& member) { run(*jobs, {0, jobs->batch}, 0, member); });
+  else
+    parallel(count * shares, threads, [&](int task) {
+      const Job& job = jobs[task / shares];
+      Index first[MOST_THREADS + 1];
+      divide(job, shares, first);
+      run(job, {first[task % shares], first[task % shares + 1]}, task % shares, Member{});
+    });
   for (int n = 0; BACKWARD && n < count; ++n) {
     const Job& job = jobs[n];
     if (job.sums == nullptr) continue;

@@ -11,6 +11,7 @@ struct CorecurRecurrent {
   std::int32_t kind;      // a row of the table in recurrent.cpp
   std::int32_t training;  // whether to keep what the way back needs
   std::int32_t rolling;   // whether the last states alone are wanted, without training
+  std::int32_t shared;    // how many threads share the units of all rows, without dropout; 0: they share the rows
   std::int64_t steps, batch, units, features;
   std::int64_t h_stride, d_stride;  // floats from row to row of h and of d_gates
   const std::int64_t* sizes;    // (T), how many rows are running
@@ -39,7 +40,7 @@ struct CorecurRecurrent {
   float* d_c;              // (B, H)
   float* d_gates;          // (N, D): D = G, 4 H for GRU with the columns q, r, z, n
   // Where `sums` is there, the gradients of weights and input as well, from x and weight_ih, without dropout; d_gates is
-  // then no result, but room for SUMMED_ROWS rows of each thread and 3 B.
+  // then no result, but room for SUMMED_ROWS rows of each thread (of one, where they share the units) and 3 B.
   float* sums;         // room for those of each thread, see gradients.hpp
   float* packed_ih;    // room for weight_ih
   float* d_x;          // (N, C) or null

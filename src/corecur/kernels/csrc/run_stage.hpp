@@ -1,6 +1,7 @@
 // What stage.cpp does for those who run stages one after the other.
 #pragma once
 
+#include "parallel.hpp"
 #include "simd.hpp"
 #include "stage.hpp"
 
@@ -19,7 +20,8 @@ struct StageRows {
   float* y;  // (rows, H): the new state, or the dense layer's output
 };
 
-void run_stage(const CorecurStage& stage, const StageRows& at);
+// The member's part of the units.
+void run_stage(const CorecurStage& stage, const StageRows& at, const Member& member);
 
 Index gates_of(const CorecurStage& stage);
 

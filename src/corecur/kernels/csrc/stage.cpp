@@ -178,11 +178,11 @@ void pack(const float* weight, Index units, Index depth, float* packed, Index pa
 }
 
 template <class Cell>
-void run(const Stage& stage, const StageRows& at) {
+void run(const Stage& stage, const StageRows& at, const Member& member) {
   constexpr int COUNT = VECTORS<Cell>;
   const Index units = stage.units, panels = panels_of(units, UNITS<Cell>);
   const Index depth = at.x ? stage.features : 0;
-  for (Index panel = 0; panel < panels; ++panel) {
+  for (Index panel = member.first(panels); panel < member.last(panels); ++panel) {
     const float* input = stage.packed_ih + panel * depth * COUNT * LANES;
     const float* recurrent = stage.packed_hh + panel * units * COUNT * LANES;
     by_rows<COUNT>(at.rows, [&](auto block, Index start) __attribute__((always_inline)) {
@@ -218,10 +218,10 @@ void run(const Stage& stage, const StageRows& at) {
 
 // gates[row] = bias + weight_ih x[row], for all steps at once
 template <class Cell>
-void run_input(const Stage& stage, const float* x, Index rows, float* gates) {
+void run_input(const Stage& stage, const float* x, Index rows, float* gates, const Member& member) {
   constexpr int COUNT = VECTORS<Cell>;
   const Index units = stage.units, depth = stage.features, panels = panels_of(units, UNITS<Cell>);
-  for (Index panel = 0; panel < panels; ++panel) {
+  for (Index panel = member.first(panels); panel < member.last(panels); ++panel) {
     const float* input = stage.packed_ih + panel * depth * COUNT * LANES;
     by_rows<COUNT>(rows, [&](auto block, Index start) __attribute__((always_inline)) {
       constexpr int ROWS = decltype(block)::count;
@@ -244,8 +244,8 @@ struct Kind {
   Index units;  // of a panel
   int gates;
   void (*pack)(const float*, Index, Index, float*, Index);
-  void (*run)(const Stage&, const StageRows&);
-  void (*run_input)(const Stage&, const float*, Index, float*);
+  void (*run)(const Stage&, const StageRows&, const Member&);
+  void (*run_input)(const Stage&, const float*, Index, float*, const Member&);
 };
 
 template <class Cell>
@@ -262,12 +262,12 @@ constexpr Kind KINDS[] = {kind_of<SimpleRnnStep<false>>(), kind_of<SimpleRnnStep
 constexpr Index STEPS_AT_ONCE = 16;
 
 // The steps from `first` to before `last`, those before them done; STEPS_AT_ONCE of them at most where there is room.
-void run_some(const CorecurSteps& job, Index first, Index last) {
+void run_some(const CorecurSteps& job, Index first, Index last, const Member& member) {
   const Stage& stage = *job.stage;
   const Kind& kind = KINDS[stage.kind];
   const Index width = job.rows * stage.units, inputs = job.rows * stage.features;
   const Index gates = job.rows * kind.gates * stage.units;
-  if (job.gates) kind.run_input(stage, job.x + first * inputs, (last - first) * job.rows, job.gates);
+  if (job.gates) kind.run_input(stage, job.x + first * inputs, (last - first) * job.rows, job.gates, member);
   for (Index t = first; t < last; ++t) {
     float* y = job.y + t * width;
     StageRows at{job.rows, nullptr, stage.bias, 0, nullptr, t ? y - width : job.h, t ? job.new_c : job.c, job.new_c, y};
@@ -277,13 +277,14 @@ void run_some(const CorecurSteps& job, Index first, Index last) {
     } else {
       at.x = job.x + t * inputs;
     }
-    kind.run(stage, at);
+    kind.run(stage, at, member);
+    member.meet();
   }
 }
 
-void run_steps(const CorecurSteps& job, Index first, Index last) {
+void run_steps(const CorecurSteps& job, Index first, Index last, const Member& member) {
   for (Index t = first; t < last; t += STEPS_AT_ONCE)
-    run_some(job, t, t + STEPS_AT_ONCE < last ? t + STEPS_AT_ONCE : last);
+    run_some(job, t, t + STEPS_AT_ONCE < last ? t + STEPS_AT_ONCE : last, member);
 }
 
 // Steps that a stage goes ahead of the next one: enough for an input's part at once, and to be worth a meeting.
@@ -291,7 +292,9 @@ constexpr Index STACKED_STEPS = 4;
 
 }  // namespace
 
-void run_stage(const CorecurStage& stage, const StageRows& at) { KINDS[stage.kind].run(stage, at); }
+void run_stage(const CorecurStage& stage, const StageRows& at, const Member& member) {
+  KINDS[stage.kind].run(stage, at, member);
+}
 
 Index gates_of(const CorecurStage& stage) { return KINDS[stage.kind].gates * stage.units; }
 
@@ -305,14 +308,15 @@ int stage_pack(const CorecurStage* stage, int threads) {
 }
 
 int stage_steps(const CorecurStage* stage, std::int64_t rows, std::int64_t steps, const float* x, const float* h,
-                const float* c, float* y, float* new_c, float* gates) {
-  run_steps({stage, rows, steps, x, h, c, y, new_c, gates}, 0, steps);
+                const float* c, float* y, float* new_c, float* gates, int threads) {
+  const CorecurSteps job{stage, rows, steps, x, h, c, y, new_c, gates};
+  together(threads, [&](const Member& member) { run_steps(job, 0, steps, member); });
   return 0;
 }
 
 int stages_at_once(const CorecurSteps* jobs, int count, int stacked, int threads) {
   if (!stacked) {
-    parallel(count, threads, [&](int n) { run_steps(jobs[n], 0, jobs[n].steps); });
+    parallel(count, threads, [&](int n) { run_steps(jobs[n], 0, jobs[n].steps, Member{}); });
     return 0;
   }
   // Stage by stage a few steps behind the one before.
@@ -321,7 +325,7 @@ int stages_at_once(const CorecurSteps* jobs, int count, int stacked, int threads
     parallel(count, threads, [&](int n) {
       const Index first = (wave - n) * STACKED_STEPS;
       if (first < 0 || first >= steps) return;
-      run_steps(jobs[n], first, first + STACKED_STEPS < steps ? first + STACKED_STEPS : steps);
+      run_steps(jobs[n], first, first + STACKED_STEPS < steps ? first + STACKED_STEPS : steps, Member{});
     });
   return 0;
 }

@@ -12,7 +12,7 @@ void optimizer_step(const CorecurRule*, CorecurParameter*, float* const*, const 
 double gradients_clip(float* const*, const std::int64_t*, std::int64_t, int, float, double*, int);
 int stage_pack(const CorecurStage*, int);
 int stage_steps(const CorecurStage*, std::int64_t, std::int64_t, const float*, const float*, const float*, float*,
-                float*, float*);
+                float*, float*, int);
 int stages_at_once(const CorecurSteps*, int, int, int);
 int generate(const CorecurGenerate*, int);
 std::int64_t direct_room(const CorecurConvolution&, int, bool);

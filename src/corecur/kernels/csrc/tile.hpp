@@ -76,6 +76,29 @@ CORECUR_INLINE void product(Index rows, const float* a, Index stride, const floa
       a, stride, panel, depth, tile.sums);
 }
 
+// Panels that one row is multiplied with at once, so that no addition waits for the one before.
+template <int VECTORS>
+constexpr int PANELS_AT_ONCE = (ACCUMULATORS < 8 ? ACCUMULATORS : 8) / VECTORS;
+
+// One row times PANELS_AT_ONCE panels `apart` floats from each other; in the tile each panel stands as a row.
+template <int VECTORS>
+void row_product(const float* a, const float* panel, Index apart, Index depth, Tile& tile) {
+  constexpr int PANELS = PANELS_AT_ONCE<VECTORS>;
+  Vector held[PANELS][VECTORS];
+#pragma GCC unroll 4
+  for (int p = 0; p < PANELS; ++p)
+#pragma GCC unroll 4
+    for (int v = 0; v < VECTORS; ++v) held[p][v] = Vector{};
+  for (Index k = 0; k < depth; ++k, panel += VECTORS * LANES) {
+    const Vector factor = all(a[k]);
+#pragma GCC unroll 4
+    for (int p = 0; p < PANELS; ++p)
+#pragma GCC unroll 4
+      for (int v = 0; v < VECTORS; ++v) held[p][v] += factor * load(panel + p * apart + v * LANES);
+  }
+  store_sums(held, tile.sums);
+}
+
 // body(first row, how many) for blocks of at most `most` rows, as even as they can be.
 template <class Body>
 CORECUR_INLINE void in_blocks(Index rows, Index most, Body&& body) {
